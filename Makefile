@@ -1,0 +1,78 @@
+# Every task of the project, for people and for CI alike. `make` alone prints what there is.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 3000
+PYTEST_ARGS ?=
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+##@ Try it
+.PHONY: demo
+demo: $(VENV)/.runtime ## Start the portal with its sandbox on http://localhost:3000
+	PORT=$(PORT) $(BIN)/python -m app sandbox
+
+##@ Work on it
+.PHONY: setup
+setup: $(VENV)/.dev ## Set up the virtual environment with everything for development
+
+.PHONY: test
+test: $(VENV)/.dev ## Run every test (PYTEST_ARGS="-k name" for some)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+.PHONY: check
+check: $(VENV)/.dev ## Format, lint, types, imports, templates, Dockerfile, catalogs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/djlint --check --lint --quiet templates
+	$(BIN)/python -m tests.check_dockerfile
+	$(BIN)/python -m tests.check_catalogs
+
+.PHONY: format
+format: $(VENV)/.dev ## Put Python and templates into shape
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/djlint --reformat --quiet templates
+
+.PHONY: coverage
+coverage: $(VENV)/.dev ## Run every test and say which lines none of them reached
+	$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
+	$(BIN)/coverage report --skip-covered --show-missing
+
+.PHONY: contract
+contract: $(VENV)/.dev ## Run the Dokploy cases against a real server (DOKPLOY_URL, DOKPLOY_API_TOKEN)
+	$(BIN)/python -m pytest tests/contract --real-dokploy $(PYTEST_ARGS)
+
+.PHONY: bench
+bench: $(VENV)/.dev ## Measure the portal under load and print a table
+	$(BIN)/python -m tests.benchmarks
+
+.PHONY: catalogs
+catalogs: $(VENV)/.dev ## Extract the sentences and bring every language's catalog up to date
+	$(BIN)/pybabel -q extract -F babel.cfg --no-location --sort-output --omit-header -k N_ -o locales/messages.pot .
+	$(BIN)/pybabel -q update -i locales/messages.pot -d locales --no-fuzzy-matching --omit-header --ignore-obsolete
+
+.PHONY: screenshots
+screenshots: $(VENV)/.dev ## Photograph every page into screenshots/
+	$(BIN)/python -m tests.browser.screenshots
+
+.PHONY: lock
+lock: $(VENV)/.dev ## Resolve requirements.lock and requirements-dev.lock anew
+	$(BIN)/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.lock
+	$(BIN)/uv pip compile -q pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements-dev.lock
+
+$(VENV)/.runtime: requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --require-hashes -r requirements.lock
+	touch $@
+
+$(VENV)/.dev: requirements-dev.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --require-hashes -r requirements-dev.lock
+	touch $@ $(VENV)/.runtime
+
+.PHONY: help
+help:
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

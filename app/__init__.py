@@ -1,0 +1,1 @@
+"""AI Stack Deployer: a portal that deploys one person's stack on a Dokploy server and undoes itself on failure."""
