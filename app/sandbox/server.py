@@ -1,0 +1,105 @@
+"""One emulated server: its database, its Docker, its queue and the faults that wait for calls."""
+
+import secrets
+import time
+from collections import Counter
+from typing import Any
+
+from app.sandbox.faults import Faults
+from app.sandbox.rows import Row
+from app.sandbox.settings import SandboxSettings
+from app.sandbox.state import State
+from app.sandbox.swarm import Swarm
+from app.sandbox.worker import Worker
+
+VERSION = "v0.30.2"
+
+
+class Server:
+    """Everything the emulator remembers."""
+
+    def __init__(self, settings: SandboxSettings, call_names: frozenset[str]) -> None:
+        self.settings = settings
+        self.faults = Faults(call_names)
+        self.calls: Counter[str] = Counter()
+        self.down_until = 0.0
+        self._token = settings.API_TOKEN.get_secret_value()
+        self._fresh()
+
+    def _fresh(self) -> None:
+        self.state = State()
+        self.swarm = Swarm(self.settings.START_SECONDS)
+        self.worker = Worker(self.state, self.swarm, self.settings)
+
+    def reset(self) -> None:
+        """Begin anew: no rows, no services, no volumes, no faults, no counts."""
+        self.worker.close()
+        self.faults.clear()
+        self.calls.clear()
+        self.down_until = 0.0
+        self._fresh()
+
+    def restart(self, seconds: float) -> None:
+        """Restart Dokploy: the queue is lost and its connections are refused for a while; Docker and Traefik stay."""
+        self.worker.restart()
+        self.down_until = time.monotonic() + seconds
+
+    def is_down(self) -> bool:
+        """Say whether Dokploy is still coming up."""
+        return time.monotonic() < self.down_until
+
+    def admits(self, key: str) -> bool:
+        """Check a key, and count it where the key has a limit."""
+        if secrets.compare_digest(key.encode(), self._token.encode()):
+            return True
+        made = self.state.api_keys.get(key)
+        return made is not None and _within_limit(made)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Tell everything, for the control face."""
+        state = self.state
+        return {
+            "version": VERSION,
+            "projects": list(state.projects.values()),
+            "environments": list(state.environments.values()),
+            "applications": list(state.applications.values()),
+            "domains": list(state.domains.values()),
+            "mounts": list(state.mounts.values()),
+            "deployments": list(state.deployments.values()),
+            "volumes": [{"name": name, "inUseBy": self.swarm.holder_of(name)} for name in self.swarm.volumes],
+            "services": [
+                {
+                    "name": name,
+                    "title": service.spec.title,
+                    "image": service.spec.image,
+                    "env": service.spec.env,
+                    "volumes": list(service.spec.volumes),
+                    "replicas": service.spec.replicas,
+                    "tasks": self.swarm.task_rows(name),
+                }
+                for name, service in self.swarm.services.items()
+            ],
+            "routes": [
+                {"host": domain["host"], "path": domain["path"], "appName": app_name}
+                for app_name, written in state.traefik.items()
+                for domain in written.values()
+            ],
+            "queue": self.worker.rows(),
+            "faults": self.faults.rows(),
+            "calls": dict(self.calls),
+        }
+
+
+def _within_limit(key: Row) -> bool:
+    if not key["rateLimitEnabled"]:
+        return True
+    now = time.time() * 1000
+    # The counter starts anew only when the whole window lies behind the last accepted request.
+    if key["lastRequest"] is None or now - key["lastRequest"] > key["rateLimitTimeWindow"]:
+        key["requestCount"] = 0
+    # Dokploy verifies the key twice for every call.
+    if key["requestCount"] + 2 > key["rateLimitMax"]:
+        return False
+    key["requestCount"] += 2
+    key["lastRequest"] = now
+    return True
