@@ -1,7 +1,6 @@
 """What the emulated Dokploy has in its database: rows, how they hang together, and nothing of HTTP or Docker."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from app.sandbox.errors import CallError, not_found
 from app.sandbox.rows import APPLICATION_TAIL, SERVICE_KINDS, Row, deployment_row, environment_row, project_row
@@ -238,9 +237,10 @@ def _found(rows: dict[str, Row], key: str, thing: str) -> Row:
     return row
 
 
-def sql_refusal(table: str, params: Iterable[Any], prefix: str = "") -> CallError:
+def sql_refusal(table: str, row: Row, prefix: str = "") -> CallError:
     """Refuse a row that PostgreSQL would not take; Dokploy shows the whole statement to the caller."""
-    values = [str(param) for param in params]
-    marks = ", ".join(f"${n}" for n in range(1, len(values) + 1))
-    said = f'{prefix}Failed query: insert into "{table}" values ({marks}) returning *'  # noqa: S608 - only told, never run
-    return CallError(400, f"{said}\nparams: {','.join(values)}")
+    columns = ", ".join(f'"{column}"' for column in row)
+    marks = ", ".join(f"${n}" for n in range(1, len(row) + 1))
+    # Only told, never run.
+    said = f'{prefix}Failed query: insert into "{table}" ({columns}) values ({marks}) returning {columns}'  # noqa: S608
+    return CallError(400, f"{said}\nparams: {','.join(str(value) for value in row.values())}")

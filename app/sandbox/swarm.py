@@ -20,6 +20,11 @@ class Fate(StrEnum):
     CRASH = "crash"
     NEVER_READY = "never_ready"
     REJECTED = "rejected"
+    PENDING = "pending"
+
+
+# Fates in which nothing more happens: neither success nor failure.
+_WAITING = frozenset({Fate.NEVER_READY, Fate.PENDING})
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,8 @@ class Task:
         """Tell what Docker says of the task, and since when."""
         if self.ended is not None:
             return self.ended_as, self.ended
+        if self.spec.fate is Fate.PENDING:
+            return "Pending", self.begins
         if now < self.begins:
             return "Ready", self.begins
         if self.spec.fate is Fate.RUN and now >= self.runs:
@@ -194,8 +201,8 @@ class Swarm:
                     "name": f"{app_name}.{task.slot}",
                     "state": "ready" if state == "Ready" else task.desired,
                     "currentState": f"{state} {_ago(now - since)}",
-                    "node": _NODE,
-                    "error": task.error,
+                    "node": "" if state == "Pending" else _NODE,
+                    "error": task.error or (task.spec.error if state == "Pending" else ""),
                 }
             )
         if rows and rows[-1]["error"] == "":
@@ -229,7 +236,7 @@ class Swarm:
         while True:
             newest = next(task for task in service.tasks if task.slot == slot)
             older = [task for task in service.tasks if task.slot == slot and task is not newest]
-            if newest.ended is not None or now < newest.runs or newest.spec.fate is Fate.NEVER_READY:
+            if newest.ended is not None or now < newest.runs or newest.spec.fate in _WAITING:
                 return
             if newest.spec.fate is Fate.RUN:
                 for task in older:
@@ -281,7 +288,7 @@ class Swarm:
 
 def _container(task: Task, now: float) -> Row | None:
     state, since = task.state(now)
-    if state in {"Preparing", "Rejected"}:
+    if state in {"Preparing", "Rejected", "Pending"}:
         return None
     shown = {"Running": "running", "Shutdown": "exited"}.get(state, "created")
     status = {"running": f"Up {_for(now - since)}", "exited": f"Exited (0) {_ago(now - since)}"}.get(shown, "Created")

@@ -15,6 +15,8 @@ from app.sandbox.swarm import Fate, Spec, Swarm
 
 _LAST_LINE = "Error occurred ❌, check the logs for details.\n"
 _MINIMUM_MEMORY = 4 * 1024 * 1024
+# More than the one emulated node has.
+_NODE_MEMORY = 1 << 40
 _QUICK_SECONDS = 0.02
 _FAILED_PULL_SECONDS = 0.3
 _REDEPLOY_SECONDS = 0.2
@@ -260,6 +262,8 @@ def _fate(application: Row, env: Mapping[str, str], faults: Mapping[str, Fault])
         return Fate.CRASH, '"task: non-zero exit (3)"'
     if not application["dockerImage"] or _pull_complaint(application["dockerImage"]):
         return Fate.REJECTED, f'"No such image: {application["dockerImage"] or application["appName"]}"'
+    if int(_leading_digits(application["memoryReservation"] or "") or 0) > _NODE_MEMORY:
+        return Fate.PENDING, '"no suitable node (insufficient resources on 1 node)"'
     return (Fate.NEVER_READY if "never_ready" in faults else Fate.RUN), ""
 
 
@@ -269,6 +273,9 @@ def _pull_complaint(image: str) -> str | None:
         return f"invalid reference format: repository name ({repository.partition('/')[2]}) must be lowercase"
     if " " in image:
         return "invalid reference format"
+    if "unreachable" in image:
+        server = image.partition("/")[0]
+        return f'Error response from daemon: Get "https://{server}/v2/": dial tcp: connect: connection refused'
     if "missing" in image:
         return f"Error response from daemon: manifest for {image} not found: manifest unknown: manifest unknown"
     return None

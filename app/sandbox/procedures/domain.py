@@ -61,8 +61,8 @@ def create(call: Call) -> Any:
     # A refused insert counts too: the number comes from a sequence.
     row = domain_row(call.given, state.next_config_key())
     if application_id and application_id not in state.applications:
-        params = [row[key] for key in ("domainId", "host", "port", "domainType", "createdAt", "applicationId")]
-        raise sql_refusal("domain", params)
+        columns = ("domainId", "host", "port", "domainType", "createdAt", "applicationId")
+        raise sql_refusal("domain", {column: row[column] for column in columns})
     state.add_domain(row)
     return row
 

@@ -18,7 +18,7 @@ def create(call: Call) -> Any:
         raise CallError(400, "You cannot create a environment with the name 'production'")
     row = environment_row(given["projectId"], given["name"], given.get("description"), is_default=False)
     if given["projectId"] not in state.projects:
-        raise sql_refusal("environment", (row["environmentId"], row["name"], row["createdAt"], row["projectId"]))
+        raise sql_refusal("environment", row)
     state.add_environment(row)
     return row
 

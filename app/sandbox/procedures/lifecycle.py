@@ -52,21 +52,23 @@ def reload(call: Call) -> Any:
 
 @mutation("application.stop", _APPLICATION_ID)
 async def stop(call: Call) -> Any:
-    """Scale the service to nothing; also when there is none."""
+    """Scale the service to nothing, also when there is none; answers the row as it was before."""
     server = call.server
     application = server.state.application(call.given["applicationId"])
+    before = server.state.whole_application(application)
     if server.swarm.scale(application["appName"], 0):
         await asyncio.sleep(server.settings.START_SECONDS)
     application["applicationStatus"] = "idle"
-    return server.state.whole_application(application)
+    return before
 
 
 @mutation("application.start", _APPLICATION_ID)
 async def start(call: Call) -> Any:
-    """Scale the service to one, and wait until it runs."""
+    """Scale the service to one and wait until it runs; answers the row as it was before."""
     server = call.server
     application = server.state.application(call.given["applicationId"])
     app_name = application["appName"]
+    before = server.state.whole_application(application)
     if not server.swarm.scale(app_name, 1):
         raise CallError(
             500,
@@ -79,7 +81,7 @@ async def start(call: Call) -> Any:
         await asyncio.sleep(step)
         waited += step
     application["applicationStatus"] = "done"
-    return server.state.whole_application(application)
+    return before
 
 
 @mutation("application.delete", _APPLICATION_ID)

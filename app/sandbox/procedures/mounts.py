@@ -23,8 +23,8 @@ def create(call: Call) -> Any:
     """Make a mount; neither path nor volume need be new, or sound."""
     row = mount_row(call.given)
     if row["applicationId"] and row["applicationId"] not in call.server.state.applications:
-        params = [value for value in row.values() if value is not None]
-        raise sql_refusal("mount", params, prefix="Error ")
+        told = {column: value for column, value in row.items() if value is not None}
+        raise sql_refusal("mount", told, prefix="Error ")
     call.server.state.add_mount(row)
     return row
 
