@@ -2,5 +2,6 @@
 
 from app.sandbox.app import create_emulator
 from app.sandbox.settings import SandboxSettings
+from app.sandbox.thread import serve_in_thread
 
-__all__ = ["SandboxSettings", "create_emulator"]
+__all__ = ["SandboxSettings", "create_emulator", "serve_in_thread"]

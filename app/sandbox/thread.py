@@ -1,0 +1,38 @@
+"""Runs the emulator in a thread of its own on a free port, for tests that want real sockets."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from app.sandbox.app import create_emulator
+from app.sandbox.settings import SandboxSettings
+
+
+@contextmanager
+def serve_in_thread(settings: SandboxSettings | None = None, port: int = 0) -> Iterator[str]:
+    """Serve an emulated Dokploy on 127.0.0.1 and tell its address; port 0 takes a free one."""
+    config = uvicorn.Config(
+        create_emulator(settings or SandboxSettings()),
+        host="127.0.0.1",
+        port=port,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, name="emulated-dokploy", daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not server.started:
+        if not thread.is_alive() or time.monotonic() > deadline:
+            raise RuntimeError("The emulated server did not start.")
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=10)
