@@ -1,0 +1,109 @@
+"""Decides everything about a stack before anything is done: names, host, image, variables, volume, limits. Pure."""
+
+from dataclasses import dataclass
+
+from app.deployments.dotenv import write_dotenv
+from app.deployments.request import DeploymentRequest
+from app.deployments.template import Registry, Template
+from app.errors import PortalError
+from app.settings import Settings
+
+# Stands where the generated password goes: a plan is shown and stored, so it never holds the password itself.
+PASSWORD_PLACEHOLDER = "[generated]"  # noqa: S105
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a deployment will make. Holds no secret: it is shown before and recorded afterwards.
+
+    project, application: names in Dokploy; host and url: the stack's address; https, certificate_type and
+    certificate_resolver: Dokploy's words for it; memory_bytes: bytes; cpus: processors; variables: names and values,
+    with a placeholder for the password; warnings: codes of what the reader should know.
+    """
+
+    name: str
+    template: str
+    project: str
+    application: str
+    host: str
+    url: str
+    https: bool
+    certificate_type: str
+    certificate_resolver: str | None
+    image: str
+    registry_url: str | None
+    port: int
+    memory_bytes: int
+    cpus: float
+    variables: tuple[tuple[str, str], ...]
+    password_variable: str
+    volume: str
+    volume_path: str
+    probe_paths: tuple[str, ...]
+    alive: frozenset[int]
+    warnings: tuple[str, ...] = ()
+
+    def environment(self, password: str) -> str:
+        """Return the container's variables as dotenv text, with the password in its place."""
+        return write_dotenv(
+            (name, password if name == self.password_variable else value) for name, value in self.variables
+        )
+
+
+def make_plan(request: DeploymentRequest, template: Template, settings: Settings) -> Plan:
+    """Decide everything that a deployment of this request will make.
+
+    Raises PortalError: `template_unknown`, `input_unknown`, `variable_unsayable`.
+    """
+    if request.template != template.name:
+        raise PortalError("template_unknown", field="template", template=request.template)
+    if request.inputs:
+        raise PortalError("input_unknown", field="inputs", input=min(request.inputs))
+    host = f"{request.name}.{settings.stack_domain_suffix}"
+    scheme = "https" if settings.https else "http"
+    port = f":{settings.stack_public_port}" if settings.stack_public_port else ""
+    certificate_type, resolver = _certificate(settings.certificate_mode)
+    variables = {**dict(template.variables), template.password_variable: PASSWORD_PLACEHOLDER}
+    plan = Plan(
+        name=request.name,
+        template=template.name,
+        project=request.name,
+        application=request.name,
+        host=host,
+        url=f"{scheme}://{host}{port}",
+        https=settings.https,
+        certificate_type=certificate_type,
+        certificate_resolver=resolver,
+        image=template.image,
+        registry_url=settings.stack_registry_url,
+        port=template.port,
+        memory_bytes=template.memory_bytes,
+        cpus=template.cpus,
+        variables=tuple(variables.items()),
+        password_variable=template.password_variable,
+        volume=template.volume.format(name=request.name),
+        volume_path=template.volume_path,
+        probe_paths=template.probe_paths,
+        alive=template.alive,
+        warnings=("plain_http",) if not settings.https else (),
+    )
+    plan.environment(PASSWORD_PLACEHOLDER)  # a variable that cannot be said is refused now, not half way
+    return plan
+
+
+def registry_of(settings: Settings) -> Registry | None:
+    """Return the credentials for the image, or None for a public one."""
+    if settings.stack_registry_username is None or settings.stack_registry_password is None:
+        return None
+    return Registry(
+        url=settings.stack_registry_url or "",
+        username=settings.stack_registry_username,
+        password=settings.stack_registry_password.get_secret_value(),
+    )
+
+
+def _certificate(mode: str) -> tuple[str, str | None]:
+    """Say a certificate mode in Dokploy's words: its certificateType and customCertResolver."""
+    if mode.startswith("resolver:"):
+        return "custom", mode.removeprefix("resolver:")
+    return ("letsencrypt" if mode == "letsencrypt" else "none"), None

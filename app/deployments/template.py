@@ -1,0 +1,56 @@
+"""What kind of stack: the operator's description of the container, its address and its secret."""
+
+from dataclasses import dataclass
+
+from app.settings import Settings
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Credentials for an image that is not public. `password` is a secret."""
+
+    url: str
+    username: str
+    password: str
+
+    def __repr__(self) -> str:
+        return f"Registry(url={self.url!r}, username={self.username!r}, password=[masked])"
+
+
+@dataclass(frozen=True)
+class Template:
+    """One kind of stack.
+
+    image: reference of the container's image; port: where it listens; memory_bytes and cpus: its limits.
+    volume: pattern of the volume's name; volume_path: where it is mounted.
+    variables: environment of every stack of this kind; password_variable: where its generated password goes.
+    probe_paths: asked when it is verified; alive: statuses by which a stranger is turned away, so that it counts as up.
+    """
+
+    name: str
+    image: str
+    port: int
+    memory_bytes: int
+    cpus: float
+    volume: str
+    volume_path: str
+    variables: tuple[tuple[str, str], ...]
+    password_variable: str
+    probe_paths: tuple[str, ...]
+    alive: frozenset[int] = frozenset({401})
+
+
+def built_in_template(settings: Settings) -> Template:
+    """Describe the usual stack, an OpenCode server, from the plain STACK_ settings."""
+    return Template(
+        name="opencode",
+        image=settings.stack_image,
+        port=settings.stack_port,
+        memory_bytes=settings.memory_bytes,
+        cpus=settings.stack_cpus,
+        volume=settings.stack_volume,
+        volume_path=settings.stack_volume_path,
+        variables=tuple(sorted(settings.stack_variables.items())),
+        password_variable=settings.stack_password_variable,
+        probe_paths=settings.stack_probe_paths,
+    )

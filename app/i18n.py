@@ -1,0 +1,126 @@
+"""Languages: which there are, which one a visitor reads, and how a sentence, number or duration looks in it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+from typing import Final
+
+from babel import Locale, UnknownLocaleError
+from babel.dates import format_datetime
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.numbers import format_decimal
+from babel.support import Translations
+from babel.units import format_unit
+
+LOCALES_DIR: Final = Path(__file__).parent.parent / "locales"
+
+# Unicode's isolates: what stands between them cannot turn the words around it, nor be turned by them.
+_FIRST_STRONG_ISOLATE, _POP_ISOLATE = "\u2068", "\u2069"
+
+
+@dataclass(frozen=True)
+class Language:
+    """One language: `code` as in `lang=`, `name` as its speakers write it, `direction` as in `dir=`."""
+
+    code: str
+    name: str
+    direction: str
+
+    @cached_property
+    def locale(self) -> Locale:
+        """Babel's locale of this language."""
+        return Locale.parse(self.code)
+
+    @cached_property
+    def catalog(self) -> Translations:
+        """The sentences of this language, compiled in memory from the text that translators edit."""
+        path = LOCALES_DIR / self.code / "LC_MESSAGES" / "messages.po"
+        if not path.exists():  # English is the language of the sources
+            return Translations()
+        with path.open("rb") as file:
+            catalog = read_po(file, locale=self.code)
+        compiled = BytesIO()
+        write_mo(compiled, catalog)
+        compiled.seek(0)
+        return Translations(compiled)
+
+    def text(self, sentence: str, params: Mapping[str, str | int | float] | None = None) -> str:
+        """Translate a sentence and fill its placeholders; text among them is isolated where the script runs left."""
+        translated: str = self.catalog.gettext(sentence) if sentence else ""
+        return translated.format_map(self._shown(params)) if params else translated
+
+    def plural(self, one: str, many: str, count: int, params: Mapping[str, str | int | float] | None = None) -> str:
+        """Translate a sentence that counts, in as many forms as the language has; `{count}` is the number."""
+        translated: str = self.catalog.ngettext(one, many, count)
+        return translated.format_map(self._shown({**(params or {}), "count": count}))
+
+    def number(self, value: float) -> str:
+        """Write a number, in Latin digits, with at most one decimal."""
+        return format_decimal(round(value, 1), locale=self.locale, numbering_system="latn")
+
+    def duration(self, seconds: float) -> str:
+        """Write a duration in words that fit beside a station: `0.4 s`, `41 s`, `2 min`."""
+        if seconds < 10:
+            return self._unit(round(seconds, 1), "second")
+        if seconds < 90:
+            return self._unit(round(seconds), "second")
+        return self._unit(round(seconds / 60), "minute")
+
+    def moment(self, value: object) -> str:
+        """Write a date and time (UTC)."""
+        return format_datetime(value, "medium", locale=self.locale)  # type: ignore[arg-type]
+
+    def _unit(self, amount: float, unit: str) -> str:
+        # Amount and unit must not part at the end of a line.
+        written = format_unit(amount, f"duration-{unit}", "short", locale=self.locale, numbering_system="latn")
+        return written.replace(" ", "\u00a0")
+
+    def _shown(self, params: Mapping[str, str | int | float]) -> dict[str, str]:
+        shown: dict[str, str] = {}
+        for key, value in params.items():
+            if isinstance(value, int | float):
+                shown[key] = self.number(value)
+            elif self.direction == "rtl":
+                shown[key] = f"{_FIRST_STRONG_ISOLATE}{value}{_POP_ISOLATE}"
+            else:
+                shown[key] = value
+        return shown
+
+
+LANGUAGES: Final[dict[str, Language]] = {
+    language.code: language
+    for language in (
+        Language("en", "English", "ltr"),
+        Language("nl", "Nederlands", "ltr"),
+        Language("ar", "العربية", "rtl"),
+    )
+}
+
+
+def choose_language(*, asked: str | None, cookie: str | None, accept: str | None, default: str) -> Language:
+    """Pick the visitor's language: `?lang=`, then the cookie, then `Accept-Language`, then the default."""
+    for code in (asked, cookie):
+        if code and (language := LANGUAGES.get(code.lower())):
+            return language
+    for code in _accepted(accept or ""):
+        if language := LANGUAGES.get(code):
+            return language
+    return LANGUAGES[default]
+
+
+def _accepted(header: str) -> list[str]:
+    """Languages of an Accept-Language header, most wanted first, without their regions."""
+    wanted: list[tuple[float, int, str]] = []
+    for place, part in enumerate(header[:500].split(",")):
+        tag, _, quality = part.strip().partition(";q=")
+        try:
+            weight = float(quality) if quality else 1.0
+            code = Locale.parse(tag.strip(), sep="-").language
+        except (ValueError, UnknownLocaleError):
+            continue
+        if weight > 0:
+            wanted.append((-weight, place, code))
+    return [code for _, _, code in sorted(wanted)]

@@ -1,0 +1,297 @@
+"""Everything an operator can set, from the environment or `.env`: one frozen class, a sentence under each field."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, HttpUrl, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app.errors import SettingsError
+
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
+# Docker refuses less than 6 MiB, and Dokploy passes a smaller number on to it unseen.
+_SMALLEST_MEMORY = 6 * 2**20
+
+
+def _comma_list(value: Any) -> Any:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+CommaList = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """The portal's settings.
+
+    Read once at the start by `load_settings`; a secret is a `SecretStr` and prints as stars. Lists are plain commas.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
+        # A value that does not fit may be a secret, so no message repeats it.
+        hide_input_in_errors=True,
+    )
+
+    host: str = Field("0.0.0.0", examples=["0.0.0.0"])
+    """Address on which the portal listens."""
+
+    port: int = Field(3000, ge=1, le=65535, examples=["3000"])
+    """Port on which the portal listens."""
+
+    app_env: Literal["production", "development"] = Field("production", examples=["production"])
+    """`production` sends cookies over HTTPS only; `development` is for a machine of your own."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", examples=["info"])
+    """How much the log says. Secrets are masked at every level."""
+
+    default_language: Literal["en", "nl", "ar"] = Field("en", examples=["en"])
+    """Language for a visitor whose browser asks for none that the portal speaks."""
+
+    database_url: str = Field(
+        "sqlite+aiosqlite:///data/portal.db",
+        pattern=r"^(sqlite\+aiosqlite|postgresql\+asyncpg)://",
+        examples=["sqlite+aiosqlite:///data/portal.db", "postgresql+asyncpg://portal:secret@db/portal"],
+        repr=False,
+    )
+    """Where the portal keeps its record: SQLite beside it by default, PostgreSQL for several machines."""
+
+    secret_key: CommaList = Field((), examples=["a-long-random-text"], repr=False)
+    """Signs cookies and encrypts stack passwords. Several, newest first, while rotating. Required in production with
+    PostgreSQL; otherwise made once and kept beside the database in a file only the portal can read."""
+
+    admin_token: SecretStr | None = Field(None, min_length=16, examples=["another-long-random-text"])
+    """Bearer token of the operator: may manage every stack. Unset, nobody can."""
+
+    dokploy_url: HttpUrl = Field(examples=["https://dokploy.example.com"])
+    """Address of the Dokploy server, without `/api`."""
+
+    dokploy_api_token: SecretStr = Field(min_length=1, examples=["the key from Dokploy's profile page"])
+    """Key for Dokploy's API, made with its rate limit switched off."""
+
+    dokploy_timeout_seconds: float = Field(30.0, gt=0, le=300, examples=["30"])
+    """Deadline of one call to Dokploy, in seconds."""
+
+    dokploy_max_concurrency: int = Field(8, ge=1, le=200, examples=["8"])
+    """How many calls to Dokploy may be under way at once. A real server answers about 38 a second."""
+
+    stack_domain_suffix: str = Field(pattern=rf"^{_LABEL}(\.{_LABEL})*$", max_length=200, examples=["ai.example.com"])
+    """Stacks live at `<name>.<suffix>`; a wildcard DNS record for it leads to Dokploy's proxy."""
+
+    stack_image: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@-]*$", max_length=500, examples=["ghcr.io/example/oh-my-opencode:1.0"]
+    )
+    """Image of a stack."""
+
+    stack_port: int = Field(8080, ge=1, le=65535, examples=["8080"])
+    """Port on which a stack's container listens."""
+
+    stack_memory: str = Field("2g", pattern=r"^[0-9]{1,12}[kmg]?$", examples=["512m", "2g"])
+    """Most memory a stack may use: bytes, or with k, m or g."""
+
+    stack_cpus: float = Field(1.0, ge=0.01, le=256, examples=["0.5", "2"])
+    """Most processors a stack may use."""
+
+    stack_volume: str = Field(
+        "portal-ai-workspace-{name}", pattern=r"^[A-Za-z0-9_.-]*\{name\}[A-Za-z0-9_.-]*$", examples=["workspace-{name}"]
+    )
+    """Name of a stack's volume; `{name}` stands for the stack's name."""
+
+    stack_volume_path: str = Field("/workspace", pattern=r"^/[A-Za-z0-9_./-]+$", examples=["/workspace"])
+    """Where the volume is mounted in the container."""
+
+    stack_variables: dict[str, str] = Field(default_factory=dict, examples=['{"TZ": "Europe/Amsterdam"}'], repr=False)
+    """More environment variables for every stack, as a JSON object."""
+
+    stack_password_variable: str = Field(
+        "OPENCODE_SERVER_PASSWORD", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", examples=["OPENCODE_SERVER_PASSWORD"]
+    )
+    """Environment variable through which a stack is given its generated password."""
+
+    stack_probe_paths: CommaList = Field(("/", "/global/health"), examples=["/,/global/health"])
+    """Paths that are asked when a stack is verified; the first that answers as expected is enough."""
+
+    stack_probe_address: str | None = Field(
+        None, pattern=r"^(\[[0-9a-f:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$", examples=["traefik:443"]
+    )
+    """host:port to connect to when verifying, where the portal cannot reach the public address itself."""
+
+    stack_public_port: int | None = Field(None, ge=1, le=65535, examples=["8443"])
+    """Port in a stack's address. Unset: the usual one of http or https."""
+
+    certificate_mode: str = Field(
+        "wildcard",
+        pattern=r"^(wildcard|letsencrypt|none|resolver:[A-Za-z0-9_-]+)$",
+        examples=["wildcard", "letsencrypt", "resolver:dns", "none"],
+    )
+    """`wildcard`: the proxy's entry point has the certificate; `resolver:<name>`: a resolver of Traefik's;
+    `letsencrypt`: one certificate a stack, at most 50 new ones a week for a domain; `none`: plain http."""
+
+    stack_registry_url: str | None = Field(None, examples=["ghcr.io"])
+    """Registry that asks for credentials, if the image is private."""
+
+    stack_registry_username: str | None = Field(None, examples=["robot"])
+    """User name at that registry."""
+
+    stack_registry_password: SecretStr | None = Field(None, examples=["a token that can only pull"])
+    """Password or token at that registry."""
+
+    reserved_names: CommaList = Field(
+        ("admin", "api", "www", "root", "system", "test", "demo", "portal", "deploy"), examples=["admin,api,www"]
+    )
+    """Names that no stack gets, whatever their case."""
+
+    runner_concurrency: int = Field(500, ge=1, le=5000, examples=["500"])
+    """How many deployments one portal process runs at once; more wait in line."""
+
+    runner_lease_seconds: float = Field(4.0, ge=1, le=300, examples=["4"])
+    """How long a silent process keeps its deployments before another may take them."""
+
+    deploy_appear_seconds: float = Field(240.0, gt=0, examples=["240"])
+    """How long a Dokploy deployment may take to appear, not counting its time in Dokploy's queue."""
+
+    deploy_timeout_seconds: float = Field(600.0, gt=0, examples=["600"])
+    """How long a Dokploy deployment may run, counted from when Dokploy starts it."""
+
+    queue_timeout_seconds: float = Field(3600.0, gt=0, examples=["3600"])
+    """How long a deployment may wait in Dokploy's queue."""
+
+    verify_timeout_seconds: float = Field(180.0, gt=0, examples=["180"])
+    """How long a stack may take from Dokploy's `done` until its address answers."""
+
+    undo_timeout_seconds: float = Field(120.0, gt=0, examples=["120"])
+    """How long removing one thing is retried before it is listed as left over. Docker holds a volume for about 16 s."""
+
+    sse_timeout_seconds: float = Field(255.0, gt=0, examples=["255"])
+    """How long one event stream lives before the reader is asked to connect again."""
+
+    sse_heartbeat_seconds: float = Field(5.0, gt=0, le=10, examples=["5"])
+    """Silence on an event stream after which a heartbeat is sent."""
+
+    forwarded_allow_ips: str = Field("127.0.0.1", examples=["127.0.0.1", "10.0.0.0/8"])
+    """Proxies whose X-Forwarded headers are believed."""
+
+    _split = field_validator("secret_key", "stack_probe_paths", "reserved_names", mode="before")(_comma_list)
+
+    @field_validator("stack_domain_suffix", mode="before")
+    @classmethod
+    def _fold_suffix(cls, value: Any) -> Any:
+        return value.strip().strip(".").lower() if isinstance(value, str) else value
+
+    @field_validator("dokploy_url")
+    @classmethod
+    def _no_api(cls, value: HttpUrl) -> HttpUrl:
+        if (value.path or "/").rstrip("/").endswith("/api"):
+            raise ValueError("must not end with /api")
+        if value.username or value.password:
+            raise ValueError("must not hold credentials")
+        return value
+
+    @field_validator("stack_probe_paths")
+    @classmethod
+    def _paths(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or any(not re.fullmatch(r"/[A-Za-z0-9_./~-]*", path) for path in value):
+            raise ValueError("must be paths that begin with a slash")
+        return value
+
+    @field_validator("secret_key")
+    @classmethod
+    def _long_enough(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any(len(key) < 16 for key in value):
+            raise ValueError("each key must have at least 16 characters")
+        return value
+
+    @field_validator("stack_memory")
+    @classmethod
+    def _enough_memory(cls, value: str) -> str:
+        if _memory_bytes(value) < _SMALLEST_MEMORY:
+            raise ValueError("must be at least 6m")
+        return value
+
+    @field_validator("stack_variables")
+    @classmethod
+    def _variable_names(cls, value: dict[str, str]) -> dict[str, str]:
+        if any(not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", name) for name in value):
+            raise ValueError("must have names of letters, digits and underscores")
+        return value
+
+    @model_validator(mode="after")
+    def _registry_is_whole(self) -> Self:
+        if (self.stack_registry_username is None) != (self.stack_registry_password is None):
+            raise ValueError("STACK_REGISTRY_USERNAME and STACK_REGISTRY_PASSWORD belong together")
+        return self
+
+    @property
+    def memory_bytes(self) -> int:
+        """`stack_memory` in bytes."""
+        return _memory_bytes(self.stack_memory)
+
+    @property
+    def https(self) -> bool:
+        """Whether a stack's address is https."""
+        return self.certificate_mode != "none"
+
+    @property
+    def sqlite_path(self) -> Path | None:
+        """File of the SQLite database; None with PostgreSQL or a database in memory."""
+        scheme, _, path = self.database_url.partition(":///")
+        return Path(path) if scheme.startswith("sqlite") and path and path != ":memory:" else None
+
+    @property
+    def dokploy_base(self) -> str:
+        """`dokploy_url` without a slash at the end."""
+        return str(self.dokploy_url).rstrip("/")
+
+    @property
+    def portal_is_tls(self) -> bool:
+        """Whether browsers reach this portal over HTTPS, so that cookies can be kept to it."""
+        return self.app_env == "production"
+
+
+def _memory_bytes(text: str) -> int:
+    return int(text[:-1]) * _UNITS[text[-1]] if text[-1] in _UNITS else int(text)
+
+
+def load_settings(**values: Any) -> Settings:
+    """Read the settings; `values` beat the environment.
+
+    Raises SettingsError with one line that names the variable, what was wrong and an example.
+    """
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise SettingsError(_explain(error, Settings)) from None
+
+
+def _explain(error: ValidationError, of: type[BaseSettings]) -> str:
+    """One line for the first mistake, without the value: it may be a secret."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    if not first["loc"]:
+        return f"settings: {first['msg'].removeprefix('Value error, ')}"
+    name = str(first["loc"][0])
+    field = of.model_fields[name]
+    wrong = "is not set" if first["type"] == "missing" else _in_words(first["msg"])
+    examples = " or ".join(str(example) for example in (field.examples or ())[:2])
+    more = f" ({error.error_count() - 1} more after this one)" if error.error_count() > 1 else ""
+    return f"{name.upper()} {wrong}; for example {name.upper()}={examples}{more}"
+
+
+def _in_words(message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    if message.startswith("String should match pattern"):
+        return "is malformed"
+    return message[0].lower() + message[1:]
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Take `host:port` apart; an IPv6 host stands in brackets."""
+    parts = urlsplit(f"//{address}")
+    return parts.hostname or "", parts.port or 0

@@ -1,0 +1,1 @@
+"""HTTP in; HTML, JSON and server-sent events out."""

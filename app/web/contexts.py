@@ -1,0 +1,121 @@
+"""What each page is given: one frozen dataclass a template, so that a template has nothing else to reach for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+StationState = Literal["wait", "now", "done", "undone", "failed", "off"]
+
+
+@dataclass(frozen=True)
+class ShownProblem:
+    """A problem in the viewer's language. who: `user`, `operator` or `provider`, whoever can mend it."""
+
+    code: str
+    title: str
+    detail: str
+    hint: str
+    who: str
+
+
+@dataclass(frozen=True)
+class Station:
+    """One station of the line. note: its duration, or what it will do; in the viewer's language."""
+
+    name: str
+    label: str
+    state: StationState
+    state_text: str
+    note: str
+
+
+@dataclass(frozen=True)
+class QueuePlace:
+    """Where the deployment waits. position: 1 is next; estimate: a duration in words, or the empty text."""
+
+    position: int
+    total: int
+    estimate: str
+
+
+@dataclass(frozen=True)
+class LogRow:
+    """One row of the log. time: minutes and seconds since the start; step: a station's name or the empty text."""
+
+    n: int
+    time: str
+    step: str
+    text: str
+
+
+@dataclass(frozen=True)
+class DeployPage:
+    """The form. name: what was typed; problem: why it was refused; suggestions: free names near it."""
+
+    template: ClassVar[str] = "deploy.html"
+    name: str
+    suffix: str
+    url_prefix: str
+    stations: Sequence[Station]
+    problem: ShownProblem | None = None
+    suggestions: Sequence[str] = ()
+    minimum: int = 3
+    maximum: int = 30
+
+
+@dataclass(frozen=True)
+class DeploymentPage:
+    """Progress while it runs, the result or the reasons when it is over.
+
+    kind: `create` or `remove`; status, phase, undoing and conclusion: as in the record; sentence: the newest event in
+    words; last_event: number after which the page goes on reading; manager: whether this browser may cancel, delete
+    and see the password; password: only for a manager of a stack that runs; cancelable: running and not yet cancelled.
+    removed, leftovers: names of things, in the viewer's language.
+    """
+
+    template: ClassVar[str] = "deployment.html"
+    id: str
+    kind: str
+    name: str
+    host: str
+    url: str
+    image: str
+    status: str
+    phase: str
+    undoing: bool
+    conclusion: str | None
+    sentence: str
+    stations: Sequence[Station]
+    log: Sequence[LogRow]
+    last_event: int
+    manager: bool
+    cancelable: bool
+    queue: QueuePlace | None = None
+    problem: ShownProblem | None = None
+    password: str | None = None
+    user_name: str = "opencode"
+    removed: Sequence[str] = ()
+    leftovers: Sequence[str] = ()
+    stack_exists: bool = False
+
+
+@dataclass(frozen=True)
+class DeletePage:
+    """Asks before a stack is deleted, naming what will be lost."""
+
+    template: ClassVar[str] = "delete.html"
+    name: str
+    host: str
+    volume: str
+
+
+@dataclass(frozen=True)
+class ErrorPage:
+    """Anything that could not be shown. status: the HTTP status."""
+
+    template: ClassVar[str] = "error.html"
+    status: int
+    problem: ShownProblem
+
+
+Page = DeployPage | DeploymentPage | DeletePage | ErrorPage
