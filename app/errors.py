@@ -405,6 +405,12 @@ PROBLEMS: dict[str, Problem] = {
         "operator",
     ),
     # Undoing.
+    "project_not_empty": Problem(
+        N_("Something else is in there"),
+        N_("The project {name} in Dokploy holds services that this portal did not make, so it was left."),
+        N_("The operator moves those services in Dokploy, then deletes the stack again."),
+        "operator",
+    ),
     "still_in_use": Problem(
         N_("Still in use"),
         N_("Docker still holds the volume {volume}."),

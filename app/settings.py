@@ -65,8 +65,8 @@ class Settings(BaseSettings):
     """Where the portal keeps its record: SQLite beside it by default, PostgreSQL for several machines."""
 
     secret_key: CommaList = Field((), examples=["a-long-random-text"], repr=False)
-    """Signs cookies and encrypts stack passwords. Several, newest first, while rotating. Required in production with
-    PostgreSQL; otherwise made once and kept beside the database in a file only the portal can read."""
+    """Signs cookies and encrypts stack passwords, 16 characters or more; several, newest first, while rotating.
+    Required in production; otherwise made once and kept beside the database in a file only the portal can read."""
 
     admin_token: SecretStr | None = Field(None, min_length=16, examples=["another-long-random-text"])
     """Bearer token of the operator: may manage every stack. Unset, nobody can."""
@@ -224,9 +224,14 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
-    def _registry_is_whole(self) -> Self:
+    def _belong_together(self) -> Self:
+        if self.app_env == "production" and not self.secret_key:
+            raise ValueError("SECRET_KEY is not set; for example SECRET_KEY=$(openssl rand -hex 32)")
         if (self.stack_registry_username is None) != (self.stack_registry_password is None):
-            raise ValueError("STACK_REGISTRY_USERNAME and STACK_REGISTRY_PASSWORD belong together")
+            raise ValueError(
+                "STACK_REGISTRY_USERNAME and STACK_REGISTRY_PASSWORD belong together and one is not set; "
+                "for example STACK_REGISTRY_USERNAME=robot"
+            )
         return self
 
     @property
@@ -275,7 +280,7 @@ def _explain(error: ValidationError, of: type[BaseSettings]) -> str:
     """One line for the first mistake, without the value: it may be a secret."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     if not first["loc"]:
-        return f"settings: {first['msg'].removeprefix('Value error, ')}"
+        return first["msg"].removeprefix("Value error, ")
     name = str(first["loc"][0])
     field = of.model_fields[name]
     wrong = "is not set" if first["type"] == "missing" else _in_words(first["msg"])

@@ -89,6 +89,7 @@ _MESSAGES = {
     "container_running": N_("Dokploy is starting the container."),
     "container_starting": N_("The container is starting."),
     "container_answering": N_("The container runs; waiting for its address."),
+    "volume_left": N_("Docker still holds the volume; it is listed as left over."),
     "log_line": "{line}",
     "warning.tls_not_ready": N_("The certificate of the address is not valid yet. It usually is a few minutes later."),
     "warning.plain_http": N_("The address is plain http: whoever is on the way can read along."),

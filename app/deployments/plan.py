@@ -1,6 +1,8 @@
 """Decides everything about a stack before anything is done: names, host, image, variables, volume, limits. Pure."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 from app.deployments.dotenv import write_dotenv
 from app.deployments.request import DeploymentRequest
@@ -8,17 +10,14 @@ from app.deployments.template import Registry, Template
 from app.errors import PortalError
 from app.settings import Settings
 
-# Stands where the generated password goes: a plan is shown and stored, so it never holds the password itself.
-PASSWORD_PLACEHOLDER = "[generated]"  # noqa: S105
-
 
 @dataclass(frozen=True)
 class Plan:
-    """What a deployment will make. Holds no secret: it is shown before and recorded afterwards.
+    """What a deployment will make. Holds no secret: it is shown before, and recorded afterwards.
 
     project, application: names in Dokploy; host and url: the stack's address; https, certificate_type and
-    certificate_resolver: Dokploy's words for it; memory_bytes: bytes; cpus: processors; variables: names and values,
-    with a placeholder for the password; warnings: codes of what the reader should know.
+    certificate_resolver: Dokploy's words for it; memory_bytes: bytes; cpus: processors; variables: their names, as the
+    values may be secrets; alive: statuses that count as up; warnings: codes of what the reader should know.
     """
 
     name: str
@@ -35,7 +34,7 @@ class Plan:
     port: int
     memory_bytes: int
     cpus: float
-    variables: tuple[tuple[str, str], ...]
+    variables: tuple[str, ...]
     password_variable: str
     volume: str
     volume_path: str
@@ -43,11 +42,15 @@ class Plan:
     alive: frozenset[int]
     warnings: tuple[str, ...] = ()
 
-    def environment(self, password: str) -> str:
-        """Return the container's variables as dotenv text, with the password in its place."""
-        return write_dotenv(
-            (name, password if name == self.password_variable else value) for name, value in self.variables
-        )
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as plain JSON values, for the store."""
+        return {**asdict(self), "alive": sorted(self.alive)}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Read what `to_json` wrote."""
+        lists = {name: tuple(stored[name]) for name in ("variables", "probe_paths", "warnings")}
+        return cls(**{**stored, **lists, "alive": frozenset(stored["alive"])})
 
 
 def make_plan(request: DeploymentRequest, template: Template, settings: Settings) -> Plan:
@@ -63,8 +66,8 @@ def make_plan(request: DeploymentRequest, template: Template, settings: Settings
     scheme = "https" if settings.https else "http"
     port = f":{settings.stack_public_port}" if settings.stack_public_port else ""
     certificate_type, resolver = _certificate(settings.certificate_mode)
-    variables = {**dict(template.variables), template.password_variable: PASSWORD_PLACEHOLDER}
-    plan = Plan(
+    write_dotenv(template.variables)  # a value that cannot be said is refused now, not half way
+    return Plan(
         name=request.name,
         template=template.name,
         project=request.name,
@@ -79,7 +82,7 @@ def make_plan(request: DeploymentRequest, template: Template, settings: Settings
         port=template.port,
         memory_bytes=template.memory_bytes,
         cpus=template.cpus,
-        variables=tuple(variables.items()),
+        variables=tuple(sorted({*dict(template.variables), template.password_variable})),
         password_variable=template.password_variable,
         volume=template.volume.format(name=request.name),
         volume_path=template.volume_path,
@@ -87,8 +90,6 @@ def make_plan(request: DeploymentRequest, template: Template, settings: Settings
         alive=template.alive,
         warnings=("plain_http",) if not settings.https else (),
     )
-    plan.environment(PASSWORD_PLACEHOLDER)  # a variable that cannot be said is refused now, not half way
-    return plan
 
 
 def registry_of(settings: Settings) -> Registry | None:

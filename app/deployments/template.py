@@ -1,8 +1,12 @@
 """What kind of stack: the operator's description of the container, its address and its secret."""
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Self
 
 from app.settings import Settings
+from app.vault import Vault
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,23 @@ class Template:
     password_variable: str
     probe_paths: tuple[str, ...]
     alive: frozenset[int] = frozenset({401})
+
+
+@dataclass(frozen=True)
+class StackSecrets:
+    """What a stack's container is told and nobody else: its password, and the operator's variables."""
+
+    password: str = field(repr=False)
+    variables: Mapping[str, str] = field(repr=False)
+
+    def encrypt(self, vault: Vault) -> bytes:
+        """Seal for the store."""
+        return vault.encrypt(json.dumps(asdict(self)))
+
+    @classmethod
+    def decrypt(cls, sealed: bytes, vault: Vault) -> Self:
+        """Open what `encrypt` sealed."""
+        return cls(**json.loads(vault.decrypt(sealed)))
 
 
 def built_in_template(settings: Settings) -> Template:

@@ -1,0 +1,236 @@
+"""The station at which Dokploy works: asks for the deployment once, and follows that very one to its end."""
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from app.deployments.context import Patience
+from app.deployments.events import LogLine, Progressed, QueuePosition, Status
+from app.deployments.saga import Outcome, ResourceChange, ResourceState
+from app.deployments.steps import CreateStep
+from app.deployments.tracking import Pace, Queue, find_row
+from app.dokploy import DokployDeployment, DokployError, QueueJob
+from app.errors import PortalError
+
+log = structlog.get_logger()
+
+# A deployment that is neither in the queue nor on record for so long was lost in a restart of Dokploy.
+_LOST_AFTER = 3.0
+# A server that drops titles shows ours under its default title; this long the proper one is waited for.
+_TITLE_AFTER = 2.0
+_SLOW_QUEUE = 120.0
+_LOG_AFTER, _LOG_EVERY, _LOG_LINES, _LOG_LENGTH = 2.0, 2.0, 300, 400
+
+
+class Deploy(CreateStep):
+    """Puts a deployment that bears our id as its title into Dokploy's queue, and waits for its end."""
+
+    name = "deploy"
+    needs = ("configure", "domain")
+    intends = ("volume",)
+    status = Status.DEPLOY
+
+    async def work(self) -> Outcome:
+        """Ask, follow, and ask once more if Dokploy loses it."""
+        self._pace = Pace()
+        self._title = self.context.run.id
+        self._place: tuple[int, int] | None = None
+        self._warned_slow = False
+        self._running_since: float | None = None
+        self._log_lines = 0
+        self._log_read_at = 0.0
+        await self._trigger_unless_done()
+        while (row := await self._follow()) is None:
+            if self._triggers > 1:
+                raise PortalError("deploy_cancelled")
+            await self.context.tell(Progressed(step=self.name, what="deploy_triggered_again"))
+            await self._trigger()
+        if row.status == "error":
+            await self._read_log(row, last=True)
+            raise PortalError("deploy_failed", image=self.plan.image)
+        return Outcome(
+            output=self._measured(row),
+            resources=[ResourceChange("volume", ResourceState.PRESENT)]
+            if self.context.resource("volume").state is ResourceState.INTENDED
+            else [],
+        )
+
+    async def compensate(self) -> Outcome:
+        """Wait until Dokploy has let go of the application."""
+        await self.removal.release(self.name)
+        return Outcome()
+
+    # Asking
+
+    @property
+    def _triggers(self) -> int:
+        return self.context.output(self.name, "triggers") or 0
+
+    async def _trigger_unless_done(self) -> None:
+        """Ask, unless an earlier process has asked already."""
+        rows: list[DokployDeployment] = []
+        if self.context.was_tried(self.name):
+            rows = await self.dokploy.list_deployments(self.application_id)
+            queue = await self.context.around.observer.queue()
+            if queue.titled(self._title) or find_row(rows, self._title, baseline=None):
+                return
+            if self._triggers:  # it was asked for; whether it was lost is for following to find out
+                return
+        # A new application has no deployments yet; one that is taken up may.
+        await self.context.note(self.name, {"baseline": [row.deployment_id for row in rows]})
+        await self._trigger()
+
+    async def _trigger(self) -> None:
+        """Put the job into the queue. Written down before: an answer that is lost leaves the rest to following."""
+        await self.context.note(
+            self.name, {"triggers": self._triggers + 1, "triggered_at": datetime.now(UTC).isoformat()}
+        )
+        self._triggered = time.monotonic()
+        try:
+            await self.dokploy.deploy_application(self.application_id, self._title, self.context.marker)
+        except DokployError as error:
+            if not error.uncertain:
+                raise
+            log.warning("deploy_answer_lost", detail=str(error))
+
+    # Following
+
+    async def _follow(self) -> DokployDeployment | None:
+        """Follow our deployment to `done` or `error`; None where Dokploy lost or cancelled it in a restart."""
+        self._pace.moved()
+        absent_since: float | None = None
+        patience = Patience(self.settings.deploy_timeout_seconds)
+        while True:
+            await self.context.check_canceled()
+            try:
+                queue = await self.context.around.observer.queue()
+                job = self._job(queue)
+                if job is not None and job.state == "waiting":
+                    absent_since = None
+                    await self._waits(queue, job)
+                    await self._rest()
+                    continue
+                row = await self._row(job)
+            except DokployError as error:
+                await self.context.check_canceled()
+                await patience.forgive(error)
+                continue
+            if row is not None and row.status in {"done", "error"} and await self._is_sure(row):
+                return row
+            if row is not None and row.status == "cancelled":
+                log.warning("dokploy_cancelled_it", row=row.deployment_id)
+                return None
+            if job is not None or row is not None:
+                absent_since = None
+                await self._runs(row)
+            else:
+                absent_since = absent_since or time.monotonic()
+                if self._is_lost(absent_since):
+                    return None
+            await self._rest()
+
+    @property
+    def settings(self) -> Any:
+        """The portal's settings."""
+        return self.context.settings
+
+    def _job(self, queue: Queue) -> QueueJob | None:
+        """Our job, by its title; an application's only one where the title was dropped."""
+        if job := queue.titled(self._title):
+            return job
+        jobs = queue.of_application(self.application_id)
+        return jobs[0] if len(jobs) == 1 and not self.context.output(self.name, "baseline") else None
+
+    async def _row(self, job: QueueJob | None) -> DokployDeployment | None:
+        """Our row. While the job is active the row only tells that it runs, so it is read for its log's sake alone."""
+        if job is not None and (self._running_since is None or time.monotonic() - self._running_since < _LOG_AFTER):
+            return None
+        rows = await self.dokploy.list_deployments(self.application_id)
+        late = time.monotonic() - getattr(self, "_triggered", 0.0) > _TITLE_AFTER
+        baseline = self.context.output(self.name, "baseline") or []
+        return find_row(rows, self._title, baseline=baseline if late and job is None else None)
+
+    async def _is_sure(self, row: DokployDeployment) -> bool:
+        """Cross-check a quick end that was never seen running (DDA-7): our title is proof, a default title is not."""
+        if row.title == self._title or self._running_since is not None:
+            return True
+        again = find_row(await self.dokploy.list_deployments(self.application_id), row.title, baseline=None)
+        return again is not None and (again.deployment_id, again.created_at, again.status) == (
+            row.deployment_id,
+            row.created_at,
+            row.status,
+        )
+
+    def _is_lost(self, absent_since: float) -> bool:
+        """Whether Dokploy has forgotten our job. Raises PortalError once a second one does not appear either."""
+        absent = time.monotonic() - absent_since
+        if self._triggers < 2:
+            return absent > _LOST_AFTER
+        if absent > self.settings.deploy_appear_seconds:
+            raise PortalError("deploy_not_found", seconds=self.settings.deploy_appear_seconds)
+        return False
+
+    async def _waits(self, queue: Queue, job: QueueJob) -> None:
+        """Tell the place in line when it changes, and watch the time."""
+        place = (queue.place(job), queue.waiting)
+        if place != self._place:
+            if self._place is None or place[0] != self._place[0]:
+                usual = await self.context.around.records.usual_deploy_seconds()
+                estimate = None if usual is None else round(usual * place[0], 1)
+                await self.context.tell(QueuePosition(position=place[0], total=place[1], estimate_seconds=estimate))
+            self._place = place
+        waited = self._waited()
+        if waited > _SLOW_QUEUE and not self._warned_slow:
+            self._warned_slow = True
+            await self.context.tell(Progressed(step=self.name, what="queue_slow"))
+        if waited > self.settings.queue_timeout_seconds:
+            raise PortalError("queue_timeout", seconds=self.settings.queue_timeout_seconds)
+
+    def _waited(self) -> float:
+        since = self.context.output(self.name, "triggered_at")
+        return (datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds() if since else 0.0
+
+    async def _runs(self, row: DokployDeployment | None) -> None:
+        """Note that it runs, hand on its log, and keep the deadline, which begins when the job does."""
+        now = time.monotonic()
+        if self._running_since is None:
+            self._running_since = now
+            self._pace.moved()
+            await self.context.tell(Progressed(step=self.name, what="container_running"))
+        if now - self._running_since > self.settings.deploy_timeout_seconds:
+            raise PortalError("deploy_timeout", seconds=self.settings.deploy_timeout_seconds)
+        if row is not None and now - self._log_read_at > _LOG_EVERY:
+            await self._read_log(row)
+
+    async def _read_log(self, row: DokployDeployment, *, last: bool = False) -> None:
+        """Record the lines of Dokploy's log that are new. A log that cannot be read is no reason to fail."""
+        self._log_read_at = time.monotonic()
+        try:
+            lines = await self.dokploy.read_deployment_log(row.deployment_id)
+        except DokployError as error:
+            log.info("log_unreadable", detail=str(error))
+            return
+        new = lines[self._log_lines :]
+        room = max(0, _LOG_LINES - self._log_lines)
+        self._log_lines = len(lines)
+        # The reason stands at the end of a log, so that is what is kept of one that is too long.
+        new = new[-max(room, 20) :] if last else new[:room]
+        events = [LogLine(line=text) for line in new if (text := self._readable(line))]
+        if events:
+            await self.context.tell(*events)
+
+    def _readable(self, line: str) -> str:
+        text = self.context.mask("".join(letter for letter in line if letter.isprintable()))
+        return text[:_LOG_LENGTH].strip()
+
+    def _measured(self, row: DokployDeployment) -> dict[str, Any]:
+        """How long Dokploy worked on it, for estimates, by Dokploy's own clock."""
+        output: dict[str, Any] = {"row": row.deployment_id}
+        if row.finished_at is not None:
+            output["ran_seconds"] = round((row.finished_at - row.created_at).total_seconds(), 3)
+        return output
+
+    async def _rest(self) -> None:
+        await self.context.pause(self._pace.interval(watched=self.context.is_watched()))

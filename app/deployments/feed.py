@@ -1,0 +1,129 @@
+"""Live events for whoever watches: what this process writes is handed on from memory, the rest is read once for all."""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from typing import Final
+
+from app.deployments.events import RecordedEvent
+
+# Events that a channel keeps in memory; who is further behind reads from the store.
+_KEPT: Final = 200
+
+ReadEvents = Callable[[str, int], Awaitable[Sequence[RecordedEvent]]]
+
+
+class _Channel:
+    """The watchers of one deployment, and its newest events without a gap between them."""
+
+    def __init__(self) -> None:
+        self.watchers = 0
+        self.recent: deque[RecordedEvent] = deque(maxlen=_KEPT)
+        self.last = 0
+        self.stale = False
+        self._changed = asyncio.Event()
+
+    def push(self, events: Sequence[RecordedEvent]) -> None:
+        for event in events:
+            if event.n <= self.last:
+                continue
+            if self.recent and event.n != self.recent[-1].n + 1:
+                self.recent.clear()
+            self.recent.append(event)
+            self.last = event.n
+        self.wake()
+
+    def wake(self) -> None:
+        """Wake everyone who waits now; who comes later waits for the next time."""
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    def after(self, n: int) -> list[RecordedEvent] | None:
+        """Events after number n, or None where memory does not reach back that far."""
+        if not self.recent or self.recent[0].n > n + 1:
+            return None
+        return [event for event in self.recent if event.n > n]
+
+    async def changed(self) -> None:
+        await self._changed.wait()
+
+
+class Feed:
+    """Hands events on to watchers. Numbers are per deployment, so a watcher's place is one number."""
+
+    def __init__(self, read: ReadEvents) -> None:
+        """`read(deployment_id, n)` reads the events after number n from the store, in order."""
+        self._read = read
+        self._channels: dict[str, _Channel] = {}
+
+    @property
+    def watchers(self) -> int:
+        """How many streams are open in this process."""
+        return sum(channel.watchers for channel in self._channels.values())
+
+    def is_watched(self, deployment_id: str) -> bool:
+        """Whether somebody watches a deployment here."""
+        return deployment_id in self._channels
+
+    def publish(self, deployment_id: str, events: Sequence[RecordedEvent]) -> None:
+        """Hand on what this process has just written."""
+        if channel := self._channels.get(deployment_id):
+            channel.push(events)
+
+    def poke(self, deployment_id: str) -> None:
+        """Say that another process may have written something; watchers look into the store."""
+        if channel := self._channels.get(deployment_id):
+            channel.stale = True
+            channel.wake()
+
+    def poke_all(self) -> None:
+        """Say that anything may have been missed."""
+        for deployment_id in list(self._channels):
+            self.poke(deployment_id)
+
+    async def follow(self, deployment_id: str, after: int, *, quiet: float) -> AsyncIterator[Sequence[RecordedEvent]]:
+        """Yield batches of events after a number, in order and without gaps, as they come; an empty one each `quiet` s.
+
+        Never ends by itself: the reader stops at the event that completes the deployment.
+        """
+        with self._joined(deployment_id) as channel:
+            events: Sequence[RecordedEvent] = await self._read(deployment_id, after)
+            while True:
+                if events:
+                    after = events[-1].n
+                    yield events
+                # Taken before looking, so that what comes meanwhile wakes us.
+                change = asyncio.ensure_future(channel.changed())
+                try:
+                    events = await self._next(channel, deployment_id, after)
+                    if not events:
+                        await asyncio.wait({change}, timeout=quiet)
+                        if not change.done():
+                            yield ()
+                finally:
+                    change.cancel()
+
+    async def _next(self, channel: _Channel, deployment_id: str, after: int) -> Sequence[RecordedEvent]:
+        if channel.stale:
+            channel.stale = False  # one watcher looks for all
+            try:
+                channel.push(await self._read(deployment_id, max(channel.last, after)))
+            except BaseException:
+                self.poke(deployment_id)
+                raise
+        if channel.last <= after:
+            return ()
+        events = channel.after(after)
+        return events if events is not None else await self._read(deployment_id, after)
+
+    @contextlib.contextmanager
+    def _joined(self, deployment_id: str) -> Iterator[_Channel]:
+        channel = self._channels.setdefault(deployment_id, _Channel())
+        channel.watchers += 1
+        try:
+            yield channel
+        finally:
+            channel.watchers -= 1
+            if not channel.watchers:
+                self._channels.pop(deployment_id, None)

@@ -1,0 +1,278 @@
+"""Takes requests in: a stack, its deployment and the first event in one transaction, or the reason why not."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+from ulid import ULID
+
+from app.database import Database
+from app.deployments import tables
+from app.deployments.events import CREATE_STEPS, REMOVE_STEPS, DeploymentQueued, Kind, Status
+from app.deployments.plan import Plan
+from app.deployments.record import DeploymentRecord, Records, StackRecord
+from app.deployments.request import DeploymentRequest, suggest_names
+from app.deployments.saga import ResourceState, StepState
+from app.deployments.template import StackSecrets, Template
+from app.errors import PortalError
+from app.vault import Vault, fingerprint, new_manage_key, new_password
+
+_IDEMPOTENCY_LIVES = timedelta(hours=24)
+VolumeChoice = Literal["erase", "keep"]
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A request that was taken in, or one taken in before under the same Idempotency-Key. manage_key is a secret."""
+
+    deployment_id: str
+    name: str
+    url: str
+    manage_key: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Who asks. owner: whose the stack will be; actor: who did it, for the record; trigger: user, api or cli."""
+
+    owner: str
+    actor: str
+    trigger: str
+
+
+class Intake:
+    """The only writer besides the journal: it begins runs, which from then on belong to a runner."""
+
+    def __init__(self, database: Database, records: Records, vault: Vault, wake: Callable[[str], None]) -> None:
+        """`wake` tells this process's runner: `queued`, or `cancel`."""
+        self._database = database
+        self._records = records
+        self._vault = vault
+        self._wake = wake
+
+    async def deploy(
+        self,
+        request: DeploymentRequest,
+        plan: Plan,
+        template: Template,
+        asker: Asker,
+        *,
+        idempotency_key: str | None = None,
+    ) -> Accepted:
+        """Record a new stack and queue its deployment.
+
+        Raises PortalError: `name_taken`, `name_cleaning_up`, `idempotency_key_reused`.
+        """
+        accepted = Accepted(str(ULID()), plan.name, plan.url, new_manage_key())
+        body_hash = hashlib.sha256(json.dumps(asdict(request), sort_keys=True).encode()).hexdigest()
+        key_hash = fingerprint(idempotency_key) if idempotency_key else None
+        try:
+            async with self._database.write() as connection:
+                if key_hash and (replay := await self._replay(connection, key_hash, body_hash)):
+                    return replay
+                await self._insert_stack(connection, accepted, plan, template, asker)
+                if key_hash:
+                    await connection.execute(
+                        insert(tables.idempotency).values(
+                            key_hash=key_hash,
+                            body_hash=body_hash,
+                            deployment_id=accepted.deployment_id,
+                            answer=self._vault.encrypt(json.dumps(asdict(accepted))),
+                            created_at=_now(),
+                        )
+                    )
+                await self._database.notify(connection, "queued")
+        except IntegrityError:
+            # Somebody else was faster: with the same key it is the same answer, otherwise the name is theirs.
+            if key_hash:
+                async with self._database.read() as connection:
+                    if replay := await self._replay(connection, key_hash, body_hash):
+                        return replay
+            raise await self.taken(plan.name) from None
+        self._wake("queued")
+        return accepted
+
+    async def _replay(self, connection: AsyncConnection, key_hash: str, body_hash: str) -> Accepted | None:
+        table = tables.idempotency
+        row = (await connection.execute(select(table).where(table.c.key_hash == key_hash))).first()
+        if row is None:
+            return None
+        if row.created_at < _now() - _IDEMPOTENCY_LIVES:
+            await connection.execute(delete(table).where(table.c.key_hash == key_hash))
+            return None
+        if row.body_hash != body_hash:
+            raise PortalError("idempotency_key_reused", field="Idempotency-Key")
+        return Accepted(**json.loads(self._vault.decrypt(row.answer)))
+
+    async def _insert_stack(
+        self, connection: AsyncConnection, accepted: Accepted, plan: Plan, template: Template, asker: Asker
+    ) -> None:
+        stack_id, now, frozen = str(ULID()), _now(), plan.to_json()
+        await connection.execute(
+            insert(tables.stack).values(
+                id=stack_id,
+                name=plan.name,
+                owner=asker.owner or f"key:{stack_id}",
+                template=plan.template,
+                plan=frozen,
+                manage_key_hash=fingerprint(accepted.manage_key),
+                secrets=StackSecrets(new_password(), dict(template.variables)).encrypt(self._vault),
+                created_at=now,
+            )
+        )
+        await connection.execute(
+            insert(tables.resource),
+            [
+                {
+                    "stack_id": stack_id,
+                    "kind": kind,
+                    "name": name,
+                    "state": ResourceState.PLANNED,
+                    "attempts": 0,
+                    "changed_at": now,
+                }
+                for kind, name in (
+                    ("project", plan.project),
+                    ("application", plan.application),
+                    ("mount", plan.volume_path),
+                    ("volume", plan.volume),
+                    ("domain", plan.host),
+                )
+            ],
+        )
+        await self._insert_deployment(
+            connection, accepted.deployment_id, stack_id, name=plan.name, plan=frozen, kind=Kind.CREATE, asker=asker
+        )
+
+    async def _insert_deployment(
+        self,
+        connection: AsyncConnection,
+        deployment_id: str,
+        stack_id: str,
+        *,
+        name: str,
+        plan: Mapping[str, Any],
+        kind: Kind,
+        asker: Asker,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        now = _now()
+        await connection.execute(
+            insert(tables.deployment).values(
+                id=deployment_id,
+                stack_id=stack_id,
+                name=name,
+                kind=kind,
+                trigger=asker.trigger,
+                actor=asker.actor,
+                options=dict(options or {}),
+                plan=dict(plan),
+                created_at=now,
+                status=Status.QUEUED,
+                leftovers=[],
+                last_event=1,
+            )
+        )
+        await connection.execute(
+            insert(tables.step),
+            [
+                {
+                    "deployment_id": deployment_id,
+                    "name": step,
+                    "place": place,
+                    "state": StepState.PENDING,
+                    "attempts": 0,
+                    "output": {},
+                }
+                for place, step in enumerate(CREATE_STEPS if kind is Kind.CREATE else REMOVE_STEPS)
+            ],
+        )
+        queued = DeploymentQueued(name=name, kind=kind)
+        await connection.execute(
+            insert(tables.event).values(
+                deployment_id=deployment_id,
+                n=1,
+                at=now,
+                type=queued.type,
+                key=queued.key,
+                params=queued.params,
+                status=Status.QUEUED,
+                undoing=False,
+            )
+        )
+
+    async def taken(self, name: str) -> PortalError:
+        """Say why a held name cannot be had: it belongs to a stack, or to one that is still being removed."""
+        stack = await self._records.find_stack(name)
+        newest = await self._records.newest_deployment(stack.id) if stack else None
+        code = "name_cleaning_up" if newest is None or is_cleaning_up(newest) else "name_taken"
+        return PortalError(code, field="name", name=name)
+
+    async def suggest(self, name: str, reserved: tuple[str, ...]) -> list[str]:
+        """Up to three names near a taken one that are free."""
+        wanted = suggest_names(name)
+        held = await self._records.held(wanted)
+        return [word for word in wanted if word not in held and word not in reserved][:3]
+
+    async def remove(self, stack: StackRecord, volume: VolumeChoice, asker: Asker) -> str:
+        """Queue the removal of a stack and return its deployment's id.
+
+        During its creation that run is cancelled instead, and during a removal the same one is returned.
+        Raises PortalError `stack_busy` while something else changes the stack.
+        """
+        deployment_id = str(ULID())
+        try:
+            async with self._database.write() as connection:
+                await self._insert_deployment(
+                    connection,
+                    deployment_id,
+                    stack.id,
+                    name=stack.name,
+                    plan=stack.plan,
+                    kind=Kind.REMOVE,
+                    asker=asker,
+                    options={"volume": volume},
+                )
+                await self._database.notify(connection, "queued")
+        except IntegrityError:
+            newest = await self._records.newest_deployment(stack.id)
+            if newest is None:
+                raise PortalError("stack_not_found", name=stack.name) from None
+            if newest.kind is Kind.REMOVE:
+                return newest.id
+            if newest.kind is Kind.CREATE:
+                await self.cancel(newest.id)
+                return newest.id
+            raise PortalError("stack_busy", name=stack.name) from None
+        self._wake("queued")
+        return deployment_id
+
+    async def cancel(self, deployment_id: str) -> bool:
+        """Ask for a deployment to be cancelled; False where it is already over. Asking twice changes nothing."""
+        table = tables.deployment
+        async with self._database.write() as connection:
+            result = await connection.execute(
+                update(table)
+                .where(table.c.id == deployment_id, table.c.status != Status.COMPLETED)
+                .values(cancel_requested_at=_now())
+            )
+            await self._database.notify(connection, "cancel")
+        self._wake("cancel")
+        return result.rowcount == 1
+
+
+def is_cleaning_up(newest: DeploymentRecord) -> bool:
+    """Whether the newest deployment of a stack leads, or has led, to its end rather than to its running."""
+    if newest.kind is Kind.REMOVE or newest.undoing:
+        return True
+    return newest.status is Status.COMPLETED and bool(newest.leftovers)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,462 @@
+"""Runs as the store keeps them: who holds which, how far it is, what it made, its events; fenced by owner and epoch."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import bindparam, delete, func, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+from ulid import ULID
+
+from app.database import Database, StoreError, database_now
+from app.deployments import tables
+from app.deployments.events import Conclusion, Event, Kind, RecordedEvent, Status
+from app.deployments.feed import Feed
+from app.deployments.saga import Checkpoint, ResourceChange, ResourceState, RunLost, StepChange, StepState
+
+log = structlog.get_logger()
+
+
+@dataclass
+class StepRecord:
+    """Where one step stands. output: what later steps need."""
+
+    name: str
+    state: StepState
+    attempts: int
+    started_at: datetime | None
+    concluded_at: datetime | None
+    output: Mapping[str, Any]
+
+
+@dataclass
+class Resource:
+    """One thing in Dokploy. attempts: how often its create was begun; intended_at: when it last was."""
+
+    kind: str
+    name: str
+    state: ResourceState
+    dokploy_id: str | None
+    attempts: int
+    intended_at: datetime | None
+
+
+@dataclass
+class Run:
+    """A deployment that this process holds; it alone writes it, as long as owner and epoch in the store are its own."""
+
+    id: str
+    stack_id: str
+    name: str
+    kind: Kind
+    plan: Mapping[str, Any]
+    options: Mapping[str, Any]
+    secrets: bytes = field(repr=False)
+    owner_of_stack: str
+    worker: str
+    epoch: int
+    status: Status
+    undoing: bool
+    problem: Mapping[str, Any] | None
+    last_event: int
+    created_at: datetime
+    started_at: datetime | None
+    steps: dict[str, StepRecord]
+    resources: dict[str, Resource]
+    cancel_requested: asyncio.Event = field(default_factory=asyncio.Event)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    writing: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+
+
+class Journal:
+    """What runners write. Readers use `record.py`, requests come in by `intake.py`."""
+
+    def __init__(self, database: Database, feed: Feed) -> None:
+        self._database = database
+        self._feed = feed
+
+    # Leases
+
+    async def register(self, lease_seconds: float, *, alone: bool) -> str:
+        """Enter this process as a worker and return its id. `alone`: no other can be alive, so their leases end now."""
+        worker = str(ULID())
+        async with self._database.write() as connection:
+            # Rows of workers that have long been dead say nothing any more.
+            old = tables.worker.delete()
+            await connection.execute(old if alone else old.where(tables.worker.c.expires_at < database_now() - 3600))
+            await connection.execute(
+                insert(tables.worker).values(id=worker, started_at=_now(), expires_at=database_now() + lease_seconds)
+            )
+        return worker
+
+    async def renew(self, worker: str, lease_seconds: float) -> bool:
+        """Renew the lease; False where the row is gone, so that nothing is held any more."""
+        async with self._database.write() as connection:
+            result = await connection.execute(
+                update(tables.worker)
+                .where(tables.worker.c.id == worker)
+                .values(expires_at=database_now() + lease_seconds)
+            )
+        return result.rowcount == 1
+
+    async def leave(self, worker: str) -> None:
+        """Give up the lease and everything held under it, so that a peer goes on at once."""
+        async with self._database.write() as connection:
+            await connection.execute(
+                update(tables.deployment)
+                .where(tables.deployment.c.owner == worker, tables.deployment.c.status != Status.COMPLETED)
+                .values(owner=None)
+            )
+            await connection.execute(delete(tables.worker).where(tables.worker.c.id == worker))
+            await self._database.notify(connection, "queued")
+
+    async def claim(self, worker: str, limit: int) -> list[Run]:
+        """Take up to `limit` deployments that nobody alive holds, oldest first."""
+        table = tables.deployment
+        alive = select(tables.worker.c.id).where(tables.worker.c.expires_at > database_now())
+        free = (
+            select(table.c.id)
+            .where(table.c.status != Status.COMPLETED, or_(table.c.owner.is_(None), table.c.owner.not_in(alive)))
+            .order_by(table.c.created_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        if self._database.is_sqlite and not await self._anything(free):
+            return []  # a writer's turn is dear there
+        async with self._database.write() as connection:
+            rows = await connection.execute(
+                update(table)
+                .where(table.c.id.in_(free))
+                .values(owner=worker, epoch=table.c.epoch + 1, started_at=func.coalesce(table.c.started_at, _now()))
+                .returning(table)
+            )
+            return await self._load(connection, rows.all())
+
+    async def _anything(self, query: Any) -> bool:
+        async with self._database.read() as connection:
+            return (await connection.execute(query)).first() is not None
+
+    async def _load(self, connection: AsyncConnection, rows: Sequence[Row[Any]]) -> list[Run]:
+        if not rows:
+            return []
+        stack_ids = [row.stack_id for row in rows]
+        stacks = {
+            row.id: row
+            for row in await connection.execute(
+                select(tables.stack.c.id, tables.stack.c.secrets, tables.stack.c.owner).where(
+                    tables.stack.c.id.in_(stack_ids)
+                )
+            )
+        }
+        steps: dict[str, dict[str, StepRecord]] = {row.id: {} for row in rows}
+        step = tables.step.c
+        for row in await connection.execute(
+            select(tables.step).where(step.deployment_id.in_(steps)).order_by(step.deployment_id, step.place)
+        ):
+            steps[row.deployment_id][row.name] = StepRecord(
+                row.name, StepState(row.state), row.attempts, row.started_at, row.concluded_at, row.output
+            )
+        resources: dict[str, dict[str, Resource]] = {stack_id: {} for stack_id in stack_ids}
+        for row in await connection.execute(select(tables.resource).where(tables.resource.c.stack_id.in_(stack_ids))):
+            resources[row.stack_id][row.kind] = Resource(
+                row.kind, row.name, ResourceState(row.state), row.dokploy_id, row.attempts, row.intended_at
+            )
+        runs = []
+        for row in sorted(rows, key=lambda row: row.created_at):
+            run = Run(
+                id=row.id,
+                stack_id=row.stack_id,
+                name=row.name,
+                kind=Kind(row.kind),
+                plan=row.plan,
+                options=row.options,
+                secrets=stacks[row.stack_id].secrets,
+                owner_of_stack=stacks[row.stack_id].owner,
+                worker=row.owner,
+                epoch=row.epoch,
+                status=Status(row.status),
+                undoing=row.undoing,
+                problem=row.problem,
+                last_event=row.last_event,
+                created_at=row.created_at,
+                started_at=row.started_at,
+                steps=steps[row.id],
+                resources=resources[row.stack_id],
+            )
+            if row.cancel_requested_at is not None:
+                run.cancel_requested.set()
+            runs.append(run)
+        return runs
+
+    async def let_go(self, run: Run) -> None:
+        """Give one run back, so that it is taken up again."""
+        table = tables.deployment
+        async with self._database.write() as connection:
+            await connection.execute(
+                update(table)
+                .where(table.c.id == run.id, table.c.owner == run.worker, table.c.epoch == run.epoch)
+                .values(owner=None)
+            )
+
+    async def cancellations(self, worker: str) -> list[str]:
+        """Ids of this worker's deployments that somebody asked to cancel."""
+        table = tables.deployment.c
+        async with self._database.read() as connection:
+            rows = await connection.execute(
+                select(table.id).where(
+                    table.owner == worker, table.status != Status.COMPLETED, table.cancel_requested_at.is_not(None)
+                )
+            )
+            return [row.id for row in rows]
+
+    # Checkpoints
+
+    async def record(
+        self,
+        run: Run,
+        checkpoint: Checkpoint,
+        *,
+        conclusion: Conclusion | None = None,
+        leftovers: Sequence[Mapping[str, str]] = (),
+        frees_name: bool = False,
+    ) -> None:
+        """Write a checkpoint with its events in one transaction, or raise RunLost. Waits while the store is away.
+
+        conclusion: ends the run; leftovers: what of it could not be removed; frees_name: the stack is gone.
+        """
+        async with run.writing:
+            writing = _Writing(run, checkpoint, conclusion, leftovers, frees_name=frees_name)
+            pause = 0.1
+            uncertain = False
+            while True:
+                try:
+                    await self._write(writing, uncertain=uncertain)
+                    break
+                except StoreError as error:
+                    # The commit may or may not have happened; the number of the last event will tell.
+                    uncertain = True
+                    log.warning("store_away", deployment=run.id, reason=type(error).__name__)
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, 2.0)
+            writing.apply()
+        self._feed.publish(run.id, writing.events)
+
+    async def _write(self, writing: "_Writing", *, uncertain: bool) -> None:
+        run, table = writing.run, tables.deployment
+        async with self._database.write() as connection:
+            result = await connection.execute(
+                update(table)
+                .where(
+                    table.c.id == run.id,
+                    table.c.owner == run.worker,
+                    table.c.epoch == run.epoch,
+                    table.c.last_event == run.last_event,
+                )
+                .values(writing.head())
+            )
+            if result.rowcount != 1:
+                if uncertain and await self._landed(connection, writing):
+                    return
+                raise RunLost(run.id)
+            if writing.events:
+                await connection.execute(insert(tables.event), [_event_row(event) for event in writing.events])
+            if writing.steps:
+                await connection.execute(_UPDATE_STEP, writing.step_rows())
+            if writing.resources:
+                await connection.execute(_UPDATE_RESOURCE, writing.resource_rows())
+            if writing.frees_name:
+                await connection.execute(
+                    update(tables.stack).where(tables.stack.c.id == run.stack_id).values(removed_at=writing.at)
+                )
+            if writing.events:
+                await self._database.notify(connection, f"events {run.id}")
+
+    @staticmethod
+    async def _landed(connection: AsyncConnection, writing: "_Writing") -> bool:
+        table = tables.deployment.c
+        row = (
+            await connection.execute(select(table.epoch, table.last_event).where(table.id == writing.run.id))
+        ).first()
+        return row is not None and row.epoch == writing.run.epoch and row.last_event == writing.last_event
+
+    # The installation
+
+    async def installation_id(self) -> str:
+        """This portal's id, made once: part of every marker in Dokploy."""
+        table = tables.installation
+        dialect = sqlite if self._database.is_sqlite else postgresql
+        async with self._database.write() as connection:
+            await connection.execute(
+                dialect.insert(table)
+                .values(singleton=1, id=str(ULID()), created_at=_now())
+                .on_conflict_do_nothing(index_elements=["singleton"])
+            )
+            found: str | None = await connection.scalar(select(table.c.id))
+        assert found is not None  # noqa: S101 - just inserted
+        return found
+
+
+class _Writing:
+    """One checkpoint on its way: rows to write, and afterwards the same changes to make in memory."""
+
+    def __init__(
+        self,
+        run: Run,
+        checkpoint: Checkpoint,
+        conclusion: Conclusion | None,
+        leftovers: Sequence[Mapping[str, str]],
+        *,
+        frees_name: bool,
+    ) -> None:
+        self.run = run
+        self.at = _now()
+        self.steps = checkpoint.steps
+        self.resources = checkpoint.resources
+        self.frees_name = frees_name
+        self._conclusion = conclusion
+        self._leftovers = leftovers
+        self._status = Status.COMPLETED if conclusion else (checkpoint.status or run.status)
+        self._undoing = run.undoing if checkpoint.undoing is None else checkpoint.undoing
+        self._problem = run.problem or checkpoint.problem
+        self.last_event = run.last_event + len(checkpoint.events)
+        self.events = self._number(checkpoint.events)
+
+    def _number(self, events: Iterable[Event]) -> list[RecordedEvent]:
+        # Between two others the run is not over; only its last event says so.
+        last = self.last_event if self._conclusion else None
+        return [
+            RecordedEvent(
+                deployment_id=self.run.id,
+                n=n,
+                at=self.at,
+                type=event.type,
+                key=event.key,
+                params=event.params,
+                status=self._status if n == last or not self._conclusion else self.run.status,
+                undoing=self._undoing,
+                conclusion=self._conclusion if n == last else None,
+            )
+            for n, event in enumerate(events, self.run.last_event + 1)
+        ]
+
+    def head(self) -> dict[str, Any]:
+        """Columns of the deployment."""
+        head: dict[str, Any] = {
+            "status": self._status,
+            "undoing": self._undoing,
+            "problem": self._problem,
+            "last_event": self.last_event,
+        }
+        if self._conclusion:
+            head |= {
+                "conclusion": self._conclusion,
+                "concluded_at": self.at,
+                "leftovers": list(self._leftovers),
+                "owner": None,
+            }
+        return head
+
+    def step_rows(self) -> list[dict[str, Any]]:
+        """Rows of changed steps, whole."""
+        return [
+            {
+                "of": self.run.id,
+                "called": changed.name,
+                "state": changed.state,
+                "attempts": changed.attempts,
+                "started_at": changed.started_at,
+                "concluded_at": changed.concluded_at,
+                "output": dict(changed.output),
+            }
+            for changed in (self._changed_step(name, change) for name, change in self.steps.items())
+        ]
+
+    def resource_rows(self) -> list[dict[str, Any]]:
+        """Rows of changed resources, whole."""
+        return [
+            {
+                "of": self.run.stack_id,
+                "called": changed.kind,
+                "state": changed.state,
+                "dokploy_id": changed.dokploy_id,
+                "attempts": changed.attempts,
+                "intended_at": changed.intended_at,
+                "changed_at": self.at,
+            }
+            for changed in self._changed_resources().values()
+        ]
+
+    def apply(self) -> None:
+        """Make in memory what the store has taken."""
+        run = self.run
+        run.steps |= {name: self._changed_step(name, change) for name, change in self.steps.items()}
+        run.resources |= self._changed_resources()
+        run.status, run.undoing, run.problem = self._status, self._undoing, self._problem
+        run.last_event = self.last_event
+
+    def _changed_step(self, name: str, change: StepChange) -> StepRecord:
+        step = self.run.steps[name]
+        begins = change.state is StepState.RUNNING and change.output is None
+        return StepRecord(
+            name=name,
+            state=change.state,
+            attempts=step.attempts + begins,
+            started_at=step.started_at or self.at,
+            concluded_at=None if change.state is StepState.RUNNING else self.at,
+            output=step.output if change.output is None else {**step.output, **change.output},
+        )
+
+    def _changed_resources(self) -> dict[str, Resource]:
+        changed: dict[str, Resource] = {}
+        for change in self.resources:
+            changed[change.kind] = self._changed_resource(changed.get(change.kind), change)
+        return changed
+
+    def _changed_resource(self, before: Resource | None, change: ResourceChange) -> Resource:
+        resource = before or self.run.resources[change.kind]
+        begins = change.state is ResourceState.INTENDED
+        if begins and resource.state in {ResourceState.PRESENT, ResourceState.KEPT}:
+            return resource  # it is there already
+        return Resource(
+            kind=resource.kind,
+            name=resource.name,
+            state=change.state,
+            dokploy_id=change.dokploy_id or resource.dokploy_id,
+            attempts=resource.attempts + begins,
+            intended_at=self.at if begins else resource.intended_at,
+        )
+
+
+_UPDATE_STEP = (
+    update(tables.step)
+    .where(tables.step.c.deployment_id == bindparam("of"), tables.step.c.name == bindparam("called"))
+    .values({name: bindparam(name) for name in ("state", "attempts", "started_at", "concluded_at", "output")})
+)
+_UPDATE_RESOURCE = (
+    update(tables.resource)
+    .where(tables.resource.c.stack_id == bindparam("of"), tables.resource.c.kind == bindparam("called"))
+    .values({name: bindparam(name) for name in ("state", "dokploy_id", "attempts", "intended_at", "changed_at")})
+)
+
+
+def _event_row(event: RecordedEvent) -> dict[str, Any]:
+    return {
+        "deployment_id": event.deployment_id,
+        "n": event.n,
+        "at": event.at,
+        "type": event.type,
+        "key": event.key,
+        "params": dict(event.params),
+        "status": event.status,
+        "undoing": event.undoing,
+        "conclusion": event.conclusion,
+    }
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

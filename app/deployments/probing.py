@@ -1,0 +1,106 @@
+"""Asks a stack's address as a stranger would, without its password, and names what answered."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import httpx
+
+from app.settings import host_and_port
+
+# A stranger's browser gives up later, but a probe is asked again anyway.
+_TIMEOUT: Final = 5.0
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """What one probe met: a status, or the code of a problem where there was none.
+
+    tls_trouble: whether the certificate was not accepted, and was then passed over.
+    """
+
+    status: int | None
+    code: str | None = None
+    tls_trouble: bool = False
+
+
+class Prober:
+    """Probes addresses, over connections that are kept open; never sends a credential."""
+
+    def __init__(self, connect_to: str | None) -> None:
+        """`connect_to`: host:port to connect to instead of the address's own, as curl's --connect-to does."""
+        self._connect_to = host_and_port(connect_to) if connect_to else None
+        self._clients: dict[bool, httpx.AsyncClient] = {}
+
+    async def probe(self, url: str) -> ProbeResult:
+        """Ask a URL once. A certificate that is not accepted is noted and passed over (ASD-2)."""
+        result = await self._ask(url, verify=True)
+        if result.code == "tls":
+            result = await self._ask(url, verify=False)
+            if result.code == "tls":  # not even a handshake
+                return ProbeResult(None, "address_refused", tls_trouble=True)
+            return ProbeResult(result.status, result.code, tls_trouble=True)
+        return result
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for client in self._clients.values():
+            await client.aclose()
+
+    async def _ask(self, url: str, *, verify: bool) -> ProbeResult:
+        address = httpx.URL(url)
+        headers = {"host": address.netloc.decode(), "accept": "*/*", "user-agent": "ai-stack-deployer"}
+        extensions = {"sni_hostname": address.host}
+        if self._connect_to:
+            host, port = self._connect_to
+            address = address.copy_with(host=host, port=port)
+        client = self._client(verify=verify)
+        request = client.build_request("GET", address, headers=headers, extensions=extensions)
+        try:
+            async with asyncio.timeout(_TIMEOUT):
+                response = await client.send(request, stream=True)
+                # Only the status matters; whoever answers may be anybody, so the body is left where it is.
+                await response.aclose()
+        except TimeoutError:
+            return ProbeResult(None, "address_timeout")
+        except httpx.HTTPError as error:
+            return ProbeResult(None, _code_of(error))
+        return ProbeResult(response.status_code)
+
+    def _client(self, *, verify: bool) -> httpx.AsyncClient:
+        if verify not in self._clients:
+            self._clients[verify] = httpx.AsyncClient(
+                timeout=None,  # noqa: S113 - one asyncio.timeout a probe
+                verify=verify,
+                trust_env=False,
+                follow_redirects=False,
+                limits=httpx.Limits(max_connections=100, max_keepalive_connections=20),
+            )
+        return self._clients[verify]
+
+
+def _code_of(error: httpx.HTTPError) -> str:
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLError):
+            return "tls"
+        if isinstance(cause, socket.gaierror):
+            return "address_unresolved"
+    return "address_refused"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Every exception behind one, also within groups: which library wraps which differs by version."""
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        cause = waiting.pop()
+        if cause is None or id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        waiting += [cause.__cause__, cause.__context__]
+        if isinstance(cause, BaseExceptionGroup):
+            waiting += cause.exceptions

@@ -1,0 +1,286 @@
+"""The stations of a new stack, in reading order; deploy and verify, the long ones, have rooms of their own."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeVar, cast
+
+from app.deployments.context import RunContext, dokploy_blamed
+from app.deployments.dotenv import write_dotenv
+from app.deployments.events import Status, Warned
+from app.deployments.removal import Removal
+from app.deployments.saga import Outcome, ResourceChange, ResourceState
+from app.dokploy import Application, ApplicationUpdate, DokployError, DokployServerError, DokployTimeout, Domain, Mount
+from app.errors import PortalError
+
+T = TypeVar("T")
+
+# The status by which a proxy says that nothing lives at an address.
+NOBODY: Final = 404
+
+
+class CreateStep:
+    """What the steps of a creation share."""
+
+    name = ""
+    needs: tuple[str, ...] = ()
+    intends: tuple[str, ...] = ()
+    status: Status = Status.PREPARE
+    undoable = True
+
+    def __init__(self, context: RunContext) -> None:
+        self.context = context
+        self.plan = context.plan
+        self.dokploy = context.dokploy
+        self.removal = Removal(context)
+
+    async def run(self) -> Outcome:
+        """Do the work, with Dokploy's failures as problems, unless the run was cancelled before."""
+        await self.context.check_canceled()
+        async with dokploy_blamed():
+            return await self.work()
+
+    async def work(self) -> Outcome:
+        """Do the work."""
+        raise NotImplementedError
+
+    async def compensate(self) -> Outcome:
+        """Nothing was made."""
+        return Outcome()
+
+    @property
+    def application_id(self) -> str:
+        """Dokploy's id of the application, once it is there."""
+        return self.context.resource("application").dokploy_id or ""
+
+    async def find_or_create(
+        self, kind: str, find: Callable[[], Awaitable[Sequence[T]]], create: Callable[[], Awaitable[T]]
+    ) -> T | None:
+        """Create a resource exactly once, although nothing over there is unique and answers get lost.
+
+        find: the resources that bear our marker, oldest first. Returns None where it is known to be there already.
+        After an uncertain create its deadline is waited out before looking: it may land late (rule 6 of the journal).
+        """
+        if self.context.resource(kind).state is ResourceState.PRESENT:
+            return None
+        if self.context.was_tried(self.name):
+            found = await find()
+            if not found:
+                await asyncio.sleep(self.dokploy.timeout)
+                found = await find()
+            if found:
+                return found[0]
+        for last_try in (False, True):
+            began = time.monotonic()
+            try:
+                return await create()
+            except DokployError as error:
+                if not error.uncertain:
+                    raise
+                if not isinstance(error, DokployTimeout | DokployServerError):
+                    # The connection broke, or a proxy answered: Dokploy itself may still be at it.
+                    await asyncio.sleep(max(0.0, began + self.dokploy.timeout - time.monotonic()))
+                if found := await find():
+                    return found[0]
+                if last_try or isinstance(error, DokployServerError):
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+
+class Validate(CreateStep):
+    """Looks whether project, volume and address are free; changes nothing, so there is nothing to undo."""
+
+    name = "validate"
+    undoable = False
+
+    async def work(self) -> Outcome:
+        """Ask Dokploy and the address side by side."""
+        checks = await asyncio.gather(
+            self._project_is_free(), self._volume_is_ours(), self._address_is_free(), return_exceptions=True
+        )
+        for failure in checks:
+            if isinstance(failure, BaseException):
+                raise failure
+        for warning in self.plan.warnings:
+            await self.context.tell(Warned(code=warning))
+        kept = checks[1]
+        return Outcome(resources=[ResourceChange("volume", ResourceState.KEPT)] if kept else [])
+
+    async def _project_is_free(self) -> None:
+        projects = await self.context.around.observer.projects()
+        for project in projects.get(self.plan.project, ()):
+            if self.context.marker not in (project.description or ""):
+                raise PortalError("project_conflict", field="name", name=self.plan.project)
+
+    async def _volume_is_ours(self) -> bool:
+        """Whether a volume of that name is there, kept by an earlier stack of the same owner."""
+        if self.plan.volume not in await self.context.around.observer.volumes():
+            return False
+        if await self.context.around.records.is_kept_volume(self.plan.volume, self.context.run.owner_of_stack):
+            return True
+        raise PortalError("volume_exists", volume=self.plan.volume)
+
+    async def _address_is_free(self) -> None:
+        answer = await self.context.around.prober.probe(self.plan.url + "/")
+        if answer.status is not None and answer.status != NOBODY:
+            raise PortalError("address_in_use", field="name", host=self.plan.host, log=f"status {answer.status}")
+
+
+class Project(CreateStep):
+    """Makes the project in Dokploy, with its environment `production`."""
+
+    name = "project"
+    needs = ("validate",)
+    intends = ("project",)
+
+    async def work(self) -> Outcome:
+        """Create, or find what an earlier try created."""
+        ids = await self.find_or_create("project", self._find, self._create)
+        if ids is None:
+            return Outcome()
+        project_id, environment_id = ids
+        if self.context.was_tried(self.name):
+            await self.removal.remove_double_projects(project_id)
+        return Outcome(
+            output={"environment_id": environment_id},
+            resources=[ResourceChange("project", ResourceState.PRESENT, project_id)],
+        )
+
+    async def _create(self) -> tuple[str, str]:
+        created = await self.dokploy.create_project(self.plan.project, self.context.marker)
+        return created.project.project_id, created.environment.environment_id
+
+    async def _find(self) -> list[tuple[str, str]]:
+        found = await self.removal.find_projects()
+        ids = []
+        for project in found:
+            contents = await self.dokploy.read_project(project.project_id)
+            environment = next((each for each in contents.environments if each.is_default), contents.environments[0])
+            ids.append((project.project_id, environment.environment_id))
+        return ids
+
+    async def compensate(self) -> Outcome:
+        """Remove the project."""
+        return await self.removal.remove_projects()
+
+
+class MakeApplication(CreateStep):
+    """Makes the application in the project."""
+
+    name = "application"
+    needs = ("project",)
+    intends = ("application",)
+
+    async def work(self) -> Outcome:
+        """Create, or find what an earlier try created."""
+        application = await self.find_or_create("application", self.removal.find_applications, self._create)
+        if application is None:
+            return Outcome()
+        if self.context.was_tried(self.name):
+            await self.removal.remove_double_applications(application.application_id)
+        return Outcome(
+            output={"app_name": application.app_name},
+            resources=[ResourceChange("application", ResourceState.PRESENT, application.application_id)],
+        )
+
+    async def _create(self) -> Application:
+        return await self.dokploy.create_application(
+            self.plan.application,
+            self.context.output("project", "environment_id"),
+            self.context.marker,
+            app_name=self.plan.application,
+        )
+
+    async def compensate(self) -> Outcome:
+        """Remove the application, see that its container is gone, and its volume where this run brought it about."""
+        outcome = await self.removal.remove_applications()
+        if self.context.resource("volume").state is not ResourceState.KEPT:
+            await self.removal.remove_volume_or_leave_it()
+        return outcome
+
+
+class Configure(CreateStep):
+    """Sets image, credentials, variables and limits in one call, and beside it mounts the volume."""
+
+    name = "configure"
+    needs = ("application",)
+    intends = ("mount",)
+
+    async def work(self) -> Outcome:
+        """Make both calls side by side."""
+        mount, _ = await _both(
+            self.find_or_create("mount", self._find_mounts, self._create_mount),
+            self.dokploy.update_application(self.application_id, self._update()),
+        )
+        return Outcome(
+            resources=[ResourceChange("mount", ResourceState.PRESENT, mount.mount_id)] if mount is not None else []
+        )
+
+    def _update(self) -> ApplicationUpdate:
+        registry = self.context.around.registry
+        secrets = self.context.secrets
+        return ApplicationUpdate(
+            docker_image=self.plan.image,
+            username=registry.username if registry else None,
+            password=registry.password if registry else None,
+            registry_url=registry.url if registry else None,
+            env=write_dotenv([*sorted(secrets.variables.items()), (self.plan.password_variable, secrets.password)]),
+            memory_limit=str(self.plan.memory_bytes),
+            cpu_limit=str(round(self.plan.cpus * 1_000_000_000)),
+        )
+
+    async def _create_mount(self) -> Mount:
+        return await self.dokploy.create_volume_mount(self.application_id, self.plan.volume, self.plan.volume_path)
+
+    async def _find_mounts(self) -> list[Mount]:
+        mounts = await self.dokploy.list_mounts(self.application_id)
+        return [mount for mount in mounts if mount.volume_name == self.plan.volume]
+
+    async def compensate(self) -> Outcome:
+        """Settings and mount go with the application."""
+        return Outcome(resources=[ResourceChange("mount", ResourceState.REMOVED)])
+
+
+class Route(CreateStep):
+    """Sets the route from the address to the container."""
+
+    name = "domain"
+    needs = ("application",)
+    intends = ("domain",)
+
+    async def work(self) -> Outcome:
+        """Create, or find what an earlier try created."""
+        domain = await self.find_or_create("domain", self._find, self._create)
+        if domain is None:
+            return Outcome()
+        if self.context.was_tried(self.name):
+            for double in (await self._find())[1:]:
+                await self.dokploy.delete_domain(double.domain_id)
+        return Outcome(resources=[ResourceChange("domain", ResourceState.PRESENT, domain.domain_id)])
+
+    async def _create(self) -> Domain:
+        return await self.dokploy.create_domain(
+            self.application_id,
+            self.plan.host,
+            self.plan.port,
+            https=self.plan.https,
+            certificate_type=self.plan.certificate_type,
+            resolver=self.plan.certificate_resolver,
+        )
+
+    async def _find(self) -> list[Domain]:
+        domains = await self.dokploy.list_domains(self.application_id)
+        return sorted((each for each in domains if each.host == self.plan.host), key=lambda each: each.created_at)
+
+    async def compensate(self) -> Outcome:
+        """Remove the route."""
+        return await self.removal.remove_domains()
+
+
+async def _both(first: Awaitable[T], second: Awaitable[Any]) -> tuple[T, Any]:
+    """Wait for both, also when one fails: a step must not end while a call of its own is under way."""
+    results = await asyncio.gather(first, second, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return cast("tuple[T, Any]", results)

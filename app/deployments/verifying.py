@@ -1,0 +1,115 @@
+"""The last station: sees the container run, opens the address as a stranger would, and says what is wrong with it."""
+
+from collections.abc import Sequence
+
+from app.deployments.context import Patience
+from app.deployments.events import Progressed, Status, Warned
+from app.deployments.probing import ProbeResult
+from app.deployments.saga import Outcome
+from app.deployments.steps import NOBODY, CreateStep
+from app.deployments.tracking import Pace
+from app.dokploy import DokployError, Task
+from app.errors import PortalError
+
+# Docker starts a container again after five seconds; one that stopped this often will not stay up.
+_CRASHES = 3
+# A stranger let in once may be a container half started; twice it is open.
+_OPEN_ANSWERS = 2
+_GATEWAY = frozenset({502, 503, 504})
+
+
+class Verify(CreateStep):
+    """Succeeds when the newest task runs and the address turns a stranger away. Never sends the password."""
+
+    name = "verify"
+    needs = ("deploy",)
+    status = Status.FINALIZE
+    undoable = False
+
+    async def work(self) -> Outcome:
+        """Look at the tasks, then at the address, until both are well or the time is over."""
+        self._crashed: set[str] = set()
+        self._told: set[str] = set()
+        self._open_answers = 0
+        pace = Pace()
+        patience = Patience(self.context.settings.verify_timeout_seconds)
+        missing = PortalError("container_missing")
+        while True:
+            try:
+                tasks = await self.dokploy.list_tasks(self.context.output("application", "app_name"))
+            except DokployError as error:
+                await self.context.check_canceled()
+                await patience.forgive(error)
+                continue
+            problem = self._problem_of_tasks(tasks, missing)
+            if problem is None:
+                await self._tell("container_answering")
+                problem = await self._probe()
+                if problem is None:
+                    return Outcome()
+            elif problem.code == "container_not_ready":
+                await self._tell("container_starting")
+            if patience.is_over:
+                raise problem
+            # A new stack is asked every 2 s at most (DP-4), sooner in its first seconds.
+            await self.context.pause(max(0.1, min(pace.age * 0.15, 2.0)))
+
+    def _problem_of_tasks(self, tasks: Sequence[Task], missing: PortalError) -> PortalError | None:
+        """What keeps the newest task from running; raises once it is sure that it never will."""
+        if not tasks:
+            return missing
+        self._crashed |= {task.container_id for task in tasks if task.failed}
+        if len(self._crashed) >= _CRASHES:
+            reason = next((task.error for task in tasks if task.failed), "")
+            raise PortalError("container_crashes", count=len(self._crashed), log=self.context.mask(reason)[:500])
+        if tasks[0].doing == "running" and tasks[0].state == "running":
+            return None
+        return PortalError(
+            "container_not_ready",
+            seconds=self.context.settings.verify_timeout_seconds,
+            log=self.context.mask(f"{tasks[0].current_state} {tasks[0].error}")[:500],
+        )
+
+    async def _probe(self) -> PortalError | None:
+        """Ask the paths in turn; None when a stranger is turned away as he should be."""
+        problem: PortalError | None = None
+        for path in self.plan.probe_paths:
+            answer = await self.context.around.prober.probe(self.plan.url + path)
+            if answer.tls_trouble:
+                await self._warn("tls_not_ready")
+            if answer.status in self.plan.alive:
+                return None
+            found = self._problem_of_answer(answer)
+            if found.code == "open_to_strangers":
+                return self._is_open(found)
+            problem = problem or found
+        self._open_answers = 0
+        return problem
+
+    def _is_open(self, problem: PortalError) -> PortalError:
+        self._open_answers += 1
+        if self._open_answers >= _OPEN_ANSWERS:
+            raise problem
+        return problem
+
+    def _problem_of_answer(self, answer: ProbeResult) -> PortalError:
+        host = self.plan.host
+        if answer.status is None:
+            return PortalError(answer.code or "address_refused", host=host)
+        if answer.status == NOBODY:
+            return PortalError("route_missing", host=host)
+        if answer.status in _GATEWAY:
+            return PortalError("bad_gateway", host=host, status=answer.status, port=self.plan.port)
+        if 200 <= answer.status < 300:
+            return PortalError("open_to_strangers", host=host, variable=self.plan.password_variable)
+        return PortalError("unexpected_answer", host=host, status=answer.status)
+
+    async def _tell(self, what: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            await self.context.tell(Progressed(step=self.name, what=what))
+
+    async def _warn(self, code: str) -> None:
+        if code not in self._told:
+            self._told.add(code)
+            await self.context.tell(Warned(code=code))

@@ -1,0 +1,57 @@
+"""A client for the part of Dokploy's HTTP API that makes, follows and removes applications."""
+
+from app.dokploy.client import DokployClient
+from app.dokploy.errors import (
+    DokployBadRequest,
+    DokployDatabaseDown,
+    DokployError,
+    DokployForbidden,
+    DokployKeyRefused,
+    DokployNotFound,
+    DokployServerError,
+    DokployTimeout,
+    DokployUnauthorized,
+    DokployUnreachable,
+    DokployUnreadable,
+)
+from app.dokploy.models import (
+    Application,
+    ApplicationUpdate,
+    Container,
+    CreatedProject,
+    DokployDeployment,
+    Domain,
+    Environment,
+    Mount,
+    Project,
+    QueueJob,
+    Task,
+    Volume,
+)
+
+__all__ = [
+    "Application",
+    "ApplicationUpdate",
+    "Container",
+    "CreatedProject",
+    "DokployBadRequest",
+    "DokployClient",
+    "DokployDatabaseDown",
+    "DokployDeployment",
+    "DokployError",
+    "DokployForbidden",
+    "DokployKeyRefused",
+    "DokployNotFound",
+    "DokployServerError",
+    "DokployTimeout",
+    "DokployUnauthorized",
+    "DokployUnreachable",
+    "DokployUnreadable",
+    "Domain",
+    "Environment",
+    "Mount",
+    "Project",
+    "QueueJob",
+    "Task",
+    "Volume",
+]

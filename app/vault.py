@@ -1,0 +1,100 @@
+"""Keeps secrets: encrypts what the store holds, signs what a browser holds, hashes what only needs to be recognised."""
+
+import base64
+import hashlib
+import hmac
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from itsdangerous import BadSignature, URLSafeSerializer
+
+from app.errors import SettingsError
+from app.settings import Settings
+
+# Shown with a manage key, so that a scanner of repositories can tell what it found.
+_MANAGE_KEY_PREFIX: Final = "asd_"
+
+
+class Vault:
+    """Encrypts and signs with the newest of a list of keys, and reads what any of them wrote."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        """`keys`: SECRET_KEY, newest first."""
+        self._fernet = MultiFernet([Fernet(_derive(key, "encrypt")) for key in keys])
+        # The library wants them oldest first.
+        self._signer = URLSafeSerializer([_derive(key, "sign") for key in reversed(keys)], salt="cookie")
+
+    def encrypt(self, text: str) -> bytes:
+        """Encrypt a text for the store."""
+        return self._fernet.encrypt(text.encode())
+
+    def decrypt(self, token: bytes) -> str:
+        """Decrypt what `encrypt` made. Raises SettingsError where SECRET_KEY lacks the key that it was made with."""
+        try:
+            return self._fernet.decrypt(token).decode()
+        except InvalidToken:
+            raise SettingsError(
+                "SECRET_KEY lacks the key that older secrets were encrypted with; add it back"
+            ) from None
+
+    def sign(self, text: str) -> str:
+        """Sign a text for a cookie."""
+        return str(self._signer.dumps(text))
+
+    def unsign(self, signed: str) -> str | None:
+        """Return the text of a signed cookie, or None where the signature is not ours."""
+        try:
+            text = self._signer.loads(signed)
+        except BadSignature:
+            return None
+        return text if isinstance(text, str) else None
+
+
+def new_manage_key() -> str:
+    """Make the key that manages one stack: 32 characters nobody can guess, and a prefix."""
+    return _MANAGE_KEY_PREFIX + secrets.token_urlsafe(24)
+
+
+def new_password() -> str:
+    """Make a stack's password: letters, digits, hyphens and underscores, which any shell and file can hold."""
+    return secrets.token_urlsafe(18)
+
+
+def fingerprint(secret: str) -> str:
+    """Hash a long random secret for storing; nothing slower is needed, as it cannot be guessed."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def matches(secret: str, stored: str) -> bool:
+    """Compare a secret with a stored fingerprint in constant time."""
+    return hmac.compare_digest(fingerprint(secret), stored)
+
+
+def load_keys(settings: Settings) -> tuple[str, ...]:
+    """Return SECRET_KEY, or the key that is made once beside the database, readable by the portal only."""
+    if settings.secret_key:
+        return settings.secret_key
+    database = settings.sqlite_path or Path("data/portal.db")
+    path = database.with_name("secret.key")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Written whole or not at all: another process may start at the same moment.
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_urlsafe(32))
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+    return (path.read_text().strip(),)
+
+
+def _derive(key: str, purpose: str) -> bytes:
+    """One key for each purpose, in the form that Fernet wants."""
+    return base64.urlsafe_b64encode(hashlib.sha256(f"{purpose}:{key}".encode()).digest())
