@@ -1,3 +1,4 @@
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls
 """One set of cases, two servers: the emulator always, a real Dokploy with `--real-dokploy`.
 
 Fixtures: `dokploy` (the server under test, with a way to call it and to wait for it; it removes what a test made),
