@@ -82,7 +82,7 @@ class Dokploy:
             rows = await self.read("deployment.all", applicationId=application_id)
             return next((row for row in rows if row["title"] == title and row["status"] != "running"), None)
 
-        return await self.until(over)
+        return await self.until(over, 120 if self.is_real else 30)
 
     async def deployed(self, application_id: str, title: str = "contract"):
         """Deploy, and wait for the end."""
