@@ -24,12 +24,6 @@ class Api:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._late: set[asyncio.Task[None]] = set()
-
-    def close(self) -> None:
-        """Forget the effects that were to land late."""
-        for task in self._late:
-            task.cancel()
 
     async def handle(self, connection: Connection) -> None:
         """Answer one request below `/api/`."""
@@ -146,8 +140,8 @@ class Api:
                 await connection.hang()
             case "late":
                 task = asyncio.create_task(self._land(procedure, given, text, fault.seconds or 0))
-                self._late.add(task)
-                task.add_done_callback(self._late.discard)
+                self._server.late.add(task)
+                task.add_done_callback(self._server.late.discard)
                 await connection.drop()
             case "slow":
                 await asyncio.sleep(fault.seconds or 0)

@@ -44,7 +44,6 @@ class Emulator(Starlette):
 
     def reset(self) -> None:
         """Begin anew, as `POST /sandbox/reset`."""
-        self.api.close()
         self.server.reset()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,9 +64,6 @@ class Emulator(Starlette):
             await self.ingress.handle(connection)
         elif connection.path.startswith("/api/"):
             await self.api.handle(connection)
-        elif connection.path == "/sandbox/reset" and connection.method == "POST":
-            self.reset()
-            await connection.answer_json(200, {"reset": True})
         elif connection.path.startswith("/sandbox/"):
             await self.control.handle(connection)
         elif connection.path == "/":

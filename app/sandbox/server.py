@@ -1,5 +1,6 @@
 """One emulated server: its database, its Docker, its queue and the faults that wait for calls."""
 
+import asyncio
 import secrets
 import time
 from collections import Counter
@@ -23,6 +24,8 @@ class Server:
         self.faults = Faults(call_names)
         self.calls: Counter[str] = Counter()
         self.down_until = 0.0
+        self.late: set[asyncio.Task[None]] = set()
+        """Effects that are still to land after their connection was closed."""
         self._token = settings.API_TOKEN.get_secret_value()
         self._fresh()
 
@@ -34,6 +37,8 @@ class Server:
     def reset(self) -> None:
         """Begin anew: no rows, no services, no volumes, no faults, no counts."""
         self.worker.close()
+        for task in self.late:
+            task.cancel()
         self.faults.clear()
         self.calls.clear()
         self.down_until = 0.0

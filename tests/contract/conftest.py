@@ -1,3 +1,4 @@
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls
 """One set of cases, two servers: the emulator always, a real Dokploy with `--real-dokploy`.
 
 Fixtures: `dokploy` (the server under test, with a way to call it and to wait for it; it removes what a test made),
@@ -81,7 +82,7 @@ class Dokploy:
             rows = await self.read("deployment.all", applicationId=application_id)
             return next((row for row in rows if row["title"] == title and row["status"] != "running"), None)
 
-        return await self.until(over)
+        return await self.until(over, 120 if self.is_real else 30)
 
     async def deployed(self, application_id: str, title: str = "contract"):
         """Deploy, and wait for the end."""

@@ -1,3 +1,4 @@
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls
 """The queue and the ends that a Dokploy deployment can come to."""
 
 import re
@@ -10,7 +11,7 @@ JOB = {"id", "name", "data", "timestamp", "state", "servicePath"}
 LAST_LINE = "Error occurred ❌, check the logs for details."
 
 
-async def log_of(dokploy, row) -> str:
+async def log_of(dokploy, row):
     return await dokploy.read("deployment.readLogs", deploymentId=row["deploymentId"])
 
 

@@ -1,3 +1,4 @@
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls
 """The whole life of a stack, in the order in which a portal leads it."""
 
 import re

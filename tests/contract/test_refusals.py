@@ -1,6 +1,8 @@
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls
 """What a Dokploy server refuses, and in which words."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -19,11 +21,11 @@ class Refusal:
 
     what: str
     call: str
-    given: dict = field(default_factory=dict)
+    given: dict[str, Any] = field(default_factory=dict)
     status: int = 400
     code: str = "BAD_REQUEST"
     message: str = "Input validation failed"
-    fields: dict = field(default_factory=dict)
+    fields: dict[str, list[str]] = field(default_factory=dict)
     """The sentences by field; none for refusals that are not about the input's form."""
     reads: bool = False
 

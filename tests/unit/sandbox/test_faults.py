@@ -1,0 +1,78 @@
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls
+"""Which requests a fault strikes, and which faults are refused."""
+
+import pytest
+
+from app.sandbox.faults import ANSWERS, KINDS, FaultError, Faults
+
+CALLS = frozenset({"domain.create", "application.deploy"})
+
+
+@pytest.fixture
+def faults() -> Faults:
+    return Faults(CALLS)
+
+
+def strikes(faults, call="domain.create", text="", kinds=ANSWERS) -> bool:
+    return faults.take(call, text, kinds) is not None
+
+
+@pytest.mark.parametrize(("times", "struck"), [(None, 1), (0, 1), (1, 1), (3, 3), (-1, 5)])
+def test_times(faults, times, struck) -> None:
+    given = {"call": "domain.create", "kind": "status"}
+    faults.add(given if times is None else {**given, "times": times})
+    assert sum(strikes(faults) for _ in range(5)) == struck
+
+
+def test_match_and_after(faults) -> None:
+    faults.add({"call": "domain.create", "kind": "status", "match": "amir", "after": 1})
+    assert [strikes(faults, text=text) for text in ("sara", "amir", "sara", "amir", "amir")] == [
+        *(False, False, False, True, False),
+    ]
+
+
+def test_other_calls_pass(faults) -> None:
+    faults.add({"call": "domain.create", "kind": "status"})
+    assert not strikes(faults, call="application.deploy")
+    faults.add({"call": "*", "kind": "hang"})
+    assert strikes(faults, call="application.deploy")
+
+
+def test_defaults(faults) -> None:
+    assert faults.add({"call": "domain.create", "kind": "status"}).status == 500
+    assert faults.add({"kind": "gateway"}).status == 502
+    assert faults.add({"kind": "crash"}).calls == ("application.deploy", "application.redeploy")
+    assert faults.add({"kind": "database_down"}).times == -1
+    assert len(faults.rows()) == 4
+    assert (faults.clear(), faults.rows()) == (4, [])
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ([], ""),
+        ({}, "kind"),
+        ({"kind": "nonsense"}, "kind"),
+        ({"kind": "status"}, "call"),
+        ({"kind": "status", "call": "domain.nothing"}, "call"),
+        ({"kind": "status", "call": "domain.create", "status": 42}, "status"),
+        ({"kind": "status", "call": "domain.create", "status": "500"}, "status"),
+        ({"kind": "status", "call": "domain.create", "colour": "red"}, "colour"),
+        ({"kind": "status", "call": "domain.create", "times": -2}, "times"),
+        ({"kind": "status", "call": "domain.create", "after": -1}, "after"),
+        ({"kind": "slow", "call": "domain.create", "seconds": -1}, "seconds"),
+        ({"kind": "gateway", "status": 418}, "status"),
+        ({"kind": "status", "call": "domain.create", "times": True}, "times"),
+    ],
+)
+def test_refused(faults, given, field) -> None:
+    with pytest.raises(FaultError) as refusal:
+        faults.add(given)
+    assert field in refusal.value.errors
+
+
+def test_every_kind_is_documented() -> None:
+    import app.sandbox.faults as module
+
+    for kind in KINDS:
+        assert f"`{kind}`" in (module.__doc__ or "")

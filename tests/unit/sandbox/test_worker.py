@@ -1,0 +1,193 @@
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls
+"""The emulated queue: who goes when, and what is lost."""
+
+import anyio
+import pytest
+
+from app.sandbox.faults import Fault
+from app.sandbox.rows import application_row
+from app.sandbox.settings import SandboxSettings
+from app.sandbox.state import State
+from app.sandbox.swarm import Swarm
+from app.sandbox.worker import Worker
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class Bench:
+    def __init__(self, **settings) -> None:
+        self.state = State()
+        self.swarm = Swarm(0.0)
+        self.worker = Worker(self.state, self.swarm, SandboxSettings(**{"DEPLOY_SECONDS": 0.05, **settings}))
+        _, self.environment = self.state.create_project("p", None, "SHARED=1")
+
+    def application(self, **columns):
+        row = application_row("web", "web", self.environment["environmentId"], None)
+        row.update({"sourceType": "docker", "dockerImage": "nginx", **columns})
+        self.state.add_application(row)
+        return row
+
+    def deploy(self, application, title="t", kind="deploy", **faults):
+        made = {name: Fault(name, name, (), **fields) for name, fields in faults.items()}
+        self.worker.enqueue(application["applicationId"], kind, title, "", made)
+
+    def statuses(self, application) -> list[tuple[str, str]]:
+        rows = self.state.deployments_of(application["applicationId"])
+        return [(row["title"], row["status"]) for row in rows]
+
+    async def idle(self) -> None:
+        with anyio.fail_after(5):
+            while True:
+                await anyio.sleep(0.01)
+                if not self.worker.rows():
+                    return
+
+
+async def test_one_after_the_other() -> None:
+    bench = Bench()
+    first, second = bench.application(), bench.application()
+    bench.deploy(first, "a")
+    bench.deploy(second, "b")
+    assert [job["state"] for job in bench.worker.rows()] == ["waiting", "waiting"]
+    await anyio.sleep(0.01)
+    assert [(job["data"]["titleLog"], job["state"]) for job in bench.worker.rows()] == [
+        *(("b", "waiting"), ("a", "active")),
+    ]
+    assert (first["applicationStatus"], second["applicationStatus"]) == ("running", "idle")
+    assert (bench.statuses(first), bench.statuses(second)) == ([("a", "running")], [])
+    await bench.idle()
+    assert (bench.statuses(first), bench.statuses(second)) == ([("a", "done")], [("b", "done")])
+    assert set(bench.swarm.services) == {first["appName"], second["appName"]}
+
+
+async def test_unlimited() -> None:
+    bench = Bench(CONCURRENCY=0)
+    applications = [bench.application() for _ in range(20)]
+    for application in applications:
+        bench.deploy(application)
+    await anyio.sleep(0.01)
+    assert {job["state"] for job in bench.worker.rows()} == {"active"}
+    await bench.idle()
+    assert len(bench.swarm.services) == 20
+
+
+async def test_a_restart_cancels_and_loses() -> None:
+    bench = Bench()
+    first, second = bench.application(), bench.application()
+    bench.deploy(first, "active")
+    bench.deploy(second, "queued")
+    await anyio.sleep(0.01)
+    bench.worker.restart()
+    (row,) = bench.state.deployments_of(first["applicationId"])
+    assert (row["status"], row["finishedAt"], first["applicationStatus"]) == ("cancelled", None, "idle")
+    await anyio.sleep(0.1)
+    assert (bench.worker.rows(), bench.statuses(second), bench.swarm.services) == ([], [], {})
+    bench.deploy(second, "again")
+    await bench.idle()
+    assert bench.statuses(second) == [("again", "done")]
+
+
+async def test_an_application_deleted_meanwhile_leaves_an_orphan() -> None:
+    bench = Bench()
+    application = bench.application()
+    bench.deploy(application)
+    await anyio.sleep(0.01)
+    bench.state.remove_application(application)
+    assert bench.worker.rows()[0]["servicePath"] == {"href": None, "label": "—"}
+    await bench.idle()
+    assert list(bench.swarm.services) == [application["appName"]]
+    assert bench.state.deployments == {}
+
+
+async def test_a_waiting_job_of_a_deleted_application_vanishes() -> None:
+    bench = Bench()
+    first, second = bench.application(), bench.application()
+    bench.deploy(first)
+    bench.deploy(second)
+    await anyio.sleep(0.01)
+    bench.state.remove_application(second)
+    await bench.idle()
+    assert list(bench.swarm.services) == [first["appName"]]
+
+
+@pytest.mark.parametrize(
+    ("columns", "complaint"),
+    [
+        ({"dockerImage": "registry/missing:1"}, "manifest unknown"),
+        ({"dockerImage": "UPPER/Bad Name:"}, "repository name (Bad Name) must be lowercase"),
+        ({"dockerImage": "bad name"}, "invalid reference format"),
+        ({"dockerImage": "unreachable.test/x"}, "connection refused"),
+        ({"env": "A=${{project.NONE}}"}, "Invalid project environment variable: project.NONE"),
+        ({"replicas": -1}, "cannot unmarshal number -1"),
+    ],
+)
+async def test_failures(columns, complaint) -> None:
+    bench = Bench()
+    application = bench.application(**columns)
+    bench.deploy(application)
+    await bench.idle()
+    (row,) = bench.state.deployments_of(application["applicationId"])
+    assert (row["status"], row["errorMessage"], application["applicationStatus"]) == ("error", None, "error")
+    assert complaint in bench.state.logs[row["logPath"]]
+    assert bench.swarm.services == {}
+
+
+async def test_settings_count_from_the_begin() -> None:
+    bench = Bench()
+    application = bench.application(env="A=${{project.SHARED}}")
+    bench.deploy(application)
+    await anyio.sleep(0.01)
+    application["env"] = "A=2"
+    await bench.idle()
+    assert bench.swarm.services[application["appName"]].spec.env == {"A": "1"}
+
+
+async def test_a_second_mount_at_one_path_is_docker_s_to_refuse() -> None:
+    from app.sandbox.rows import mount_row
+
+    bench = Bench()
+    application = bench.application()
+    for name in ("one", "two"):
+        given = {"type": "volume", "volumeName": name, "mountPath": "/d", "serviceType": "application"}
+        bench.state.add_mount(mount_row({**given, "serviceId": application["applicationId"]}))
+    bench.deploy(application)
+    await bench.idle()
+    assert bench.statuses(application) == [("t", "error")]
+
+
+async def test_faults_of_a_deployment() -> None:
+    bench = Bench()
+    application = bench.application()
+    bench.deploy(application, "lost", lose_queue={})
+    assert bench.worker.rows() == []
+    bench.deploy(application, "mine", drop_title={})
+    await bench.idle()
+    assert bench.statuses(application) == [("Manual deployment", "done")]
+    bench.deploy(application, "failing", fail={})
+    await bench.idle()
+    assert bench.statuses(application)[-1] == ("failing", "error")
+    bench.deploy(application, "odd", unknown_status={})
+    await bench.idle()
+    assert bench.statuses(application)[-1] == ("odd", "paused")
+    bench.deploy(application, "slow", stuck={"seconds": 0.1})
+    await bench.idle()
+    assert bench.statuses(application)[-1] == ("slow", "done")
+    bench.deploy(application, "stuck", stuck={})
+    await anyio.sleep(0.15)
+    assert bench.statuses(application)[-1] == ("stuck", "running")
+    bench.worker.close()
+
+
+async def test_crash_by_variable() -> None:
+    bench = Bench()
+    application = bench.application(env="SANDBOX_CRASH=1")
+    bench.deploy(application)
+    await bench.idle()
+    assert bench.statuses(application) == [("t", "done")]
+    assert bench.swarm.task_rows(application["appName"])[-1]["error"] == '"task: non-zero exit (3)"'
+    assert not bench.swarm.running(application["appName"])
