@@ -427,6 +427,11 @@ PROBLEMS: dict[str, Problem] = {
         N_("Dokploy did not let go of this stack within {seconds} seconds."),
         N_("Delete the stack again when Dokploy has finished."),
     ),
+    "removal_incomplete": Problem(
+        N_("Not removed completely"),
+        N_("Some of {name} could not be removed."),
+        N_("Delete the stack again in a minute; what is left is listed in the deployment's record."),
+    ),
     "canceled": Problem(
         N_("Cancelled"),
         N_("This deployment was cancelled."),

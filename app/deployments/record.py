@@ -42,6 +42,13 @@ class StepView:
     started_at: datetime | None
     concluded_at: datetime | None
 
+    @property
+    def seconds(self) -> float | None:
+        """How long it took; None while it has not ended."""
+        if self.started_at is None or self.concluded_at is None:
+            return None
+        return (self.concluded_at - self.started_at).total_seconds()
+
 
 @dataclass(frozen=True)
 class DeploymentRecord:

@@ -17,6 +17,7 @@ from app.deployments.events import (
     DeploymentStarted,
     Event,
     Kind,
+    Warned,
 )
 from app.deployments.journal import Run
 from app.deployments.plan import Plan
@@ -181,10 +182,12 @@ class Runner:
         secrets = StackSecrets.decrypt(run.secrets, self._vault)
         context = RunContext(run, self._around, Plan.from_json(run.plan), secrets)
         steps: Sequence[Step] = [step(context) for step in (CREATION if run.kind is Kind.CREATE else REMOVAL)]
-        first: Event = DeploymentStarted(run.name, run.kind) if run.last_event <= 1 else DeploymentResumed()
+        first: list[Event] = [DeploymentResumed()]
+        if run.last_event <= 1:
+            first = [DeploymentStarted(run.name, run.kind), *(Warned(code) for code in context.plan.warnings)]
         saga = Saga(run.kind, steps, context, compensates=run.kind is Kind.CREATE)
         before = PortalError(run.problem["code"], **run.problem["params"]) if run.undoing and run.problem else None
-        ending = await saga.run(Checkpoint(events=[first]), before)
+        ending = await saga.run(Checkpoint(events=first), before)
         await self._conclude(context, ending.problem, ending.rest)
 
     async def _conclude(self, context: RunContext, problem: PortalError | None, rest: Checkpoint) -> None:

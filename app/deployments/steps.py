@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar, cast
 
 from app.deployments.context import RunContext, dokploy_blamed
 from app.deployments.dotenv import write_dotenv
-from app.deployments.events import Status, Warned
+from app.deployments.events import Status
 from app.deployments.removal import Removal
 from app.deployments.saga import Outcome, ResourceChange, ResourceState
 from app.dokploy import Application, ApplicationUpdate, DokployError, DokployServerError, DokployTimeout, Domain, Mount
@@ -101,8 +101,6 @@ class Validate(CreateStep):
         for failure in checks:
             if isinstance(failure, BaseException):
                 raise failure
-        for warning in self.plan.warnings:
-            await self.context.tell(Warned(code=warning))
         kept = checks[1]
         return Outcome(resources=[ResourceChange("volume", ResourceState.KEPT)] if kept else [])
 

@@ -68,9 +68,9 @@ class DeploymentPage:
     """Progress while it runs, the result or the reasons when it is over.
 
     kind: `create` or `remove`; status, phase, undoing and conclusion: as in the record; sentence: the newest event in
-    words; last_event: number after which the page goes on reading; manager: whether this browser may cancel, delete
-    and see the password; password: only for a manager of a stack that runs; cancelable: running and not yet cancelled.
-    removed, leftovers: names of things, in the viewer's language.
+    words; last_event: number after which the page goes on reading; started: moment (ISO 8601) that the log counts from;
+    manager: whether this browser may cancel, delete and see the password; cancelable: running and not yet cancelled;
+    password: only for a manager of a stack that runs; warnings, removed, leftovers: in the viewer's language.
     """
 
     template: ClassVar[str] = "deployment.html"
@@ -90,6 +90,8 @@ class DeploymentPage:
     last_event: int
     manager: bool
     cancelable: bool
+    started: str = ""
+    warnings: Sequence[str] = ()
     queue: QueuePlace | None = None
     problem: ShownProblem | None = None
     password: str | None = None
@@ -118,4 +120,31 @@ class ErrorPage:
     problem: ShownProblem
 
 
-Page = DeployPage | DeploymentPage | DeletePage | ErrorPage
+@dataclass(frozen=True)
+class DocsPage:
+    """The API's documentation, in English: every call, and every code of a problem."""
+
+    template: ClassVar[str] = "docs.html"
+
+    @dataclass(frozen=True)
+    class Row:
+        """A name and what it means."""
+
+        name: str
+        text: str
+
+    @dataclass(frozen=True)
+    class Call:
+        """One call."""
+
+        method: str
+        path: str
+        summary: str
+        parameters: Sequence["DocsPage.Row"]
+        answers: Sequence["DocsPage.Row"]
+
+    calls: Sequence[Call]
+    codes: Sequence[Row]
+
+
+Page = DocsPage | DeployPage | DeploymentPage | DeletePage | ErrorPage

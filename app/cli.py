@@ -1,0 +1,154 @@
+"""The command line: serve the portal, or start it with a sandbox beside it."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import uvicorn
+
+from app.bootstrap import configure_logging
+from app.errors import SettingsError
+from app.main import create_app
+from app.settings import Settings, load_settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+# Streams and removals under way are told to come back; then connections are closed.
+_GRACE_SECONDS = 3
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on; HOST otherwise.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; PORT otherwise.")] = None,
+) -> None:
+    """Serve the portal against the Dokploy server of DOKPLOY_URL."""
+    given = {name: value for name, value in {"host": host, "port": port}.items() if value is not None}
+    settings = load_settings(**given)
+    configure_logging(settings.log_level, readable=settings.app_env == "development" and sys.stderr.isatty())
+    _run(_server(create_app(settings), settings))
+
+
+@app.command()
+def sandbox(
+    port: Annotated[int | None, typer.Option(help="Port of the portal; the emulator takes the next.")] = None,
+) -> None:
+    """Serve the portal with an emulated Dokploy beside it. Needs no settings and forgets everything at its end."""
+    with tempfile.TemporaryDirectory(prefix="ai-stack-deployer-") as folder:
+        settings = sandbox_settings(port or int(os.environ.get("PORT", "3000")), Path(folder))
+        configure_logging(settings.log_level, readable=sys.stderr.isatty())
+        emulator = _emulator_server(settings.host, settings.port + 1)
+        portal = _server(create_app(settings), settings)
+        typer.echo(f"Portal:           http://localhost:{settings.port}")
+        typer.echo(f"Emulated Dokploy: http://localhost:{settings.port + 1}/sandbox/state")
+        _run(emulator, portal)
+
+
+@app.command()
+def emulator(port: Annotated[int | None, typer.Option(help="Port to listen on; PORT otherwise.")] = None) -> None:
+    """Serve an emulated Dokploy alone."""
+    configure_logging("info", readable=sys.stderr.isatty())
+    _run(_emulator_server(os.environ.get("HOST", "0.0.0.0"), port or int(os.environ.get("PORT", "3001"))))
+
+
+def sandbox_settings(port: int, folder: Path) -> Settings:
+    """Settings for a portal with an emulator on the next port; what is set in the environment counts all the same."""
+    from app.sandbox import SandboxSettings
+
+    token = SandboxSettings().API_TOKEN.get_secret_value()
+    values: dict[str, Any] = {
+        "app_env": "development",
+        "database_url": f"sqlite+aiosqlite:///{folder / 'portal.db'}",
+        "dokploy_url": f"http://127.0.0.1:{port + 1}",
+        "dokploy_api_token": token,
+        "stack_domain_suffix": "localhost",
+        "stack_image": "ghcr.io/example/oh-my-opencode:1.0",
+        "stack_public_port": port + 1,
+        "stack_probe_address": f"127.0.0.1:{port + 1}",
+        "certificate_mode": "none",
+    }
+    given = {name: value for name, value in values.items() if name.upper() not in os.environ}
+    return load_settings(_env_file=None, **given, port=port)
+
+
+def main() -> None:
+    """Run the command line; a mistake in the settings is one line and exit status 1."""
+    try:
+        app()
+    except SettingsError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to whoever runs several of them, and tells streams when it is to stop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals alone."""
+        yield
+
+
+def _server(application: Any, settings: Settings) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            application,
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            proxy_headers=True,
+            forwarded_allow_ips=settings.forwarded_allow_ips,
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+            ws="none",
+        )
+    )
+
+
+def _emulator_server(host: str, port: int) -> _Server:
+    from app.sandbox import SandboxSettings, create_emulator
+
+    emulated = create_emulator(SandboxSettings())
+    return _Server(
+        uvicorn.Config(
+            emulated, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=1, ws="none"
+        )
+    )
+
+
+def _run(*servers: _Server) -> None:
+    """Run servers side by side until a signal; the last one is stopped first, as it uses the others."""
+    failed = asyncio.run(_serve(servers))
+    if failed:
+        sys.exit(1)
+
+
+async def _serve(servers: tuple[_Server, ...]) -> bool:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, stop.set)
+    tasks: list[asyncio.Task[None]] = []
+    failed = False
+    for server in servers:
+        tasks.append(asyncio.create_task(server.serve()))
+        while not server.started and not tasks[-1].done():  # noqa: ASYNC110 - uvicorn has no event for it
+            await asyncio.sleep(0.005)
+        failed = failed or not server.started
+    if not failed:
+        await asyncio.wait([asyncio.create_task(stop.wait()), *tasks], return_when=asyncio.FIRST_COMPLETED)
+    for server, task in reversed(list(zip(servers, tasks, strict=False))):
+        server.should_exit = True
+        stopping = getattr(getattr(server.config.app, "state", None), "stopping", None)
+        if stopping is not None:
+            stopping.set()
+        await asyncio.gather(task, return_exceptions=True)
+    return failed

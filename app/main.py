@@ -1,0 +1,103 @@
+"""Makes the web application: lifespan, routes, headers and error handlers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.staticfiles import StaticFiles
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.bootstrap import open_portal, portal_version
+from app.settings import Settings
+from app.web import api, docs, pages, problems
+from app.web.models import EventAnswer, ProblemDocument
+from app.web.templating import STATIC_DIR, Renderer
+
+_HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+class SecurityHeaders:
+    """Adds the same headers to every answer. Plain ASGI, so that a stream passes through untouched."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+                if scope["path"].startswith("/static/"):
+                    # Its address changes with its content.
+                    headers["Cache-Control"] = "public, max-age=31536000, immutable"
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Make the application. The store is opened and deployments are run while its lifespan lasts."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_portal(settings) as portal:
+            app.state.portal = portal
+            yield
+            app.state.stopping.set()
+
+    app = FastAPI(
+        title="AI Stack Deployer",
+        version=portal_version(),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        # Its own redirects would lose a body, and one address a page is enough.
+        redirect_slashes=False,
+    )
+    app.state.settings = settings
+    app.state.stopping = asyncio.Event()
+    app.state.renderer = Renderer(portal_version())
+    app.include_router(api.router)
+    app.include_router(pages.router)
+    app.include_router(docs.router)
+    app.mount("/static", StaticFiles(directory=STATIC_DIR), name="static")
+    problems.install(app)
+    app.add_middleware(SecurityHeaders)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, with the models that routes name but do not return."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, routes=app.routes)
+        schemas = document["components"]["schemas"]
+        for model in (ProblemDocument, EventAnswer):
+            schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas |= schema.pop("$defs", {})
+            schemas[model.__name__] = schema
+        for path in document["paths"].values():
+            for operation in path.values():
+                # Bodies are checked by the portal itself, and every failure of them is a problem document.
+                operation["responses"].setdefault("default", {"$ref": "#/components/responses/Problem"})
+        document["components"]["responses"] = {
+            "Problem": {
+                "description": "A problem document",
+                "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
+            }
+        }
+        app.openapi_schema = document
+    return app.openapi_schema

@@ -1,0 +1,400 @@
+"""The API for programs: JSON in and out, every failure a problem document."""
+
+import time
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+
+from app.bootstrap import Portal
+from app.database import StoreError
+from app.deployments.events import STEP_LABELS, Conclusion, Kind
+from app.deployments.intake import Asker
+from app.deployments.plan import Plan, make_plan
+from app.deployments.record import DeploymentRecord, StackRecord
+from app.deployments.request import DeploymentRequest, normalize_name, parse_idempotency_key, parse_name
+from app.deployments.saga import ResourceState
+from app.deployments.template import StackSecrets
+from app.errors import N_, PortalError
+from app.i18n import Language
+from app.identity import Caller, Ownership
+from app.migrations import HEAD, current
+from app.web import models, sse
+from app.web.deps import caller_of, language_of, portal_of, read_json, same_site, wait_preference
+from app.web.problems import problem_response, show
+
+router = APIRouter()
+
+LONGEST_WAIT: Final = 300
+USUAL_WAIT: Final = 30
+
+PLAN_SENTENCES = (
+    N_("Create: a project {name} in Dokploy, with one application."),
+    N_("Start: the image {image} with {memory} MB of memory and {cpus} processors, and the volume {volume}."),
+    N_("Route: {url} to port {port} of the container."),
+    N_("Check: the address asks a stranger for the password."),
+)
+
+PortalDep = Annotated[Portal, Depends(portal_of)]
+LanguageDep = Annotated[Language, Depends(language_of)]
+CallerDep = Annotated[Caller, Depends(caller_of)]
+StackName = Annotated[str, Path(description="The stack's name.")]
+DeploymentId = Annotated[str, Path(description="The deployment's id, as POST /api/deploy answers it.")]
+
+
+def query(**described: str) -> list[dict[str, Any]]:
+    """Describe query parameters that something other than the route's own signature reads."""
+    return [
+        {"name": name, "in": "query", "required": False, "schema": {"type": "string"}, "description": text}
+        for name, text in described.items()
+    ]
+
+
+_LANG: Final = {"lang": "Language of sentences: en, nl or ar."}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Say in the OpenAPI document which problems a route answers."""
+    return {
+        status: {
+            "description": "A problem document",
+            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
+        }
+        for status in (*statuses, 503)
+    }
+
+
+_JSON_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": models.DeployBody.model_json_schema()}},
+    }
+}
+
+
+@router.get("/health", tags=["health"])
+async def health(portal: PortalDep) -> models.HealthAnswer:
+    """Whether the process serves, and what is known of Dokploy. Always 200 while it does."""
+    known = portal.health.now
+    return models.HealthAnswer(
+        version=portal.version,
+        dokploy=models.HealthAnswer.Dokploy(
+            reachable=known.reachable, version=known.version, trouble=known.trouble, last_answer=known.last_answer
+        ),
+        runner=models.HealthAnswer.Runner(
+            active=portal.runner.is_active, running=portal.runner.running, watchers=portal.feed.watchers
+        ),
+    )
+
+
+@router.get("/ready", tags=["health"], responses={503: {"model": models.ReadyAnswer}})
+async def ready(portal: PortalDep, response: Response) -> models.ReadyAnswer:
+    """Whether requests can be taken in: the store answers and its schema is the one this portal knows."""
+    revision, store = None, True
+    try:
+        await portal.database.ping()
+        revision = await current(portal.database)
+    except StoreError:
+        store = False
+    is_ready = store and revision is not None and revision >= HEAD
+    response.status_code = 200 if is_ready else 503
+    return models.ReadyAnswer(ready=is_ready, store=store, schema_version=revision)
+
+
+@router.get("/api/check/{name:path}", tags=["names"], openapi_extra={"parameters": query(**_LANG)})
+async def check(name: str, portal: PortalDep, language: LanguageDep) -> models.CheckAnswer:
+    """Whether a name can be had. Always 200; never asks Dokploy."""
+    reserved = portal.settings.reserved_names
+    try:
+        parsed = parse_name(name, reserved)
+    except PortalError as error:
+        shown = show(error, language)
+        return models.CheckAnswer(
+            name=name[:100],
+            normalized=normalize_name(name)[:100],
+            valid=False,
+            available=False,
+            code=error.code,
+            message=f"{shown.detail} {shown.hint}",
+            suggestions=[],
+        )
+    if await portal.records.held([parsed]):
+        problem = await portal.intake.taken(parsed)
+        return models.CheckAnswer(
+            name=name,
+            normalized=parsed,
+            valid=True,
+            available=False,
+            code=problem.code,
+            message=show(problem, language).detail,
+            suggestions=await portal.intake.suggest(parsed, reserved),
+        )
+    free = language.text(N_("{host} is free."), {"host": f"{parsed}.{portal.settings.stack_domain_suffix}"})
+    return models.CheckAnswer(
+        name=name, normalized=parsed, valid=True, available=True, code=None, message=free, suggestions=[]
+    )
+
+
+def plan_for(body: models.DeployBody, portal: Portal) -> tuple[DeploymentRequest, Plan]:
+    """Check a request and decide its plan. Raises PortalError."""
+    name = parse_name(body.name, portal.settings.reserved_names)
+    request = DeploymentRequest(name=name, template=body.template, inputs=body.inputs)
+    return request, make_plan(request, portal.template, portal.settings)
+
+
+@router.post("/api/plan", tags=["deployments"], openapi_extra=_JSON_BODY, responses=problems(400, 413, 415, 422))
+async def preview(request: Request, portal: PortalDep, language: LanguageDep) -> models.PlanAnswer:
+    """What a deployment would make, and what would keep it from starting. Changes nothing."""
+    body = await read_json(request, models.DeployBody)
+    try:
+        _, plan = plan_for(body, portal)
+    except PortalError as error:
+        return models.PlanAnswer(plan=None, sentences=[], warnings=[], blocked=[_blocked(error, language)])
+    params: dict[str, str | int | float] = {
+        "name": plan.name,
+        "image": plan.image,
+        "memory": plan.memory_bytes // 2**20,
+        "cpus": plan.cpus,
+        "volume": plan.volume,
+        "url": plan.url,
+        "port": str(plan.port),
+    }
+    answer = models.plan_answer(plan, [language.text(line, params) for line in PLAN_SENTENCES], plan.warnings)
+    if await portal.records.held([plan.name]):
+        answer.blocked.append(_blocked(await portal.intake.taken(plan.name), language))
+    return answer
+
+
+def _blocked(error: PortalError, language: Language) -> models.PlanAnswer.Blocked:
+    shown = show(error, language)
+    return models.PlanAnswer.Blocked(
+        phase="plan", code=shown.code, title=shown.title, detail=shown.detail, hint=shown.hint, field=error.field
+    )
+
+
+@router.post(
+    "/api/deploy",
+    status_code=202,
+    tags=["deployments"],
+    openapi_extra=_JSON_BODY,
+    responses=problems(400, 403, 409, 413, 415, 422),
+)
+async def deploy(request: Request, response: Response, portal: PortalDep, caller: CallerDep) -> models.AcceptedAnswer:
+    """Take in a deployment. It runs on whoever watches; follow it at `eventsUrl`.
+
+    With an `Idempotency-Key` header a repeated request within 24 hours gets the first one's answer.
+    """
+    same_site(request)
+    idempotency_key = parse_idempotency_key(request.headers.get("idempotency-key"))
+    body = await read_json(request, models.DeployBody)
+    deployment_request, plan = plan_for(body, portal)
+    asker = Asker(owner=caller.owner or "", actor=caller.name, trigger="api")
+    try:
+        accepted = await portal.intake.deploy(
+            deployment_request, plan, portal.template, asker, idempotency_key=idempotency_key
+        )
+    except PortalError as error:
+        if error.code in {"name_taken", "name_cleaning_up"}:
+            suggestions = await portal.intake.suggest(plan.name, portal.settings.reserved_names)
+            raise RefusedNameError(error, suggestions) from None
+        raise
+    response.headers["Location"] = models.status_url(accepted.deployment_id)
+    response.headers["Cache-Control"] = "no-store"
+    return models.AcceptedAnswer(
+        deployment_id=accepted.deployment_id,
+        stack_name=accepted.name,
+        url=accepted.url,
+        status_url=models.status_url(accepted.deployment_id),
+        events_url=models.events_url(accepted.deployment_id),
+        manage_key=accepted.manage_key,
+    )
+
+
+class RefusedNameError(PortalError):
+    """A name that is taken, with names near it that are not."""
+
+    def __init__(self, error: PortalError, suggestions: list[str]) -> None:
+        super().__init__(error.code, field=error.field, **dict[str, Any](error.params))
+        self.suggestions = suggestions
+
+
+async def find_deployment(portal: Portal, deployment_id: str) -> DeploymentRecord:
+    """Read a deployment. Raises PortalError `deployment_not_found`."""
+    record = await portal.records.deployment(deployment_id) if len(deployment_id) <= 26 else None
+    if record is None:
+        raise PortalError("deployment_not_found")
+    return record
+
+
+@router.get(
+    "/api/deployments/{deployment_id}",
+    tags=["deployments"],
+    responses=problems(404),
+    openapi_extra={"parameters": query(**_LANG)},
+)
+async def deployment(
+    deployment_id: DeploymentId, portal: PortalDep, language: LanguageDep, response: Response
+) -> models.DeploymentAnswer:
+    """The record of a deployment, at any moment of it. Whoever knows the id may read; it holds no secret."""
+    record = await find_deployment(portal, deployment_id)
+    labels = {name: language.text(label) for name, label in STEP_LABELS.items()}
+    response.headers["Cache-Control"] = "no-store"
+    return models.deployment_answer(record, labels, language)
+
+
+@router.get(
+    "/api/deployments/{deployment_id}/events",
+    tags=["deployments"],
+    response_class=Response,
+    openapi_extra={
+        "parameters": query(
+            after="Number of the last event that was seen.",
+            follow="`false` ends JSON lines at the newest event.",
+            **_LANG,
+        )
+    },
+    responses={
+        200: {
+            "description": "The events, each as EventAnswer describes it",
+            "content": {
+                "text/event-stream": {"schema": {"type": "string"}},
+                "application/x-ndjson": {"schema": {"$ref": "#/components/schemas/EventAnswer"}},
+            },
+        },
+        204: {"description": "The run is over and the reader has seen all of it"},
+        **problems(400, 404),
+    },
+)
+async def events(
+    request: Request,
+    deployment_id: DeploymentId,
+    portal: PortalDep,
+) -> Response:
+    """Follow a deployment's events: replay from any number, then live, until it is over."""
+    return sse.stream_events(request, await find_deployment(portal, deployment_id))
+
+
+@router.post(
+    "/api/deployments/{deployment_id}/cancel",
+    status_code=202,
+    tags=["deployments"],
+    responses=problems(401, 403, 404, 409),
+)
+async def cancel(
+    request: Request, deployment_id: DeploymentId, portal: PortalDep, caller: CallerDep
+) -> models.CancelAnswer:
+    """Cancel a deployment: what it has made is removed again. Asking twice changes nothing."""
+    await cancel_deployment(request, portal, caller, deployment_id)
+    return models.CancelAnswer(
+        deployment_id=deployment_id,
+        status_url=models.status_url(deployment_id),
+        events_url=models.events_url(deployment_id),
+    )
+
+
+async def cancel_deployment(request: Request, portal: Portal, caller: Caller, deployment_id: str) -> None:
+    """Cancel for a form or a program. Raises PortalError."""
+    same_site(request)
+    record = await find_deployment(portal, deployment_id)
+    caller.must_manage(Ownership(record.owner_of_stack, record.manage_key_hash))
+    if record.kind is not Kind.CREATE or not await portal.intake.cancel(deployment_id):
+        raise PortalError("deployment_over")
+
+
+@router.get("/api/stacks", tags=["stacks"], responses=problems())
+async def stacks(portal: PortalDep, caller: CallerDep, response: Response) -> models.StacksAnswer:
+    """The stacks that the caller manages; every stack for the operator, none for a stranger."""
+    found = []
+    if caller.has_credential:
+        everything = await portal.records.list_stacks(None if caller.bearer else caller.owner)
+        found = [stack for stack in everything if caller.manages(_ownership(stack))]
+    answers = []
+    for stack in found:
+        newest = await portal.records.newest_deployment(stack.id)
+        if newest is not None:
+            answers.append(models.stack_answer(stack, newest))
+    response.headers["Cache-Control"] = "no-store"
+    return models.StacksAnswer(stacks=answers)
+
+
+@router.get("/api/stack/{name}", tags=["stacks"], responses=problems(404))
+async def stack(name: StackName, portal: PortalDep, caller: CallerDep, response: Response) -> models.StackAnswer:
+    """A stack with its password, for whoever manages it; for everybody else there is no such stack."""
+    found = await portal.records.find_stack(normalize_name(name)[:30])
+    if found is None or not caller.manages(_ownership(found)):
+        raise PortalError("stack_not_found", name=name[:30])
+    newest = await portal.records.newest_deployment(found.id)
+    if newest is None:
+        raise PortalError("stack_not_found", name=name[:30])
+    password = StackSecrets.decrypt(found.secrets, portal.vault).password
+    response.headers["Cache-Control"] = "no-store"
+    return models.stack_answer(found, newest, password=password)
+
+
+@router.delete(
+    "/api/stack/{name}",
+    tags=["stacks"],
+    responses={202: {"model": models.RemovalAnswer}, **problems(400, 401, 403, 404, 409, 422, 502)},
+)
+async def delete_stack(
+    request: Request,
+    response: Response,
+    name: StackName,
+    portal: PortalDep,
+    caller: CallerDep,
+    language: LanguageDep,
+    volume: Annotated[Literal["erase", "keep"], Query(description="What happens to its files.")] = "erase",
+) -> Any:
+    """Remove a stack with everything the portal made for it. Waits up to `Prefer: wait=N` seconds (30), else 202."""
+    seconds = wait_preference(request, usual=USUAL_WAIT, maximum=LONGEST_WAIT)
+    end = time.monotonic() + seconds
+    found = await managed_stack(request, portal, caller, name)
+    while True:
+        deployment_id = await portal.intake.remove(found, volume, Asker(found.owner, caller.name, "api"))
+        record = await _wait_until_over(portal, deployment_id, end)
+        # A creation that had just succeeded could not be cancelled any more, so its stack is removed instead.
+        if record.kind is not Kind.CREATE or record.conclusion is not Conclusion.SUCCEEDED:
+            break
+    response.headers["Cache-Control"] = "no-store"
+    answer = models.RemovalAnswer(
+        removed=record.conclusion is not None and not record.stack_exists,
+        deployment_id=record.id,
+        status_url=models.status_url(record.id),
+        events_url=models.events_url(record.id),
+        resources=[kind for kind, state in record.resources.items() if state is ResourceState.REMOVED],
+    )
+    if record.conclusion is None:
+        response.status_code = 202
+        response.headers["Location"] = answer.status_url
+        return answer
+    if not answer.removed:
+        error = PortalError("removal_incomplete", name=found.name)
+        return problem_response(error, language, leftovers=list(record.leftovers), statusUrl=answer.status_url)
+    return answer
+
+
+async def managed_stack(request: Request, portal: Portal, caller: Caller, name: str) -> StackRecord:
+    """Find a stack that the caller may change.
+
+    Raises PortalError: `stack_not_found`, `credential_missing`, `credential_wrong`, `cross_site`.
+    """
+    same_site(request)
+    found = await portal.records.find_stack(normalize_name(name)[:30])
+    if found is None:
+        raise PortalError("stack_not_found", name=name[:30])
+    caller.must_manage(_ownership(found))
+    return found
+
+
+async def _wait_until_over(portal: Portal, deployment_id: str, end: float) -> DeploymentRecord:
+    """Wait for a deployment's last event, until a moment of the monotonic clock."""
+    record = await find_deployment(portal, deployment_id)
+    if record.conclusion is None:
+        async for batch in portal.feed.follow(deployment_id, record.last_event, quiet=0.2):
+            if any(event.conclusion for event in batch) or time.monotonic() > end:
+                break
+        record = await find_deployment(portal, deployment_id)
+    return record
+
+
+def _ownership(stack: StackRecord) -> Ownership:
+    return Ownership(stack.owner, stack.manage_key_hash)

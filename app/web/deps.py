@@ -1,0 +1,157 @@
+"""What routes read of a request: the portal, the language, the caller, and a body of bounded size."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
+from urllib.parse import parse_qsl, urlsplit
+
+from fastapi import Request, Response
+from pydantic import BaseModel, ValidationError
+
+from app.bootstrap import Portal
+from app.errors import PortalError
+from app.i18n import Language, choose_language
+from app.identity import Caller, new_browser_owner
+
+M = TypeVar("M", bound=BaseModel)
+
+BROWSER_COOKIE: Final = "asd_browser"
+LANGUAGE_COOKIE: Final = "lang"
+THEME_COOKIE: Final = "theme"
+MAX_BODY: Final = 64 * 1024
+_YEAR: Final = 365 * 24 * 3600
+
+
+def portal_of(request: Request) -> Portal:
+    """The portal, as the lifespan has opened it."""
+    portal: Portal = request.app.state.portal
+    return portal
+
+
+def language_of(request: Request) -> Language:
+    """The reader's language: `?lang=`, the cookie, `Accept-Language`, the default (ASD-1)."""
+    return choose_language(
+        asked=request.query_params.get("lang"),
+        cookie=request.cookies.get(LANGUAGE_COOKIE),
+        accept=request.headers.get("accept-language"),
+        default=request.app.state.settings.default_language,
+    )
+
+
+def theme_of(request: Request) -> str | None:
+    """`light` or `dark` where the reader chose one."""
+    theme = request.cookies.get(THEME_COOKIE)
+    return theme if theme in {"light", "dark"} else None
+
+
+def caller_of(request: Request) -> Caller:
+    """Who asks: by the Authorization header, or by the signed cookie."""
+    portal = portal_of(request)
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    admin = portal.settings.admin_token
+    signed = request.cookies.get(BROWSER_COOKIE)
+    return Caller(
+        owner=portal.vault.unsign(signed) if signed else None,
+        bearer=token.strip() if scheme.lower() == "bearer" and token.strip() else None,
+        admin_token=admin.get_secret_value() if admin else None,
+    )
+
+
+def same_site(request: Request) -> None:
+    """Refuse what another site's page makes a browser send with our cookie (CSRF).
+
+    Raises PortalError `cross_site`. A token in the header cannot be sent by another site, so it needs no such check.
+    """
+    if request.headers.get("authorization"):
+        return
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        if site not in {"same-origin", "none"}:
+            raise PortalError("cross_site")
+        return
+    origin = request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+        raise PortalError("cross_site")
+
+
+def remember_browser(request: Request, response: Response) -> None:
+    """Give a browser that has none its signed cookie; `request.state.owner` was decided by `owner_of`."""
+    signed = portal_of(request).vault.sign(request.state.owner)
+    _set_cookie(request, response, BROWSER_COOKIE, signed, hidden=True)
+
+
+def owner_of(request: Request, caller: Caller) -> str:
+    """The owner of what this browser deploys; new for a browser that has no cookie yet."""
+    request.state.owner = caller.owner or new_browser_owner()
+    return str(request.state.owner)
+
+
+def remember_choice(request: Request, response: Response, name: str, value: str) -> None:
+    """Keep a reader's choice of language or theme."""
+    _set_cookie(request, response, name, value, hidden=False)
+
+
+def _set_cookie(request: Request, response: Response, name: str, value: str, *, hidden: bool) -> None:
+    response.set_cookie(
+        name,
+        value,
+        max_age=_YEAR,
+        path="/",
+        secure=request.app.state.settings.portal_is_tls,
+        httponly=hidden,
+        samesite="lax",
+    )
+
+
+async def read_json(request: Request, model: type[M]) -> M:
+    """Read a JSON body into a model.
+
+    Raises PortalError: `media_type_unsupported`, `body_too_large`, `body_not_json`; InvalidBodyError names fields.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise PortalError("media_type_unsupported")
+    body = await _read_body(request)
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False, include_context=False)
+        if details[0]["type"] == "json_invalid":
+            raise PortalError("body_not_json") from None
+        raise InvalidBodyError(details) from None
+
+
+class InvalidBodyError(PortalError):
+    """A JSON body whose fields are not as they should be."""
+
+    def __init__(self, details: Any) -> None:
+        super().__init__("request_invalid")
+        self.details = details
+
+
+async def read_form(request: Request) -> Mapping[str, str]:
+    """Read a form as a browser without JavaScript sends it."""
+    body = await _read_body(request)
+    return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=20))
+
+
+async def _read_body(request: Request) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > MAX_BODY:
+            raise PortalError("body_too_large", limit=MAX_BODY)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def wait_preference(request: Request, *, usual: int, maximum: int) -> int:
+    """Seconds of `Prefer: wait=N` (RFC 7240). Raises PortalError `prefer_invalid`."""
+    header = request.headers.get("prefer", "")
+    found = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?([^,;\"\s]*)", header)
+    if found is None:
+        return usual
+    if not found[1].isdecimal() or not found[1].isascii() or len(found[1]) > 6 or int(found[1]) > maximum:
+        raise PortalError("prefer_invalid", field="Prefer", maximum=maximum, usual=usual)
+    return int(found[1])

@@ -1,0 +1,383 @@
+"""The JSON of the API, both ways: camelCase on the wire, a sentence for each field in the OpenAPI document."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from app.deployments.events import Kind, RecordedEvent, describe, phase_of
+from app.deployments.plan import Plan
+from app.deployments.record import DeploymentRecord, StackRecord
+from app.i18n import Language
+from app.web.problems import show_code
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, use_attribute_docstrings=True)
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True, serialize_by_alias=True
+    )
+
+
+class DeployBody(_Body):
+    """What to deploy."""
+
+    name: Any = Field(None, json_schema_extra={"type": "string", "minLength": 3, "maxLength": 30})
+    """The stack's name: 3 to 30 letters, digits and hyphens."""
+    template: str = Field("opencode", max_length=60)
+    """What kind of stack; there is one, `opencode`."""
+    inputs: dict[str, str] = Field(default_factory=dict, max_length=50)
+    """What the template asks for; the usual one asks for nothing."""
+
+
+class ProblemDocument(_Answer):
+    """What went wrong (RFC 9457)."""
+
+    class FieldError(_Answer):
+        """One field that is wrong."""
+
+        field: str
+        code: str
+        message: str
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    """Stable, for programs."""
+    hint: str
+    """What to do next."""
+    who_can_mend: Literal["user", "operator", "provider"]
+    errors: list[FieldError]
+
+
+class CheckAnswer(_Answer):
+    """Whether a name can be had, from the portal's own record; Dokploy is asked when it is deployed."""
+
+    name: str
+    normalized: str
+    valid: bool
+    available: bool
+    code: str | None
+    """Why not: one of the codes that begin with `name_`."""
+    message: str
+    suggestions: list[str]
+
+
+class AcceptedAnswer(_Answer):
+    """A deployment that was taken in."""
+
+    success: Literal[True] = True
+    deployment_id: str
+    stack_name: str
+    url: str
+    status_url: str
+    events_url: str
+    manage_key: str
+    """Manages the stack: send it as a Bearer token. Shown now, and to nobody else."""
+
+
+class PlanAnswer(_Answer):
+    """What a deployment would do; nothing was changed to find out."""
+
+    class Planned(_Answer):
+        """What would be made."""
+
+        name: str
+        template: str
+        url: str
+        image: str
+        port: int
+        memory_bytes: int
+        cpus: float
+        variables: list[str]
+        """Names only: values may be secrets."""
+        volume: str
+        volume_path: str
+        certificate: str
+        health_check: str
+
+    class Blocked(_Answer):
+        """Why it would be refused."""
+
+        phase: str
+        code: str
+        title: str
+        detail: str
+        hint: str
+        field: str | None
+
+    plan: Planned | None
+    sentences: list[str]
+    warnings: list[str]
+    blocked: list[Blocked]
+
+
+class StepAnswer(_Answer):
+    """One step of a deployment."""
+
+    name: str
+    label: str
+    state: str
+    attempts: int
+    started_at: datetime | None
+    concluded_at: datetime | None
+    seconds: float | None
+
+
+class ResourceAnswer(_Answer):
+    """Something in Dokploy: project, application, mount, domain or volume."""
+
+    kind: str
+    name: str
+
+
+class ProblemAnswer(_Answer):
+    """Why a deployment failed."""
+
+    code: str
+    step: str
+    title: str
+    detail: str
+    hint: str
+    who_can_mend: str
+
+
+class DeploymentAnswer(_Answer):
+    """The record of one deployment."""
+
+    id: str
+    stack: str
+    kind: str
+    url: str
+    status: str
+    current_phase: str
+    undoing: bool
+    conclusion: str | None
+    source_summary: str
+    recovery_hint: str | None
+    problem: ProblemAnswer | None
+    leftovers: list[ResourceAnswer]
+    steps: list[StepAnswer]
+    last_event: int
+    cancel_requested: bool
+    trigger: str
+    actor: str
+    plan: dict[str, Any]
+    created_at: datetime
+    started_at: datetime | None
+    concluded_at: datetime | None
+    events_url: str
+
+
+class StackAnswer(_Answer):
+    """One stack that the caller manages."""
+
+    name: str
+    url: str
+    state: Literal["deploying", "running", "removing", "failed"]
+    template: str
+    created_at: datetime
+    deployment_id: str
+    status_url: str
+    password: str | None = None
+    """Only where one stack is asked for."""
+    user_name: str = "opencode"
+
+
+class StacksAnswer(_Answer):
+    """The stacks that the caller manages, newest first."""
+
+    stacks: list[StackAnswer]
+
+
+class CancelAnswer(_Answer):
+    """A deployment that is being cancelled."""
+
+    deployment_id: str
+    status_url: str
+    events_url: str
+
+
+class RemovalAnswer(_Answer):
+    """How far a removal is."""
+
+    removed: bool
+    deployment_id: str
+    status_url: str
+    events_url: str
+    resources: list[str]
+    """Kinds of what was removed, where it is over."""
+
+
+class HealthAnswer(_Answer):
+    """The process serves. What is known of Dokploy is remembered, not asked."""
+
+    class Dokploy(_Answer):
+        """What is known of Dokploy."""
+
+        reachable: bool | None
+        version: str | None
+        trouble: str | None
+        last_answer: float | None
+
+    class Runner(_Answer):
+        """What runs here."""
+
+        active: bool
+        running: int
+        watchers: int
+
+    status: Literal["healthy"] = "healthy"
+    version: str
+    dokploy: Dokploy
+    runner: Runner
+
+
+class ReadyAnswer(_Answer):
+    """Whether the store answers and has the right schema."""
+
+    ready: bool
+    store: bool
+    schema_version: str | None
+
+
+class EventAnswer(_Answer):
+    """One event, in the reader's language."""
+
+    n: int
+    at: datetime
+    type: str
+    key: str
+    params: dict[str, Any]
+    message: str
+    status: str
+    current_phase: str
+    undoing: bool
+    conclusion: str | None
+
+
+def status_url(deployment_id: str) -> str:
+    """Where a deployment's record is."""
+    return f"/api/deployments/{deployment_id}"
+
+
+def events_url(deployment_id: str) -> str:
+    """Where a deployment's events are."""
+    return f"/api/deployments/{deployment_id}/events"
+
+
+def event_json(event: RecordedEvent, language: Language) -> dict[str, Any]:
+    """An event as JSON values, as EventAnswer describes them."""
+    return {
+        "n": event.n,
+        "at": event.at.isoformat(),
+        "type": event.type,
+        "key": event.key,
+        "params": dict(event.params),
+        "message": describe(event.key, event.params, language),
+        "status": event.status,
+        "currentPhase": phase_of(event.status, undoing=event.undoing),
+        "undoing": event.undoing,
+        "conclusion": event.conclusion,
+    }
+
+
+def deployment_answer(record: DeploymentRecord, labels: Mapping[str, str], language: Language) -> DeploymentAnswer:
+    """A deployment's record as JSON."""
+    problem = None
+    if record.problem:
+        shown = show_code(record.problem["code"], record.problem["params"], language)
+        problem = ProblemAnswer(
+            code=shown.code,
+            step=record.problem["step"],
+            title=shown.title,
+            detail=shown.detail,
+            hint=shown.hint,
+            who_can_mend=shown.who,
+        )
+    return DeploymentAnswer(
+        id=record.id,
+        stack=record.name,
+        kind=record.kind,
+        url=record.plan["url"],
+        status=record.status,
+        current_phase=phase_of(record.status, undoing=record.undoing),
+        undoing=record.undoing,
+        conclusion=record.conclusion,
+        source_summary=record.plan["image"],
+        recovery_hint=problem.hint if problem else None,
+        problem=problem,
+        leftovers=[ResourceAnswer(kind=each["kind"], name=each["name"]) for each in record.leftovers],
+        steps=[
+            StepAnswer(
+                name=step.name,
+                label=labels[step.name],
+                state=step.state,
+                attempts=step.attempts,
+                started_at=step.started_at,
+                concluded_at=step.concluded_at,
+                seconds=step.seconds,
+            )
+            for step in record.steps
+        ],
+        last_event=record.last_event,
+        cancel_requested=record.cancel_requested,
+        trigger=record.trigger,
+        actor=record.actor,
+        plan={to_camel(key): value for key, value in record.plan.items()},
+        created_at=record.created_at,
+        started_at=record.started_at,
+        concluded_at=record.concluded_at,
+        events_url=events_url(record.id),
+    )
+
+
+def plan_answer(plan: Plan, sentences: Sequence[str], warnings: Sequence[str]) -> PlanAnswer:
+    """A plan as JSON."""
+    return PlanAnswer(
+        plan=PlanAnswer.Planned(
+            name=plan.name,
+            template=plan.template,
+            url=plan.url,
+            image=plan.image,
+            port=plan.port,
+            memory_bytes=plan.memory_bytes,
+            cpus=plan.cpus,
+            variables=list(plan.variables),
+            volume=plan.volume,
+            volume_path=plan.volume_path,
+            certificate=plan.certificate_resolver or plan.certificate_type if plan.https else "plain http",
+            health_check=f"GET {plan.probe_paths[0]} answers {', '.join(str(code) for code in sorted(plan.alive))}",
+        ),
+        sentences=list(sentences),
+        warnings=list(warnings),
+        blocked=[],
+    )
+
+
+def stack_answer(stack: StackRecord, newest: DeploymentRecord, *, password: str | None = None) -> StackAnswer:
+    """A stack as JSON."""
+    state: Literal["deploying", "running", "removing", "failed"]
+    if newest.kind is Kind.REMOVE:
+        state = "removing" if newest.conclusion is None else "failed"
+    elif newest.conclusion is None:
+        state = "removing" if newest.undoing else "deploying"
+    else:
+        state = "running" if newest.conclusion == "succeeded" else "failed"
+    return StackAnswer(
+        name=stack.name,
+        url=stack.plan["url"],
+        state=state,
+        template=stack.template,
+        created_at=stack.created_at,
+        deployment_id=newest.id,
+        status_url=status_url(newest.id),
+        password=password,
+    )

@@ -1,0 +1,182 @@
+"""Problems over HTTP: the one table of statuses, and RFC 9457 documents or pages for whatever goes wrong."""
+
+import secrets
+from collections.abc import Mapping
+from typing import Any, Final
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse
+from starlette.exceptions import HTTPException
+
+from app.database import StoreError
+from app.errors import PROBLEMS, PortalError, SettingsError
+from app.i18n import Language
+from app.web.contexts import ErrorPage, ShownProblem
+from app.web.deps import MAX_BODY, InvalidBodyError, language_of, theme_of
+
+log = structlog.get_logger()
+
+STATUSES: Final[Mapping[str, int]] = {
+    "name_taken": 409,
+    "name_cleaning_up": 409,
+    "body_not_json": 400,
+    "body_too_large": 413,
+    "media_type_unsupported": 415,
+    "request_invalid": 422,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "internal_error": 500,
+    "store_unavailable": 503,
+    "idempotency_key_invalid": 400,
+    "idempotency_key_reused": 422,
+    "after_invalid": 400,
+    "prefer_invalid": 400,
+    "cross_site": 403,
+    "credential_missing": 401,
+    "credential_wrong": 403,
+    "stack_not_found": 404,
+    "deployment_not_found": 404,
+    "deployment_over": 409,
+    "stack_busy": 409,
+    "template_unknown": 422,
+    "input_unknown": 422,
+    "variable_unsayable": 500,
+    "removal_incomplete": 502,
+}
+
+
+def status_of(code: str) -> int:
+    """The HTTP status of a problem; refused names are 422."""
+    return STATUSES.get(code, 422 if code.startswith("name_") else 500)
+
+
+def show(error: PortalError, language: Language) -> ShownProblem:
+    """Say a problem in a language."""
+    return show_code(error.code, error.params, language)
+
+
+def show_code(code: str, params: Mapping[str, Any], language: Language) -> ShownProblem:
+    """Say a problem by its code and parameters, as the record keeps it."""
+    problem = PROBLEMS[code]
+    return ShownProblem(
+        code=code,
+        title=language.text(problem.title, params),
+        detail=language.text(problem.detail, params),
+        hint=language.text(problem.hint, params),
+        who=problem.who,
+    )
+
+
+def problem_document(error: PortalError, language: Language, **more: Any) -> dict[str, Any]:
+    """A problem as RFC 9457 wants it, with our stable code, a hint, and the fields concerned."""
+    shown = show(error, language)
+    document = {
+        "type": f"/docs#{error.code}",
+        "title": shown.title,
+        "status": status_of(error.code),
+        "detail": shown.detail,
+        "code": error.code,
+        "hint": shown.hint,
+        "whoCanMend": shown.who,
+        "errors": [],
+        **more,
+    }
+    if error.field and not document["errors"]:
+        document["errors"] = [{"field": error.field, "code": error.code, "message": shown.detail}]
+    return document
+
+
+def problem_response(
+    error: PortalError, language: Language, *, headers: Mapping[str, str] | None = None, **more: Any
+) -> JSONResponse:
+    """A problem as an answer."""
+    headers = {"Cache-Control": "no-store", "Content-Language": language.code, **(headers or {})}
+    if error.code == "credential_missing":
+        headers["WWW-Authenticate"] = 'Bearer realm="AI Stack Deployer"'
+    if error.code == "store_unavailable":
+        headers["Retry-After"] = "10"
+    document = problem_document(error, language, **more)
+    return JSONResponse(
+        document,
+        status_code=document["status"],
+        media_type="application/problem+json",
+        headers=headers,
+    )
+
+
+def wants_page(request: Request) -> bool:
+    """Whether a person's browser asked, and not for the API."""
+    return not request.url.path.startswith("/api/") and "text/html" in request.headers.get("accept", "")
+
+
+def install(app: FastAPI) -> None:
+    """Answer every failure with a problem."""
+
+    async def portal_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, PortalError)  # noqa: S101 - registered for it
+        more: dict[str, Any] = {"errors": field_errors(error.details)} if isinstance(error, InvalidBodyError) else {}
+        if suggestions := getattr(error, "suggestions", None):
+            more["suggestions"] = suggestions
+        return _answer(request, error, **more)
+
+    async def http_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101
+        codes = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
+        code = codes.get(error.status_code)
+        problem = PortalError(code, limit=MAX_BODY) if code else PortalError("http_error", status=error.status_code)
+        return _answer(request, problem, headers=error.headers, status=error.status_code)
+
+    async def validation_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)  # noqa: S101
+        return _answer(request, PortalError("request_invalid"), errors=field_errors(error.errors()))
+
+    async def store_error(request: Request, error: Exception) -> Response:
+        log.error("store_unavailable", reason=type(error).__name__)
+        return _answer(request, PortalError("store_unavailable"))
+
+    async def any_error(request: Request, error: Exception) -> Response:
+        reference = secrets.token_hex(4)
+        log.error("request_broke", reference=reference, path=request.url.path, exc_info=error)
+        return _answer(request, PortalError("internal_error", reference=reference))
+
+    app.add_exception_handler(PortalError, portal_error)
+    app.add_exception_handler(HTTPException, http_error)
+    app.add_exception_handler(RequestValidationError, validation_error)
+    for kind in StoreError:
+        app.add_exception_handler(kind, store_error)
+    app.add_exception_handler(SettingsError, any_error)
+    app.add_exception_handler(Exception, any_error)
+
+
+def _answer(
+    request: Request,
+    error: PortalError,
+    *,
+    headers: Mapping[str, str] | None = None,
+    status: int | None = None,
+    **more: Any,
+) -> Response:
+    language = language_of(request)
+    if wants_page(request):
+        page = ErrorPage(status=status or status_of(error.code), problem=show(error, language))
+        html = request.app.state.renderer.render(
+            page, language=language, path=request.url.path, theme=theme_of(request)
+        )
+        return HTMLResponse(html, status_code=page.status, headers=dict(headers or {}))
+    if status is not None:
+        more["status"] = status
+    return problem_response(error, language, headers=headers, **more)
+
+
+def field_errors(errors: Any) -> list[dict[str, str]]:
+    """Name each field that is wrong, without its value."""
+    return [
+        {
+            "field": ".".join(str(part) for part in each["loc"] if part not in {"body", "query", "path"}) or "body",
+            "code": str(each["type"]),
+            "message": str(each["msg"]),
+        }
+        for each in errors
+    ]

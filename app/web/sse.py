@@ -1,0 +1,140 @@
+"""Event streams: a deployment's events from any number on, as server-sent events or JSON lines, until it is over."""
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+
+from fastapi import Request, Response
+from fastapi.responses import StreamingResponse
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from app.deployments.events import RecordedEvent
+from app.deployments.record import DeploymentRecord
+from app.errors import PortalError
+from app.i18n import Language
+from app.web.deps import language_of, portal_of
+from app.web.models import event_json
+
+# Proxies must neither keep nor rewrite nor collect what is sent.
+HEADERS: Final = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
+_NDJSON: Final = "application/x-ndjson"
+_RETRY_MS: Final = 1000
+_SOON: Final = 0.05
+
+# What was written for one watcher serves the thousand others: number, deployment and language make it unique.
+_encoded: dict[tuple[str, int, str], str] = {}
+_ENCODED_KEPT: Final = 2000
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Where a reader begins: after which event; gap: the number that was asked for, where there is no such event."""
+
+    after: int
+    gap: int | None = None
+
+
+def parse_place(request: Request) -> int:
+    """The number after which to read: `Last-Event-ID`, which a browser sends by itself, beats `?after=`.
+
+    A header that is no number counts as 0. Raises PortalError `after_invalid` for such a parameter.
+    """
+    header = request.headers.get("last-event-id")
+    if header is not None:
+        return int(header) if _is_number(header) else 0
+    after = request.query_params.get("after")
+    if after is None:
+        return 0
+    if not _is_number(after):
+        raise PortalError("after_invalid", field="after")
+    return int(after)
+
+
+def _is_number(text: str) -> bool:
+    return bool(re.fullmatch(r"[0-9]{1,9}", text))
+
+
+def stream_events(request: Request, record: DeploymentRecord) -> Response:
+    """Answer with the events of a deployment, from the reader's place on.
+
+    204 to a reader that has seen a completed run to its end, so that EventSource stops asking.
+    """
+    place = parse_place(request)
+    over = record.conclusion is not None
+    language = language_of(request)
+    if over and place >= record.last_event:
+        return Response(status_code=204, headers=HEADERS)
+    reading = Reading(record.last_event, gap=place) if place > record.last_event else Reading(place)
+    if _NDJSON in request.headers.get("accept", ""):
+        follow = request.query_params.get("follow", "true") != "false"
+        lines = _lines(request, record, reading, language, follow=follow)
+        return StreamingResponse(lines, media_type=_NDJSON, headers=HEADERS)
+    return EventSourceResponse(
+        _events(request, record, reading, language),
+        headers=HEADERS,
+        # Its own heartbeat is a comment that scripts cannot see; ours is an event, sent below.
+        ping=3600,
+        sep="\n",
+    )
+
+
+async def _events(
+    request: Request, record: DeploymentRecord, reading: Reading, language: Language
+) -> AsyncIterator[ServerSentEvent]:
+    settings = portal_of(request).settings
+    end = time.monotonic() + settings.sse_timeout_seconds
+    # The first bytes go out at once, so that a proxy that collects them is noticed.
+    yield ServerSentEvent(event="heartbeat", data="{}", retry=_RETRY_MS)
+    if reading.gap is not None:
+        yield ServerSentEvent(event="gap", data=json.dumps({"after": reading.gap, "last": reading.after}))
+    quiet = settings.sse_heartbeat_seconds
+    async for events in portal_of(request).feed.follow(record.id, reading.after, quiet=quiet):
+        for event in events:
+            yield ServerSentEvent(id=str(event.n), event=event.type, data=encode(event, language))
+            if event.conclusion is not None:
+                return
+        if not events:
+            yield ServerSentEvent(event="heartbeat", data="{}")
+        if time.monotonic() > end or _is_stopping(request):
+            yield ServerSentEvent(event="pause", data="{}", retry=_RETRY_MS)
+            return
+
+
+async def _lines(
+    request: Request, record: DeploymentRecord, reading: Reading, language: Language, *, follow: bool
+) -> AsyncIterator[str]:
+    settings = portal_of(request).settings
+    end = time.monotonic() + settings.sse_timeout_seconds
+    if reading.gap is not None:
+        yield json.dumps({"type": "gap", "after": reading.gap, "last": reading.after}) + "\n"
+    quiet = settings.sse_heartbeat_seconds if follow else _SOON
+    async for events in portal_of(request).feed.follow(record.id, reading.after, quiet=quiet):
+        for event in events:
+            yield encode(event, language) + "\n"
+            if event.conclusion is not None:
+                return
+        if not events:
+            if not follow:
+                return
+            yield json.dumps({"type": "heartbeat"}) + "\n"
+        if time.monotonic() > end or _is_stopping(request):
+            return
+
+
+def _is_stopping(request: Request) -> bool:
+    stopping: asyncio.Event = request.app.state.stopping
+    return stopping.is_set()
+
+
+def encode(event: RecordedEvent, language: Language) -> str:
+    """An event as one line of JSON, written once for everybody who reads that language."""
+    place = (event.deployment_id, event.n, language.code)
+    if (text := _encoded.get(place)) is None:
+        if len(_encoded) >= _ENCODED_KEPT:
+            _encoded.clear()
+        text = _encoded[place] = json.dumps(event_json(event, language), ensure_ascii=False, separators=(",", ":"))
+    return text
