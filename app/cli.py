@@ -8,15 +8,20 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import uvicorn
+from fastapi import FastAPI
+from pydantic import ValidationError
 
 from app.bootstrap import configure_logging
 from app.errors import SettingsError
-from app.main import create_app
-from app.settings import Settings, load_settings
+from app.main import create_app, end_streams
+from app.settings import Settings, explain, load_settings
+
+if TYPE_CHECKING:
+    from app.sandbox import SandboxSettings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -60,9 +65,7 @@ def emulator(port: Annotated[int | None, typer.Option(help="Port to listen on; P
 
 def sandbox_settings(port: int, folder: Path) -> Settings:
     """Settings for a portal with an emulator on the next port; what is set in the environment counts all the same."""
-    from app.sandbox import SandboxSettings
-
-    token = SandboxSettings().API_TOKEN.get_secret_value()
+    token = _read_sandbox_settings().API_TOKEN.get_secret_value()
     values: dict[str, Any] = {
         "app_env": "development",
         "database_url": f"sqlite+aiosqlite:///{folder / 'portal.db'}",
@@ -114,14 +117,23 @@ def _server(application: Any, settings: Settings) -> _Server:
 
 
 def _emulator_server(host: str, port: int) -> _Server:
-    from app.sandbox import SandboxSettings, create_emulator
+    from app.sandbox import create_emulator
 
-    emulated = create_emulator(SandboxSettings())
+    emulated = create_emulator(_read_sandbox_settings())
     return _Server(
         uvicorn.Config(
             emulated, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=1, ws="none"
         )
     )
+
+
+def _read_sandbox_settings() -> "SandboxSettings":
+    from app.sandbox import SandboxSettings
+
+    try:
+        return SandboxSettings()
+    except ValidationError as error:
+        raise SettingsError(explain(error, SandboxSettings)) from None
 
 
 def _run(*servers: _Server) -> None:
@@ -148,8 +160,7 @@ async def _serve(servers: tuple[_Server, ...]) -> bool:
         await asyncio.wait([asyncio.create_task(stop.wait()), *tasks], return_when=asyncio.FIRST_COMPLETED)
     for server, task in reversed(list(zip(servers, tasks, strict=False))):
         server.should_exit = True
-        stopping = getattr(getattr(server.config.app, "state", None), "stopping", None)
-        if stopping is not None:
-            stopping.set()
+        if isinstance(server.config.app, FastAPI):
+            end_streams(server.config.app)
         await asyncio.gather(task, return_exceptions=True)
     return failed

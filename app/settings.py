@@ -1,5 +1,6 @@
 """Everything an operator can set, from the environment or `.env`: one frozen class, a sentence under each field."""
 
+import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -108,7 +109,9 @@ class Settings(BaseSettings):
     stack_volume_path: str = Field("/workspace", pattern=r"^/[A-Za-z0-9_./-]+$", examples=["/workspace"])
     """Where the volume is mounted in the container."""
 
-    stack_variables: dict[str, str] = Field(default_factory=dict, examples=['{"TZ": "Europe/Amsterdam"}'], repr=False)
+    stack_variables: Annotated[dict[str, str], NoDecode] = Field(
+        default_factory=dict, examples=['{"TZ": "Europe/Amsterdam"}'], repr=False
+    )
     """More environment variables for every stack, as a JSON object."""
 
     stack_password_variable: str = Field(
@@ -216,6 +219,16 @@ class Settings(BaseSettings):
             raise ValueError("must be at least 6m")
         return value
 
+    @field_validator("stack_variables", mode="before")
+    @classmethod
+    def _json_object(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except ValueError:
+            raise ValueError("is not JSON") from None
+
     @field_validator("stack_variables")
     @classmethod
     def _variable_names(cls, value: dict[str, str]) -> dict[str, str]:
@@ -273,20 +286,21 @@ def load_settings(**values: Any) -> Settings:
     try:
         return Settings(**values)
     except ValidationError as error:
-        raise SettingsError(_explain(error, Settings)) from None
+        raise SettingsError(explain(error, Settings)) from None
 
 
-def _explain(error: ValidationError, of: type[BaseSettings]) -> str:
-    """One line for the first mistake, without the value: it may be a secret."""
+def explain(error: ValidationError, of: type[BaseSettings]) -> str:
+    """One line for the first mistake: the variable, what is wrong and an example; never the value."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     if not first["loc"]:
         return first["msg"].removeprefix("Value error, ")
     name = str(first["loc"][0])
     field = of.model_fields[name]
     wrong = "is not set" if first["type"] == "missing" else _in_words(first["msg"])
-    examples = " or ".join(str(example) for example in (field.examples or ())[:2])
+    examples = " or ".join(str(example) for example in (field.examples or (field.default,))[:2])
     more = f" ({error.error_count() - 1} more after this one)" if error.error_count() > 1 else ""
-    return f"{name.upper()} {wrong}; for example {name.upper()}={examples}{more}"
+    variable = f"{of.model_config.get('env_prefix', '')}{name}".upper()
+    return f"{variable} {wrong}; for example {variable}={examples}{more}"
 
 
 def _in_words(message: str) -> str:

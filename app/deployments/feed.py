@@ -85,7 +85,8 @@ class Feed:
     async def follow(self, deployment_id: str, after: int, *, quiet: float) -> AsyncIterator[Sequence[RecordedEvent]]:
         """Yield batches of events after a number, in order and without gaps, as they come; an empty one each `quiet` s.
 
-        Never ends by itself: the reader stops at the event that completes the deployment.
+        An empty one also comes when all are poked and there is nothing new: a reader may want to leave then. Never ends
+        by itself: the reader stops at the event that completes the deployment.
         """
         with self._joined(deployment_id) as channel:
             events: Sequence[RecordedEvent] = await self._read(deployment_id, after)
@@ -99,7 +100,8 @@ class Feed:
                     events = await self._next(channel, deployment_id, after)
                     if not events:
                         await asyncio.wait({change}, timeout=quiet)
-                        if not change.done():
+                        events = await self._next(channel, deployment_id, after)
+                        if not events:
                             yield ()
                 finally:
                     change.cancel()
