@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, HttpUrl, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import SettingsError as UndecodableError
 
 from app.errors import SettingsError
 
@@ -195,6 +196,20 @@ class Settings(BaseSettings):
             raise ValueError("must not hold credentials")
         return value
 
+    @field_validator("dokploy_api_token")
+    @classmethod
+    def _fits_a_header(cls, value: SecretStr) -> SecretStr:
+        if not re.fullmatch(r"[!-~]+", value.get_secret_value()):
+            raise ValueError("must be one word of printable ASCII characters")
+        return value
+
+    @field_validator("stack_probe_address")
+    @classmethod
+    def _a_port(cls, value: str | None) -> str | None:
+        if value is not None and not 1 <= int(value.rpartition(":")[2]) <= 65535:
+            raise ValueError("must end with a port from 1 to 65535")
+        return value
+
     @field_validator("stack_probe_paths")
     @classmethod
     def _paths(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -274,6 +289,10 @@ def load_settings(**values: Any) -> Settings:
         return Settings(**values)
     except ValidationError as error:
         raise SettingsError(_explain(error, Settings)) from None
+    except UndecodableError:
+        # Of the values only this one is JSON, and that exception names no variable.
+        example = (Settings.model_fields["stack_variables"].examples or [""])[0]
+        raise SettingsError(f"STACK_VARIABLES is not JSON; for example STACK_VARIABLES={example}") from None
 
 
 def _explain(error: ValidationError, of: type[BaseSettings]) -> str:
@@ -293,7 +312,7 @@ def _in_words(message: str) -> str:
     message = message.removeprefix("Value error, ")
     if message.startswith("String should match pattern"):
         return "is malformed"
-    return message[0].lower() + message[1:]
+    return message if message.startswith("URL") else message[0].lower() + message[1:]
 
 
 def host_and_port(address: str) -> tuple[str, int]:
