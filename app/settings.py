@@ -198,6 +198,20 @@ class Settings(BaseSettings):
             raise ValueError("must not hold credentials")
         return value
 
+    @field_validator("dokploy_api_token")
+    @classmethod
+    def _fits_a_header(cls, value: SecretStr) -> SecretStr:
+        if not re.fullmatch(r"[!-~]+", value.get_secret_value()):
+            raise ValueError("must be one word of printable ASCII characters")
+        return value
+
+    @field_validator("stack_probe_address")
+    @classmethod
+    def _a_port(cls, value: str | None) -> str | None:
+        if value is not None and not 1 <= int(value.rpartition(":")[2]) <= 65535:
+            raise ValueError("must end with a port from 1 to 65535")
+        return value
+
     @field_validator("stack_probe_paths")
     @classmethod
     def _paths(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -307,7 +321,7 @@ def _in_words(message: str) -> str:
     message = message.removeprefix("Value error, ")
     if message.startswith("String should match pattern"):
         return "is malformed"
-    return message[0].lower() + message[1:]
+    return message if message.startswith("URL") else message[0].lower() + message[1:]
 
 
 def host_and_port(address: str) -> tuple[str, int]:

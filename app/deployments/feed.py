@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from typing import Any, Final
 
 from app.deployments.events import RecordedEvent
+from app.deployments.record import PAGE
 
 # Events that a channel keeps in memory; who is further behind reads from the store.
 _KEPT: Final = 200
@@ -18,7 +19,7 @@ class _Channel:
     """The watchers of one deployment, and its newest events without a gap between them."""
 
     def __init__(self) -> None:
-        self.watchers = 0
+        self.places: dict[object, int] = {}  # how far each watcher has read
         self.recent: deque[RecordedEvent] = deque(maxlen=_KEPT)
         self.last = 0
         self.stale = False
@@ -45,8 +46,9 @@ class _Channel:
             return None
         return [event for event in self.recent if event.n > n]
 
-    async def changed(self) -> None:
-        await self._changed.wait()
+    def changed(self) -> Coroutine[Any, Any, Any]:
+        """The next wake-up from now on, not only from when a task gets to await it."""
+        return self._changed.wait()
 
 
 class Feed:
@@ -60,7 +62,7 @@ class Feed:
     @property
     def watchers(self) -> int:
         """How many streams are open in this process."""
-        return sum(channel.watchers for channel in self._channels.values())
+        return sum(len(channel.places) for channel in self._channels.values())
 
     def is_watched(self, deployment_id: str) -> bool:
         """Whether somebody watches a deployment here."""
@@ -88,11 +90,14 @@ class Feed:
         An empty one also comes when all are poked and there is nothing new: a reader may want to leave then. Never ends
         by itself: the reader stops at the event that completes the deployment.
         """
-        with self._joined(deployment_id) as channel:
+        watcher = object()
+        with self._joined(deployment_id, watcher, after) as channel:
             events: Sequence[RecordedEvent] = await self._read(deployment_id, after)
+            if len(events) >= PAGE:  # there may be more
+                channel.stale = True
             while True:
                 if events:
-                    after = events[-1].n
+                    after = channel.places[watcher] = events[-1].n
                     yield events
                 # Taken before looking, so that what comes meanwhile wakes us.
                 change = asyncio.ensure_future(channel.changed())
@@ -108,9 +113,12 @@ class Feed:
 
     async def _next(self, channel: _Channel, deployment_id: str, after: int) -> Sequence[RecordedEvent]:
         if channel.stale:
-            channel.stale = False  # one watcher looks for all
+            channel.stale = False  # one watcher looks for all, also for one that is less far than itself
             try:
-                channel.push(await self._read(deployment_id, max(channel.last, after)))
+                found = await self._read(deployment_id, max(channel.last, min(channel.places.values())))
+                channel.push(found)
+                if len(found) >= PAGE:
+                    channel.stale = True
             except BaseException:
                 self.poke(deployment_id)
                 raise
@@ -120,12 +128,12 @@ class Feed:
         return events if events is not None else await self._read(deployment_id, after)
 
     @contextlib.contextmanager
-    def _joined(self, deployment_id: str) -> Iterator[_Channel]:
+    def _joined(self, deployment_id: str, watcher: object, place: int) -> Iterator[_Channel]:
         channel = self._channels.setdefault(deployment_id, _Channel())
-        channel.watchers += 1
+        channel.places[watcher] = place
         try:
             yield channel
         finally:
-            channel.watchers -= 1
-            if not channel.watchers:
+            del channel.places[watcher]
+            if not channel.places:
                 self._channels.pop(deployment_id, None)
