@@ -159,7 +159,7 @@ class Emulator:
         """Restart Dokploy: its queue is lost."""
         self._client.post("/sandbox/restart", json={"seconds": seconds}).raise_for_status()
 
-    def call(self, name: str, **body: Any) -> Any:
+    def call(self, name: str, /, **body: Any) -> Any:
         """Do something in Dokploy as somebody else would."""
         answer = self._client.post(f"/api/{name}", json=body, headers={"x-api-key": TOKEN})
         answer.raise_for_status()

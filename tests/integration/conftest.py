@@ -34,6 +34,7 @@ def shared_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers
                 deploy_timeout_seconds=1.5,
                 deploy_appear_seconds=1,
                 verify_timeout_seconds=1,
+                undo_timeout_seconds=1.5,
             )
             emulator = Emulator(url)
             with serve_portal(settings) as portal:
