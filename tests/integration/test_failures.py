@@ -92,7 +92,7 @@ def assert_undone(
     assert record["leftovers"] == []
     assert_told_whole(record, events)
     failed = [event["params"] for event in events if event["type"] == "step_failed"]
-    assert [(params["step"], params["code"]) for params in failed][0] == (step, code)
+    assert (failed[0]["step"], failed[0]["code"]) == (step, code)
     assert events[-1]["params"]["code"] == code
     assert servers.emulator.left() == {}
     assert servers.portal.client.get(f"/api/check/{name}").json()["available"]
