@@ -152,11 +152,15 @@ class Emulator:
         """Disarm all."""
         self._client.delete("/sandbox/faults").raise_for_status()
 
+    def reset(self) -> None:
+        """Begin anew: nothing on it, no faults, no counts."""
+        self._client.post("/sandbox/reset").raise_for_status()
+
     def restart(self, seconds: float = 0.2) -> None:
         """Restart Dokploy: its queue is lost."""
         self._client.post("/sandbox/restart", json={"seconds": seconds}).raise_for_status()
 
-    def call(self, name: str, **body: Any) -> Any:
+    def call(self, name: str, /, **body: Any) -> Any:
         """Do something in Dokploy as somebody else would."""
         answer = self._client.post(f"/api/{name}", json=body, headers={"x-api-key": TOKEN})
         answer.raise_for_status()
