@@ -126,7 +126,8 @@ def _emulator_server(host: str, port: int) -> _Server:
 
 def _run(*servers: _Server) -> None:
     """Run servers side by side until a signal; the last one is stopped first, as it uses the others."""
-    failed = asyncio.run(_serve(servers))
+    with asyncio.Runner(loop_factory=servers[0].config.get_loop_factory()) as runner:
+        failed = runner.run(_serve(servers))
     if failed:
         sys.exit(1)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from app.bootstrap import Portal
-from app.database import StoreError
+from app.database import StoreAway
 from app.deployments.events import STEP_LABELS, Conclusion, Kind
 from app.deployments.intake import Asker
 from app.deployments.plan import Plan, make_plan
@@ -93,7 +93,7 @@ async def ready(portal: PortalDep, response: Response) -> models.ReadyAnswer:
     try:
         await portal.database.ping()
         revision = await current(portal.database)
-    except StoreError:
+    except StoreAway:
         store = False
     is_ready = store and revision is not None and revision >= HEAD
     response.status_code = 200 if is_ready else 503
