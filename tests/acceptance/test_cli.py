@@ -1,0 +1,137 @@
+"""The command line as people meet it: in a process of its own, by its output, exit status and what it leaves behind."""
+
+import signal
+import socket
+
+import httpx
+import pytest
+
+REQUIRED = {
+    "SECRET_KEY": "a-key-that-is-only-for-tests",
+    "DOKPLOY_URL": "http://127.0.0.1:9",
+    "DOKPLOY_API_TOKEN": "the-token-of-this-test",
+    "STACK_DOMAIN_SUFFIX": "ai.example.com",
+    "STACK_IMAGE": "ghcr.io/example/oh-my-opencode:1.0",
+}
+
+
+@pytest.mark.parametrize("missing", sorted(REQUIRED))
+def test_a_missing_setting_ends_the_start_with_one_line(portal_command, missing: str):
+    process = portal_command("serve", **{name: value for name, value in REQUIRED.items() if name != missing})
+
+    assert process.wait() == 1
+    lines = process.output.splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith(f"error: {missing} is not set; for example {missing}=")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("PORT", "many", "PORT"),
+        ("PORT", "70000", "PORT"),
+        ("DOKPLOY_URL", "https://dokploy.example.com/api", "DOKPLOY_URL must not end with /api"),
+        ("STACK_DOMAIN_SUFFIX", "not a host", "STACK_DOMAIN_SUFFIX is malformed"),
+        ("CERTIFICATE_MODE", "resolver:", "CERTIFICATE_MODE is malformed"),
+        ("STACK_MEMORY", "1m", "STACK_MEMORY must be at least 6m"),
+        ("STACK_VARIABLES", "TZ=UTC", "STACK_VARIABLES"),
+        ("SECRET_KEY", "short-sec", "SECRET_KEY each key must have at least 16 characters"),
+        ("DATABASE_URL", "mysql://portal:hunter2@db/portal", "DATABASE_URL is malformed"),
+        ("STACK_REGISTRY_PASSWORD", "hunter2", "STACK_REGISTRY_USERNAME and STACK_REGISTRY_PASSWORD belong together"),
+    ],
+)
+def test_a_malformed_setting_is_named_without_its_value(portal_command, name: str, value: str, says: str):
+    process = portal_command("serve", **{**REQUIRED, name: value})
+
+    assert process.wait() == 1
+    lines = process.output.splitlines()
+    assert len(lines) == 1, lines
+    assert says in lines[0]
+    assert value not in lines[0]
+
+
+def test_serve_starts_without_dokploy_and_ends_on_sigterm(portal_command, free_ports):
+    port = free_ports(1)
+    process = portal_command("serve", "--port", str(port), **REQUIRED)
+
+    health = process.answers(f"http://127.0.0.1:{port}/health").json()
+
+    assert health["status"] == "healthy"
+    status, seconds = process.terminate()
+    assert (status, seconds < 5) == (0, True)
+    assert REQUIRED["DOKPLOY_API_TOKEN"] not in process.output
+
+
+def test_the_sandbox_needs_no_settings_and_leaves_nothing(portal_command, free_ports):
+    port = free_ports(2)
+    process = portal_command("sandbox", PORT=str(port))
+    process.answers(f"http://127.0.0.1:{port}/health")
+    assert list(process.temporary.iterdir())
+
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        accepted = client.post("/api/deploy", json={"name": "ada"}).json()
+        # A stream and a run that are under way do not hold the end up.
+        with client.stream("GET", accepted["eventsUrl"]) as stream:
+            next(stream.iter_lines())
+            status, seconds = process.terminate()
+
+    assert (status, seconds < 5) == (0, True)
+    assert list(process.temporary.iterdir()) == []
+    assert "Traceback" not in process.output
+
+
+def test_the_sandbox_ends_on_ctrl_c(portal_command, free_ports):
+    port = free_ports(2)
+    process = portal_command("sandbox", "--port", str(port))
+    process.answers(f"http://127.0.0.1:{port}/health")
+
+    status, seconds = process.terminate(number=signal.SIGINT)
+
+    assert (status, seconds < 5) == (0, True)
+    assert list(process.temporary.iterdir()) == []
+
+
+def test_the_emulator_serves_alone(portal_command, free_ports):
+    port = free_ports(1)
+    process = portal_command("emulator", "--port", str(port))
+
+    assert process.answers(f"http://127.0.0.1:{port}/sandbox/state").json()["projects"] == []
+    assert process.terminate()[0] == 0
+
+
+@pytest.mark.parametrize("command", ["serve", "sandbox", "emulator"])
+def test_a_port_in_use_is_said_in_one_line(portal_command, free_ports, command: str):
+    port = free_ports(2)
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", port))
+        taken.listen()
+        process = portal_command(command, **({"PORT": str(port), **REQUIRED} if command == "serve" else {"PORT": str(port)}))
+        assert process.wait() == 1
+    assert f"port {port}" in process.output
+    assert "Traceback" not in process.output
+    assert list(process.temporary.iterdir()) == []
+
+
+def test_the_emulators_port_in_use_ends_the_sandbox(portal_command, free_ports):
+    port = free_ports(2)
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", port + 1))
+        taken.listen()
+        process = portal_command("sandbox", PORT=str(port))
+        assert process.wait() == 1
+    assert f"port {port + 1}" in process.output
+
+
+def test_help_lists_the_commands(portal_command):
+    process = portal_command("--help")
+
+    assert process.wait() == 0
+    for command in ("serve", "sandbox", "emulator"):
+        assert command in process.output
+
+
+def test_an_unknown_command_is_refused(portal_command):
+    process = portal_command("fly")
+
+    assert process.wait() == 2
+    assert "fly" in process.output
