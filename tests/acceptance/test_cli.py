@@ -105,7 +105,9 @@ def test_a_port_in_use_is_said_in_one_line(portal_command, free_ports, command: 
     with socket.socket() as taken:
         taken.bind(("0.0.0.0", port))
         taken.listen()
-        process = portal_command(command, **({"PORT": str(port), **REQUIRED} if command == "serve" else {"PORT": str(port)}))
+        process = portal_command(
+            command, **({"PORT": str(port), **REQUIRED} if command == "serve" else {"PORT": str(port)})
+        )
         assert process.wait() == 1
     assert f"port {port}" in process.output
     assert "Traceback" not in process.output
