@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any, Final
@@ -23,6 +24,7 @@ class _Channel:
         self.recent: deque[RecordedEvent] = deque(maxlen=_KEPT)
         self.last = 0
         self.stale = False
+        self.looked_at = 0.0
         self._changed = asyncio.Event()
 
     def push(self, events: Sequence[RecordedEvent]) -> None:
@@ -105,6 +107,8 @@ class Feed:
                     events = await self._next(channel, deployment_id, after)
                     if not events:
                         await asyncio.wait({change}, timeout=quiet)
+                        if not change.done() and time.monotonic() - channel.looked_at > quiet / 2:
+                            channel.stale = True  # a notification may be lost, and SQLite has none between processes
                         events = await self._next(channel, deployment_id, after)
                         if not events:
                             yield ()
@@ -114,6 +118,7 @@ class Feed:
     async def _next(self, channel: _Channel, deployment_id: str, after: int) -> Sequence[RecordedEvent]:
         if channel.stale:
             channel.stale = False  # one watcher looks for all, also for one that is less far than itself
+            channel.looked_at = time.monotonic()
             try:
                 found = await self._read(deployment_id, max(channel.last, min(channel.places.values())))
                 channel.push(found)

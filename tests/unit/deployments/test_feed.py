@@ -173,7 +173,12 @@ async def test_who_has_just_come_does_not_take_a_wake_up_from_who_waits(follow):
 
     store.write()
     newcomer = follow(feed, after=5)
-    store.before = lambda: (setattr(store, "before", lambda: None), feed.poke(D))[0]
+
+    def poke_once():
+        store.before = lambda: None
+        feed.poke(D)
+
+    store.before = poke_once
 
     assert await newcomer.until(6) == [6]
     assert await waiting.until(6) == [6]
