@@ -272,7 +272,10 @@ class DokployClient:
 
     async def _write(self, call: str, answer: type[T] | None, **body: Any) -> T:
         content = await self._call("POST", call, body=body)
-        return self._parse(call, content, answer) if answer is not None else None  # type: ignore[return-value]
+        if answer is None and not content.strip():
+            return None  # type: ignore[return-value]
+        # What is not read must be JSON all the same: a proxy's page in Dokploy's place means that nothing was done.
+        return self._parse(call, content, answer or Any)  # type: ignore[arg-type]
 
     async def _call(
         self,
@@ -315,7 +318,7 @@ class DokployClient:
             answer = json.loads(content)
             message, code = str(answer["message"]), answer.get("code")
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            message, code = content[:_MESSAGE_LENGTH].decode(errors="replace"), None
+            message, code = content.decode(errors="replace"), None
             if not message.startswith(("Invalid JSON", "Body exceeded")):  # Dokploy's only two answers in plain text
                 message = self._mask(message, body)
                 return DokployUnreadable(call, message, status=status, uncertain=changes)

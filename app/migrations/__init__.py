@@ -16,8 +16,10 @@ _ADVISORY_LOCK: Final = 7_310_001
 
 async def migrate(database: Database) -> None:
     """Apply every migration that is missing; several processes may start at once."""
-    if await current(database) == HEAD:
-        return  # Alembic itself takes a while to import
+    found = await current(database)
+    if found is not None and found >= HEAD:
+        # Alembic itself takes a while to import, and does not know what a newer portal has added.
+        return
     async with database.write() as connection:
         if not database.is_sqlite:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _ADVISORY_LOCK})
