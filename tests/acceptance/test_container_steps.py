@@ -72,7 +72,9 @@ def stages() -> list[Stage]:
 
 
 def test_docker_is_sent_what_the_dockerfile_copies_and_nothing_else(stages: list[Stage]):
-    copied = {Path(each).name for stage in stages for origin, sources, _ in stage.copies if not origin for each in sources}
+    copied = {
+        Path(each).name for stage in stages for origin, sources, _ in stage.copies if not origin for each in sources
+    }
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     top = {line.partition("/")[0] for line in tracked.splitlines()} | {".env", ".git", ".venv", "data"}
 
@@ -107,7 +109,9 @@ def container(stages: list[Stage], tmp_path_factory: pytest.TempPathFactory) -> 
                 continue
             command = run.replace("/opt/venv", str(venv)).replace("python -m venv", f"{sys.executable} -m venv")
             done = subprocess.run(command, shell=True, cwd=portal, capture_output=True, text=True, check=False)
-            if done.returncode and re.search(r"NewConnectionError|Temporary failure in name resolution|Max retries", done.stderr):
+            if done.returncode and re.search(
+                r"NewConnectionError|Temporary failure in name resolution|Max retries", done.stderr
+            ):
                 pytest.skip("no package index can be reached")
             assert done.returncode == 0, f"{run}\n{done.stdout}\n{done.stderr}"
     yield portal, venv / "bin" / "python"
