@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -47,7 +48,7 @@ def sandbox(
 ) -> None:
     """Serve the portal with an emulated Dokploy beside it. Needs no settings and forgets everything at its end."""
     with tempfile.TemporaryDirectory(prefix="ai-stack-deployer-") as folder:
-        settings = sandbox_settings(port or int(os.environ.get("PORT", "3000")), Path(folder))
+        settings = sandbox_settings(_port(port, 3000), Path(folder))
         configure_logging(settings.log_level, readable=sys.stderr.isatty())
         emulator = _emulator_server(settings.host, settings.port + 1)
         portal = _server(create_app(settings), settings)
@@ -60,7 +61,7 @@ def sandbox(
 def emulator(port: Annotated[int | None, typer.Option(help="Port to listen on; PORT otherwise.")] = None) -> None:
     """Serve an emulated Dokploy alone."""
     configure_logging("info", readable=sys.stderr.isatty())
-    _run(_emulator_server(os.environ.get("HOST", "0.0.0.0"), port or int(os.environ.get("PORT", "3001"))))
+    _run(_emulator_server(os.environ.get("HOST") or "0.0.0.0", _port(port, 3001)))
 
 
 def sandbox_settings(port: int, folder: Path) -> Settings:
@@ -81,6 +82,15 @@ def sandbox_settings(port: int, folder: Path) -> Settings:
     return load_settings(_env_file=None, **given, port=port)
 
 
+def _port(given: int | None, usual: int) -> int:
+    text = os.environ.get("PORT") or str(usual)
+    if given is not None:
+        return given
+    if not text.isdecimal() or not 0 < int(text) < 2**16:
+        raise SettingsError(f"PORT is not the number of a port; for example PORT={usual}")
+    return int(text)
+
+
 def main() -> None:
     """Run the command line; a mistake in the settings is one line and exit status 1."""
     try:
@@ -97,6 +107,15 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave the signals alone."""
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, or say in one line why not: uvicorn would end the process from the middle of its loop."""
+        try:
+            await super().startup(sockets)
+        except SystemExit:
+            self.should_exit = True
+            why = "it did not start" if self.lifespan.should_exit else "it is in use, or not allowed"
+            typer.echo(f"error: cannot serve on {self.config.host} port {self.config.port}: {why}", err=True)
 
 
 def _server(application: Any, settings: Settings) -> _Server:
@@ -155,7 +174,9 @@ async def _serve(servers: tuple[_Server, ...]) -> bool:
         tasks.append(asyncio.create_task(server.serve()))
         while not server.started and not tasks[-1].done():  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.005)
-        failed = failed or not server.started
+        if not server.started:
+            failed = True
+            break
     if not failed:
         await asyncio.wait([asyncio.create_task(stop.wait()), *tasks], return_when=asyncio.FIRST_COMPLETED)
     for server, task in reversed(list(zip(servers, tasks, strict=False))):

@@ -23,14 +23,14 @@ ROOT = Path(__file__).parents[2]
 class Process:
     """A command in the background, and what it has said."""
 
-    def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str], cwd: Path) -> None:
         # A folder of its own for temporary files, so that a test sees what is left in it.
         self.temporary = folder / "tmp"
         self.temporary.mkdir(exist_ok=True)
         self._output = (folder / f"output-{time.monotonic_ns()}").open("w+")
         self._process = subprocess.Popen(
             list(command),
-            cwd=folder,
+            cwd=cwd,
             env={"PATH": os.environ["PATH"], "TMPDIR": str(self.temporary), "LANG": "C.UTF-8", **environment},
             stdin=subprocess.DEVNULL,
             stdout=self._output,
@@ -81,8 +81,8 @@ class Process:
 def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
     started: list[Process] = []
 
-    def run(*command: str, folder: Path = tmp_path, **environment: str) -> Process:
-        process = Process(command, folder, environment)
+    def run(*command: str, cwd: Path = tmp_path, **environment: str) -> Process:
+        process = Process(command, tmp_path, environment, cwd)
         started.append(process)
         return process
 
