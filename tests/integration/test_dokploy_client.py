@@ -56,8 +56,8 @@ UPDATE = ApplicationUpdate(
     password="hush-hush-registry",
     registry_url="ghcr.io",
     env="PASSWORD=hush-hush-stack\nOTHER='hush hush other'",
-    memory_limit="1",
-    cpu_limit="1",
+    memory_limit="536870912",
+    cpu_limit="1000000000",
 )
 
 # Every kind of trouble with an answer, and what it is called: fault, class, status, uncertain when writing.
