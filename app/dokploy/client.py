@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar, cast
 
 import httpx
 import stamina
@@ -275,7 +275,7 @@ class DokployClient:
         if answer is None and not content.strip():
             return None  # type: ignore[return-value]
         # What is not read must be JSON all the same: a proxy's page in Dokploy's place means that nothing was done.
-        return self._parse(call, content, answer or Any)  # type: ignore[arg-type]
+        return self._parse(call, content, answer or cast("type[T]", Any))
 
     async def _call(
         self,

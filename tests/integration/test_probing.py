@@ -1,7 +1,7 @@
 """The prober against small real servers: what answers, what does not, and what it must never send."""
 
 import asyncio
-import datetime
+import datetime as dt
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -159,7 +159,7 @@ async def test_silence_is_waited_for_five_seconds_and_no_longer():
             prober.probe(f"http://{served.address}/"), prober.probe(f"http://{served.address}/x")
         )
         assert 4.5 < time.monotonic() - began < 6
-    assert results == [ProbeResult(None, "address_timeout")] * 2
+    assert set(results) == {ProbeResult(None, "address_timeout")}
 
 
 async def test_an_endless_body_is_left_where_it_is():
@@ -181,15 +181,15 @@ def self_signed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate that nobody has reason to trust, with its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False)
         .sign(key, hashes.SHA256())
     )

@@ -558,7 +558,7 @@ async def test_the_first_problem_stays(store: Store, peer: Store):
     await store.deploy()
     run = await store.claim_one()
     for code in ("deploy_failed", "still_in_use"):
-        problem = {"code": code, "params": {}, "step": "deploy"}
+        problem: dict[str, Any] = {"code": code, "params": {}, "step": "deploy"}
         await store.journal.record(run, Checkpoint(events=[StepFailed("deploy", code, {})], problem=problem))
     await store.journal.leave(run.worker)
 
@@ -825,6 +825,6 @@ async def test_the_store_itself_holds_one_stack_a_name_and_one_run_a_stack(store
         held = (await connection.execute(select(tables.stack))).one()._asdict()
 
     for table, values in ((tables.deployment, {**row, "id": "x"}), (tables.stack, {**held, "id": "x"})):
-        with pytest.raises(Exception, match="(?i)unique"):
+        with pytest.raises(Exception, match=r"(?i)unique"):
             async with store.database.write() as connection:
                 await connection.execute(insert(table).values(values))

@@ -173,7 +173,12 @@ async def test_who_has_just_come_does_not_take_a_wake_up_from_who_waits(follow):
 
     store.write()
     newcomer = follow(feed, after=5)
-    store.before = lambda: (setattr(store, "before", lambda: None), feed.poke(D))[0]
+
+    def poke_during_its_first_read() -> None:
+        store.before = lambda: None
+        feed.poke(D)
+
+    store.before = poke_during_its_first_read
 
     assert await newcomer.until(6) == [6]
     assert await waiting.until(6) == [6]
@@ -298,7 +303,7 @@ async def test_silence_is_told_and_nothing_is_lost_by_it(follow):
     watcher = follow(feed, quiet=0.01)
     await watcher.until(1)
     async with asyncio.timeout(2):
-        while watcher.quiets < 3:
+        while watcher.quiets < 3:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
     feed.publish(D, store.write())
