@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +37,9 @@ Json: Final = JSON().with_variant(JSONB(), "postgresql")
 
 # The one channel on which processes tell each other that there is something to read.
 CHANNEL: Final = "ai_stack_deployer"
+
+# How long a new SQLite file may be switched to its write-ahead log by another process.
+_SWITCH_SECONDS: Final = 5.0
 
 # What a caller sees when the store is away, full or locked for too long.
 StoreError = (OperationalError, InterfaceError, DBAPIError)
@@ -119,8 +124,9 @@ def _sqlite_engine(url: str, begin: str, *, connections: int) -> AsyncEngine:
     def configure(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # transactions are begun by the hook below, not by the driver
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "busy_timeout=10000", "synchronous=NORMAL", "foreign_keys=ON"):
+        for pragma in ("busy_timeout=10000", "synchronous=NORMAL", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
+        _switch_to_wal(cursor)
         cursor.close()
 
     def begin_transaction(connection: Any) -> None:
@@ -129,6 +135,21 @@ def _sqlite_engine(url: str, begin: str, *, connections: int) -> AsyncEngine:
     event.listen(engine.sync_engine, "connect", configure)
     event.listen(engine.sync_engine, "begin", begin_transaction)
     return engine
+
+
+def _switch_to_wal(cursor: Any) -> None:
+    """Let readers and the writer work side by side, from a new file's first connection on."""
+    end = time.monotonic() + _SWITCH_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            # Another process switches a new file at this moment; busy_timeout does not wait for that.
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 class FileLock:
