@@ -3,6 +3,8 @@
 import asyncio
 import fcntl
 import os
+import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -39,6 +41,9 @@ Json: Final = JSON().with_variant(JSONB(), "postgresql")
 
 # The one channel on which processes tell each other that there is something to read.
 CHANNEL: Final = "ai_stack_deployer"
+
+# How long a new SQLite file may be switched to its write-ahead log by another process.
+_SWITCH_SECONDS: Final = 5.0
 
 
 class StoreAway(Exception):
@@ -187,9 +192,25 @@ class _SqliteThreads:
 def _configure_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # transactions are begun by a hook, not by the driver
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "busy_timeout=10000", "synchronous=NORMAL", "foreign_keys=ON"):
+    for pragma in ("busy_timeout=10000", "synchronous=NORMAL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
+    _switch_to_wal(cursor)
     cursor.close()
+
+
+def _switch_to_wal(cursor: Any) -> None:
+    """Let readers and the writer work side by side, from a new file's first connection on."""
+    end = time.monotonic() + _SWITCH_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            # Another process switches a new file at this moment; busy_timeout does not wait for that.
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 class FileLock:

@@ -227,7 +227,7 @@ class Intake:
         """Queue the removal of a stack and return its deployment's id.
 
         During its creation that run is cancelled instead, and during a removal the same one is returned.
-        Raises PortalError `stack_busy` while something else changes the stack.
+        Raises PortalError: `stack_busy` while something else changes the stack, `stack_not_found` once it is gone.
         """
         deployment_id = str(ULID())
 
@@ -242,6 +242,11 @@ class Intake:
                 asker=asker,
                 options={"volume": volume},
             )
+            # Looked at last: now that this run is the stack's only open one, nobody else can end the stack. Its
+            # name, and with it the volume's, may be somebody else's by now.
+            query = select(tables.stack.c.removed_at).where(tables.stack.c.id == stack.id)
+            if connection.scalar(query) is not None:
+                raise PortalError("stack_not_found", name=stack.name)
             self._database.notify(connection, "queued")
 
         try:

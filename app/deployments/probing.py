@@ -5,6 +5,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final
 
 import httpx
@@ -74,6 +75,8 @@ class Prober:
         if verify not in self._clients:
             self._clients[verify] = httpx.AsyncClient(
                 timeout=None,  # noqa: S113 - one asyncio.timeout a probe
+                # What one stack sets must not be told to another: with `connect_to` all of them are one host here.
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
                 verify=verify,
                 trust_env=False,
                 follow_redirects=False,

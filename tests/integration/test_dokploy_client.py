@@ -56,8 +56,8 @@ UPDATE = ApplicationUpdate(
     password="hush-hush-registry",
     registry_url="ghcr.io",
     env="PASSWORD=hush-hush-stack\nOTHER='hush hush other'",
-    memory_limit="1",
-    cpu_limit="1",
+    memory_limit="536870912",
+    cpu_limit="1000000000",
 )
 
 # Every kind of trouble with an answer, and what it is called: fault, class, status, uncertain when writing.
@@ -101,7 +101,8 @@ async def test_a_wrong_key_and_a_used_up_one_are_the_same_to_dokploy(emulator: E
     assert error.status == 401
 
     body = {"name": "portal", "metadata": {"organizationId": "x"}}
-    made = httpx.post(f"{emulator.url}/api/user.createApiKey", json=body, headers={"x-api-key": TOKEN}).json()
+    async with httpx.AsyncClient(base_url=emulator.url, headers={"x-api-key": TOKEN}) as http:
+        made = (await http.post("/api/user.createApiKey", json=body)).json()
     async with DokployClient(emulator.url, made["key"]) as client:
         for _ in range(5):
             await client.version()
@@ -253,9 +254,9 @@ async def test_a_page_in_dokploys_place(client: DokployClient, emulator: Emulato
 
 @pytest.mark.parametrize("status", [200, 500])
 async def test_an_answer_that_is_too_long(status: int):
-    async with answering(status, b'"' + b"x" * MAX_ANSWER_BYTES + b'"') as (url, _):
-        async with DokployClient(url, TOKEN) as client:
-            error = await fails(client.delete_domain("x"), DokployUnreadable)
+    body = b'"' + b"x" * MAX_ANSWER_BYTES + b'"'
+    async with answering(status, body) as (url, _), DokployClient(url, TOKEN) as client:
+        error = await fails(client.delete_domain("x"), DokployUnreadable)
     assert "too long" in error.message
     assert error.uncertain
 
@@ -280,9 +281,9 @@ async def test_an_error_of_another_shape(body: bytes):
 
 async def test_a_redirect_is_not_followed():
     """It would carry the key to whoever it names."""
-    async with answering(302, b"", b"location: http://127.0.0.1:1/\r\n") as (url, _):
-        async with DokployClient(url, TOKEN) as client:
-            error = await fails(client.list_projects(), DokployUnreadable)
+    elsewhere = b"location: http://127.0.0.1:1/\r\n"
+    async with answering(302, b"", elsewhere) as (url, _), DokployClient(url, TOKEN) as client:
+        error = await fails(client.list_projects(), DokployUnreadable)
     assert error.status == 302
 
 
@@ -356,12 +357,12 @@ async def test_a_volume_in_use_is_no_failure(client: DokployClient, emulator: Em
     await client.create_volume_mount(application.application_id, "v", "/workspace")
     await client.deploy_application(application.application_id, "title", "")
     async with asyncio.timeout(5):
-        while not await client.list_volumes():
+        while not await client.list_volumes():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     assert await client.remove_volume("v") is False
     await client.delete_application(application.application_id)
     async with asyncio.timeout(5):
-        while not await client.remove_volume("v"):
+        while not await client.remove_volume("v"):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     assert await client.remove_volume("v") is True, "what is not there is removed"
     emulator.fault("status", "dockerVolume.removeVolume", status=500)

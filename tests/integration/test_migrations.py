@@ -1,7 +1,9 @@
 """The schema: what the migrations make is what the tables say, on both databases, however many processes start."""
 
+import asyncio
 import multiprocessing
 import re
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -123,8 +125,6 @@ def test_processes_that_start_at_once_migrate_once(any_database_url: str):
 
 
 def _migrate_together(url: str, start, results) -> None:
-    import asyncio
-
     async def work() -> str | None:
         database = Database(url)
         try:
@@ -138,3 +138,26 @@ def _migrate_together(url: str, start, results) -> None:
         results.put(asyncio.run(work()))
     except BaseException as error:
         results.put(repr(error))
+
+
+async def test_a_new_sqlite_file_that_another_process_is_writing_is_waited_for(tmp_path: Path):
+    """SQLite refuses to switch to its write-ahead log, without waiting, while another holds the file."""
+    other = sqlite3.connect(tmp_path / "new.db", isolation_level=None)
+    other.execute("CREATE TABLE x (y)")
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("INSERT INTO x VALUES (1)")
+
+    async def open_it() -> None:
+        database = Database(f"sqlite+aiosqlite:///{tmp_path / 'new.db'}")
+        try:
+            await database.ping()
+        finally:
+            await database.close()
+
+    opening = asyncio.create_task(asyncio.to_thread(asyncio.run, open_it()))
+    await asyncio.sleep(0.1)
+
+    other.execute("COMMIT")
+    other.close()
+
+    await opening

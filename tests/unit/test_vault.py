@@ -10,15 +10,23 @@ from pathlib import Path
 import pytest
 
 from app.errors import SettingsError
-from app.settings import Settings
+from app.settings import Settings, load_settings
 from app.vault import Vault, fingerprint, load_keys, matches, new_manage_key, new_password
-from tests.servers import portal_settings, sqlite_url
 
 OLD, NEW = "the-older-key-of-two", "the-newer-key-of-two"
 
 
 def settings(folder: Path, secret_key: str = "") -> Settings:
-    return portal_settings("http://dokploy:3000", sqlite_url(folder), secret_key=secret_key)
+    return load_settings(
+        _env_file=None,
+        app_env="development",
+        secret_key=secret_key,
+        database_url=f"sqlite+aiosqlite:///{folder / 'portal.db'}",
+        dokploy_url="http://dokploy:3000",
+        dokploy_api_token="x",
+        stack_domain_suffix="ai.example",
+        stack_image="x",
+    )
 
 
 def test_what_is_encrypted_is_read_back_and_not_readable():

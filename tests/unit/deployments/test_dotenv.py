@@ -25,11 +25,14 @@ values = st.text(st.sampled_from("aé \t\n\r\"'`\\$#={}\0nr:/@&;") | st.characte
 @example({"A": '"x"\n`y`', "B": "it's"})
 @example({"A": "\x85\u2028\x0b\x0c\x1c"})
 def test_dokploys_reader_reads_it_back_or_it_is_refused(variables: dict[str, str]):
+    refused: PortalError | None = None
     try:
         text = write_dotenv(variables.items())
     except PortalError as error:
-        assert error.code == "variable_unsayable"
-        assert error.params["variable"] in variables
+        refused = error
+    if refused is not None:
+        assert refused.code == "variable_unsayable"
+        assert refused.params["variable"] in variables
         return
     assert parse(text) == variables
     assert resolve(text, "", "") == variables

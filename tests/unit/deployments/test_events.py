@@ -1,8 +1,9 @@
 """Events: every one that can happen has words in every language, with its parameters filled in."""
 
 import json
+import string
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pytest
 
@@ -51,22 +52,10 @@ PROGRESS = (
 )
 
 
-class Everything(dict[str, Any]):
-    """Parameters for any problem, each as text."""
-
-    def __missing__(self, name: str) -> str:
-        return f"<{name}>"
-
-
 def details(code: str) -> dict[str, str]:
-    problem = PROBLEMS[code]
-    filled = Everything()
-    return {
-        name: f"<{name}>"
-        for name in ("name", "minimum", "maximum", "length", "example", "template", "input", "variable", "limit")
-        + ("status", "reference", "usual", "host", "volume", "image", "seconds", "count", "port")
-        if f"{{{name}}}" in problem.detail and problem.detail.format_map(filled)
-    }
+    """A value for each placeholder of a problem."""
+    names = {name for _, name, _, _ in string.Formatter().parse(PROBLEMS[code].detail) if name}
+    return {name: f"<{name}>" for name in names}
 
 
 def completed(kind: Kind, conclusion: Conclusion, leftovers: list[dict[str, str]]) -> DeploymentCompleted:

@@ -1,0 +1,830 @@
+"""The store on both databases: who may write, what a crash leaves, and what two at once come to."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.database import Database
+from app.deployments import tables
+from app.deployments.events import (
+    CREATE_STEPS,
+    REMOVE_STEPS,
+    Conclusion,
+    DeploymentCompleted,
+    DeploymentStarted,
+    Kind,
+    LogLine,
+    Status,
+    StepFailed,
+    StepStarted,
+    UndoStarted,
+)
+from app.deployments.feed import Feed
+from app.deployments.intake import Accepted, Asker, Intake
+from app.deployments.journal import Journal, Run
+from app.deployments.plan import make_plan
+from app.deployments.record import PAGE, Records
+from app.deployments.request import DeploymentRequest
+from app.deployments.saga import Checkpoint, ResourceChange, ResourceState, RunLost, StepChange, StepState
+from app.deployments.template import StackSecrets, built_in_template
+from app.errors import PortalError
+from app.migrations import migrate
+from app.vault import Vault, matches
+from tests.servers import portal_settings
+
+pytestmark = pytest.mark.anyio
+
+ADA = Asker(owner="browser:ada", actor="browser:ada", trigger="user")
+KEY = "an-idempotency-key-1"
+
+
+class Unreliable(Database):
+    """A store whose commits fail, or happen without anybody hearing of it, as often as a test says."""
+
+    fail = 0
+    lose_answer = 0
+    lost: Callable[[], Any] | None = None
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        async with super().write() as connection:
+            yield connection
+            if self.fail:
+                self.fail -= 1
+                raise OperationalError("COMMIT", None, OSError("away"))
+        if self.lose_answer:
+            self.lose_answer -= 1
+            if self.lost is not None:
+                await self.lost()
+            raise OperationalError("COMMIT", None, OSError("away"))
+
+
+class Store:
+    """One process's view of the store."""
+
+    def __init__(self, url: str) -> None:
+        self.settings = portal_settings("http://dokploy:3000", url)
+        self.database = Unreliable(url)
+        self.records = Records(self.database)
+        self.feed = Feed(self.records.events)
+        self.journal = Journal(self.database, self.feed)
+        self.vault = Vault(["a-key-that-is-only-for-tests"])
+        self.woken: list[str] = []
+        self.intake = Intake(self.database, self.records, self.vault, self.woken.append)
+
+    async def deploy(self, name: str = "ada", asker: Asker = ADA, key: str | None = None, **values: Any) -> Accepted:
+        request = DeploymentRequest(name)
+        template = replace(built_in_template(self.settings), **values)
+        plan = make_plan(request, template, self.settings)
+        return await self.intake.deploy(request, plan, template, asker, idempotency_key=key)
+
+    async def claim_one(self, *, lease: float = 60) -> Run:
+        """Register a worker and claim exactly one run."""
+        worker = await self.journal.register(lease, alone=False)
+        (run,) = await self.journal.claim(worker, 10)
+        return run
+
+    async def conclude(self, run: Run, conclusion: Conclusion = Conclusion.SUCCEEDED, **more: Any) -> None:
+        end = DeploymentCompleted(run.name, run.kind, "https://ada", conclusion, None, more.get("leftovers", []))
+        await self.journal.record(run, Checkpoint(events=[end]), conclusion=conclusion, **more)
+
+    async def everything(self) -> dict[str, list[Any]]:
+        """Every row of every table that a checkpoint writes."""
+        async with self.database.read() as connection:
+            return {
+                table.name: sorted(map(repr, (await connection.execute(select(table))).all()))
+                for table in (tables.stack, tables.deployment, tables.step, tables.event, tables.resource)
+            }
+
+    async def count(self, table: Any) -> int:
+        async with self.database.read() as connection:
+            return int(await connection.scalar(select(func.count()).select_from(table)) or 0)
+
+
+@pytest.fixture
+async def open_store(any_database_url: str) -> AsyncIterator[Callable[[], Store]]:
+    opened: list[Store] = []
+
+    def another() -> Store:
+        opened.append(Store(any_database_url))
+        return opened[-1]
+
+    await migrate(another().database)
+    yield another
+    for store in opened:
+        await store.database.close()
+
+
+@pytest.fixture
+def store(open_store: Callable[[], Store]) -> Store:
+    return open_store()
+
+
+@pytest.fixture
+def peer(open_store: Callable[[], Store]) -> Store:
+    """Another process on the same store."""
+    return open_store()
+
+
+async def refused(call: Any, code: str) -> PortalError:
+    with pytest.raises(PortalError) as error:
+        await call
+    assert error.value.code == code
+    return error.value
+
+
+# Intake
+
+
+async def test_a_request_is_recorded_before_anything_is_done(store: Store):
+    accepted = await store.deploy()
+
+    record = await store.records.deployment(accepted.deployment_id)
+    assert record is not None
+    assert (record.name, record.kind, record.status) == ("ada", Kind.CREATE, Status.QUEUED)
+    assert (record.actor, record.trigger, record.owner_of_stack) == ("browser:ada", "user", "browser:ada")
+    assert record.created_at.tzinfo is not None
+    assert abs(record.created_at - datetime.now(UTC)) < timedelta(seconds=10)
+    assert [(step.name, step.state, step.attempts) for step in record.steps] == [
+        (name, StepState.PENDING, 0) for name in CREATE_STEPS
+    ]
+    assert record.resources == dict.fromkeys(
+        ("project", "application", "mount", "volume", "domain"), ResourceState.PLANNED
+    )
+    (event,) = await store.records.events(accepted.deployment_id)
+    assert (event.n, event.type, event.status) == (1, "deployment_queued", Status.QUEUED)
+    assert store.woken == ["queued"]
+
+
+async def test_secrets_are_sealed_and_the_key_is_only_recognised(store: Store):
+    accepted = await store.deploy(variables=(("TOKEN", "hush-hush"),), key=KEY)
+
+    stack = await store.records.find_stack("ada")
+    assert stack is not None
+    secrets = StackSecrets.decrypt(stack.secrets, store.vault)
+    assert secrets.variables == {"TOKEN": "hush-hush"}
+    assert matches(accepted.manage_key, stack.manage_key_hash)
+    rows = str(await store.everything())
+    for secret in ("hush-hush", secrets.password, accepted.manage_key):
+        assert secret not in rows
+        assert secret not in repr(accepted) + repr(stack)
+
+
+async def test_twenty_at_once_make_one_stack(store: Store, peer: Store):
+    askers = [Asker(f"browser:{number}", "somebody", "api") for number in range(20)]
+
+    answers = await asyncio.gather(
+        *(each.deploy("ada", asker) for each, asker in zip([store, peer] * 10, askers, strict=True)),
+        return_exceptions=True,
+    )
+
+    won = [answer for answer in answers if isinstance(answer, Accepted)]
+    lost = [answer.code for answer in answers if isinstance(answer, PortalError)]
+    assert len(won) == 1
+    assert lost == ["name_taken"] * 19
+    assert await store.count(tables.stack) == await store.count(tables.deployment) == 1
+    assert await store.count(tables.resource) == 5
+
+
+async def test_twenty_names_at_once_make_twenty_stacks(store: Store, peer: Store):
+    answers = await asyncio.gather(*(each.deploy(f"ada-{number}") for number, each in enumerate([store, peer] * 10)))
+    assert len({answer.deployment_id for answer in answers}) == 20
+
+
+async def test_the_same_idempotency_key_at_once_gets_one_answer(store: Store, peer: Store):
+    answers = await asyncio.gather(*(each.deploy(key=KEY) for each in [store, peer] * 5))
+
+    assert len(set(answers)) == 1, "the manage key as well"
+    assert await store.count(tables.deployment) == 1
+
+
+async def test_one_idempotency_key_for_two_names_at_once_makes_one_stack(store: Store, peer: Store):
+    answers = await asyncio.gather(store.deploy("ada", key=KEY), peer.deploy("bob", key=KEY), return_exceptions=True)
+
+    (error,) = [answer for answer in answers if isinstance(answer, PortalError)]
+    assert error.code == "idempotency_key_reused"
+    assert await store.count(tables.stack) == 1
+
+
+async def test_a_replay_repeats_the_answer_and_another_body_is_refused(store: Store):
+    first = await store.deploy(key=KEY)
+
+    assert await store.deploy(key=KEY) == first
+    await refused(store.deploy("bob", key=KEY), "idempotency_key_reused")
+    await refused(store.deploy("ada", key=KEY + "-other"), "name_taken")
+    assert store.woken == ["queued"], "a replay begins nothing"
+
+
+async def test_a_replay_works_when_the_stack_is_gone(store: Store):
+    first = await store.deploy(key=KEY)
+    await store.conclude(await store.claim_one(), Conclusion.FAILED, frees_name=True)
+
+    assert await store.deploy(key=KEY) == first
+    assert await store.count(tables.deployment) == 1
+
+
+async def test_an_idempotency_key_lives_for_a_day(store: Store):
+    first = await store.deploy(key=KEY)
+    await store.conclude(await store.claim_one(), Conclusion.FAILED, frees_name=True)
+
+    async def age(hours: float) -> None:
+        created_at = datetime.now(UTC) - timedelta(hours=hours)
+        async with store.database.write() as connection:
+            await connection.execute(update(tables.idempotency).values(created_at=created_at))
+
+    await age(23.9)
+    assert (await store.deploy(key=KEY)) == first
+    await age(24.1)
+    again = await store.deploy(key=KEY)
+    assert again.deployment_id != first.deployment_id
+    assert await store.deploy(key=KEY) == again
+
+
+async def test_why_a_name_cannot_be_had(store: Store):
+    await store.deploy()
+    await refused(store.deploy(), "name_taken")
+    run = await store.claim_one()
+    await store.journal.record(run, Checkpoint(events=[UndoStarted()], undoing=True))
+    await refused(store.deploy(), "name_cleaning_up")
+    await store.conclude(run, Conclusion.FAILED, leftovers=[{"kind": "volume", "name": "v"}])
+    await refused(store.deploy(), "name_cleaning_up")
+
+
+async def test_a_name_is_free_once_its_stack_is_gone(store: Store):
+    first = await store.deploy()
+    await store.conclude(await store.claim_one(), Conclusion.FAILED, frees_name=True)
+    assert await store.records.find_stack("ada") is None
+    assert await store.records.held(["ada", "bob"]) == set()
+
+    second = await store.deploy()
+
+    assert second.deployment_id != first.deployment_id
+    old = await store.records.deployment(first.deployment_id)
+    assert old is not None
+    assert not old.stack_exists
+    assert await store.records.held(["ada", "bob"]) == {"ada"}
+
+
+async def test_suggestions_are_free_and_not_reserved_in_any_case(store: Store):
+    await store.deploy("ada")
+    await store.deploy("ada-3")
+
+    assert await store.intake.suggest("ada", ("ADA-2", "My-Ada")) == ["ada-ai", "ada-dev", "ada-lab"]
+    assert await store.intake.suggest("ada", ()) == ["ada-2", "my-ada", "ada-ai"]
+
+
+async def test_a_stranger_without_a_cookie_owns_by_the_key_alone(store: Store):
+    await store.deploy(asker=Asker("", "anonymous", "api"))
+    await store.deploy("bob", asker=Asker("", "anonymous", "api"))
+
+    owners = {stack.owner for stack in await store.records.list_stacks(None)}
+    assert len(owners) == 2
+    assert all(owner.startswith("key:") for owner in owners)
+
+
+async def test_removing(store: Store):
+    accepted = await store.deploy()
+    stack = await store.records.find_stack("ada")
+    assert stack is not None
+
+    # During its creation, that run is cancelled.
+    assert await store.intake.remove(stack, "erase", ADA) == accepted.deployment_id
+    record = await store.records.deployment(accepted.deployment_id)
+    assert record is not None
+    assert record.cancel_requested
+    run = await store.claim_one()
+    assert run.cancel_requested.is_set()
+    await store.conclude(run)
+
+    # Afterwards it is a run of its own, and asking twice is one removal.
+    removal = await store.intake.remove(stack, "keep", ADA)
+    assert removal != accepted.deployment_id
+    assert await store.intake.remove(stack, "erase", ADA) == removal
+    run = await store.claim_one()
+    assert (run.kind, run.options, list(run.steps)) == (Kind.REMOVE, {"volume": "keep"}, list(REMOVE_STEPS))
+    await refused(store.deploy(), "name_cleaning_up")
+
+
+async def test_removing_at_once_is_one_removal(store: Store, peer: Store):
+    await store.deploy()
+    await store.conclude(await store.claim_one())
+    stack = await store.records.find_stack("ada")
+    assert stack is not None
+
+    ids = await asyncio.gather(*(each.intake.remove(stack, "erase", ADA) for each in [store, peer] * 5))
+
+    assert len(set(ids)) == 1
+
+
+async def test_a_removal_that_comes_too_late_touches_nothing_of_the_next_owners(store: Store):
+    await store.deploy()
+    await store.conclude(await store.claim_one())
+    stack = await store.records.find_stack("ada")
+    assert stack is not None
+    await store.intake.remove(stack, "erase", ADA)
+    await store.conclude(await store.claim_one(), frees_name=True)
+    await store.deploy(asker=Asker("browser:bob", "browser:bob", "user"))
+
+    await refused(store.intake.remove(stack, "erase", ADA), "stack_not_found")
+
+    assert await store.count(tables.deployment) == 3
+
+
+async def test_cancelling(store: Store):
+    accepted = await store.deploy()
+    run = await store.claim_one()
+    assert await store.journal.cancellations(run.worker) == []
+
+    assert await store.intake.cancel(accepted.deployment_id)
+    assert await store.intake.cancel(accepted.deployment_id)
+    assert await store.journal.cancellations(run.worker) == [run.id]
+    assert await store.journal.cancellations("somebody else") == []
+    await store.conclude(run, Conclusion.CANCELED, frees_name=True)
+
+    assert not await store.intake.cancel(accepted.deployment_id)
+    assert await store.journal.cancellations(run.worker) == []
+
+
+# Leases
+
+
+async def test_two_workers_never_take_the_same_run(store: Store, peer: Store):
+    ids = {(await store.deploy(f"ada-{number}")).deployment_id for number in range(30)}
+    workers = [(each, await each.journal.register(60, alone=False)) for each in (store, peer)]
+
+    taken: list[Run] = []
+
+    async def take(each: Store, worker: str) -> None:
+        while batch := await each.journal.claim(worker, 4):
+            assert len(batch) <= 4
+            assert [run.created_at for run in batch] == sorted(run.created_at for run in batch)
+            taken.extend(batch)
+
+    # Several claims of each worker at once, so that they meet.
+    await asyncio.gather(*(take(each, worker) for each, worker in workers * 3))
+    # A row that another had locked was skipped, not lost.
+    await take(*workers[0])
+
+    assert sorted(run.id for run in taken) == sorted(ids)
+    assert {run.epoch for run in taken} == {1}
+
+
+async def test_the_oldest_is_taken_first(store: Store):
+    accepted = [await store.deploy(f"ada-{number}") for number in range(3)]
+    worker = await store.journal.register(60, alone=False)
+
+    taken = [run.id for _ in range(3) for run in await store.journal.claim(worker, 1)]
+
+    assert taken == [each.deployment_id for each in accepted]
+    assert await store.journal.claim(worker, 1) == []
+
+
+async def test_a_claimed_run_is_whole(store: Store):
+    accepted = await store.deploy()
+
+    run = await store.claim_one()
+
+    assert (run.id, run.name, run.kind, run.status, run.epoch) == (
+        accepted.deployment_id,
+        "ada",
+        Kind.CREATE,
+        Status.QUEUED,
+        1,
+    )
+    assert list(run.steps) == list(CREATE_STEPS)
+    assert run.resources["volume"].name == "portal-ai-workspace-ada"
+    assert run.owner_of_stack == "browser:ada"
+    assert run.started_at is not None
+    assert StackSecrets.decrypt(run.secrets, store.vault).password
+    assert not run.cancel_requested.is_set()
+
+
+async def test_an_expired_lease_is_taken_over_and_a_living_one_is_not(store: Store, peer: Store):
+    await store.deploy()
+    worker = await store.journal.register(0.2, alone=False)
+    (run,) = await store.journal.claim(worker, 1)
+    other = await peer.journal.register(60, alone=False)
+    assert await peer.journal.claim(other, 1) == []
+    assert await store.journal.renew(worker, 0.2)
+
+    await asyncio.sleep(0.25)
+
+    (taken,) = await peer.journal.claim(other, 1)
+    assert (taken.id, taken.epoch) == (run.id, 2)
+    assert taken.started_at == run.started_at
+
+
+async def test_a_worker_that_leaves_hands_over_at_once(store: Store, peer: Store):
+    await store.deploy()
+    run = await store.claim_one()
+
+    await store.journal.leave(run.worker)
+
+    assert (await peer.claim_one()).id == run.id
+    assert not await store.journal.renew(run.worker, 60), "its lease is gone"
+
+
+async def test_one_run_is_let_go(store: Store, peer: Store):
+    await store.deploy("ada-1")
+    await store.deploy("ada-2")
+    worker = await store.journal.register(60, alone=False)
+    first, second = await store.journal.claim(worker, 2)
+
+    await store.journal.let_go(first)
+
+    assert (await peer.claim_one()).id == first.id
+    await store.journal.let_go(first)  # not its own any more
+    await store.journal.record(second, Checkpoint(events=[LogLine("x")]))
+    assert await store.journal.claim(worker, 2) == []
+
+
+async def test_who_is_alone_takes_everything_at_once(store: Store, peer: Store):
+    """After kill -9 of the only process on an SQLite file, nobody waits for its lease."""
+    await store.deploy()
+    before = await store.claim_one(lease=3600)
+
+    worker = await peer.journal.register(60, alone=True)
+
+    (run,) = await peer.journal.claim(worker, 1)
+    assert run.id == before.id
+    with pytest.raises(RunLost):
+        await store.journal.record(before, Checkpoint(events=[LogLine("x")]))
+
+
+async def test_a_completed_run_is_taken_by_nobody(store: Store):
+    await store.deploy()
+    run = await store.claim_one()
+    await store.conclude(run)
+    await store.journal.leave(run.worker)
+
+    assert await store.journal.claim(await store.journal.register(60, alone=False), 10) == []
+
+
+# Checkpoints
+
+
+async def test_a_checkpoint_is_written_whole(store: Store, peer: Store):
+    await store.deploy()
+    run = await store.claim_one()
+
+    await store.journal.record(
+        run,
+        Checkpoint(
+            events=[DeploymentStarted("ada", "create"), StepStarted("create", "project")],
+            steps={"project": StepChange(StepState.RUNNING)},
+            resources=[ResourceChange("project", ResourceState.INTENDED)],
+            status=Status.PREPARE,
+        ),
+    )
+    await store.journal.record(
+        run,
+        Checkpoint(
+            steps={"project": StepChange(StepState.SUCCEEDED, {"environment_id": "e"})},
+            resources=[ResourceChange("project", ResourceState.PRESENT, "p1")],
+        ),
+    )
+
+    await store.journal.leave(run.worker)
+    again = await peer.claim_one()
+    assert (again.status, again.last_event) == (Status.PREPARE, 3)
+    for seen in (run, again):
+        step, project = seen.steps["project"], seen.resources["project"]
+        assert (step.state, step.attempts, step.output) == (StepState.SUCCEEDED, 1, {"environment_id": "e"})
+        assert step.started_at is not None
+        assert step.concluded_at is not None
+        assert (project.state, project.dokploy_id, project.attempts) == (ResourceState.PRESENT, "p1", 1)
+        assert project.intended_at is not None
+    events = await store.records.events(run.id)
+    assert [event.n for event in events] == [1, 2, 3]
+    assert [event.status for event in events] == [Status.QUEUED, Status.PREPARE, Status.PREPARE]
+
+
+async def test_a_step_that_is_taken_up_counts_its_attempts_and_keeps_what_it_noted(store: Store, peer: Store):
+    await store.deploy()
+    run = await store.claim_one()
+    begin = Checkpoint(
+        steps={"deploy": StepChange(StepState.RUNNING)}, resources=[ResourceChange("volume", ResourceState.INTENDED)]
+    )
+    await store.journal.record(run, begin)
+    await store.journal.record(run, Checkpoint(steps={"deploy": StepChange(StepState.RUNNING, {"triggers": 1})}))
+    await store.journal.record(run, Checkpoint(steps={"deploy": StepChange(StepState.RUNNING, {"row": "r"})}))
+    assert run.steps["deploy"].attempts == 1
+    began = run.steps["deploy"].started_at
+    await store.journal.leave(run.worker)
+
+    again = await peer.claim_one()
+    await peer.journal.record(again, begin)
+
+    assert again.steps["deploy"].attempts == 2
+    assert again.steps["deploy"].output == {"triggers": 1, "row": "r"}
+    assert again.steps["deploy"].started_at == began
+    assert again.resources["volume"].attempts == 2
+
+
+async def test_what_is_there_is_not_intended_again(store: Store):
+    await store.deploy()
+    run = await store.claim_one()
+    for state in (ResourceState.PRESENT, ResourceState.KEPT):
+        await store.journal.record(run, Checkpoint(resources=[ResourceChange("volume", state, "v")]))
+        await store.journal.record(run, Checkpoint(resources=[ResourceChange("volume", ResourceState.INTENDED)]))
+        assert run.resources["volume"].state is state
+        assert run.resources["volume"].dokploy_id == "v"
+
+
+async def test_several_changes_of_one_resource_in_one_checkpoint(store: Store, peer: Store):
+    await store.deploy()
+    run = await store.claim_one()
+    changes = [
+        ResourceChange("domain", ResourceState.INTENDED),
+        ResourceChange("domain", ResourceState.PRESENT, "d"),
+        ResourceChange("domain", ResourceState.REMOVED),
+    ]
+    await store.journal.record(run, Checkpoint(resources=changes))
+    await store.journal.leave(run.worker)
+
+    for seen in (run, await peer.claim_one()):
+        assert (seen.resources["domain"].state, seen.resources["domain"].dokploy_id) == (ResourceState.REMOVED, "d")
+
+
+async def test_the_first_problem_stays(store: Store, peer: Store):
+    await store.deploy()
+    run = await store.claim_one()
+    for code in ("deploy_failed", "still_in_use"):
+        problem: dict[str, Any] = {"code": code, "params": {}, "step": "deploy"}
+        await store.journal.record(run, Checkpoint(events=[StepFailed("deploy", code, {})], problem=problem))
+    await store.journal.leave(run.worker)
+
+    again = await peer.claim_one()
+    assert again.problem is not None
+    assert again.problem["code"] == "deploy_failed"
+
+
+async def test_the_end_of_a_run(store: Store):
+    await store.deploy()
+    run = await store.claim_one()
+    left = [{"kind": "volume", "name": "v"}]
+    end = DeploymentCompleted("ada", "create", "https://ada", "failed", "deploy_failed", left)
+    await store.journal.record(run, Checkpoint(events=[UndoStarted()], status=Status.DEPLOY, undoing=True))
+
+    await store.journal.record(
+        run, Checkpoint(events=[LogLine("last words"), end]), conclusion=Conclusion.FAILED, leftovers=left
+    )
+
+    record = await store.records.deployment(run.id)
+    assert record is not None
+    assert (record.status, record.conclusion, record.leftovers) == (Status.COMPLETED, Conclusion.FAILED, left)
+    assert record.undoing
+    assert record.concluded_at is not None
+    events = await store.records.events(run.id)
+    assert [event.conclusion for event in events] == [None, None, None, Conclusion.FAILED]
+    assert [event.status for event in events][-2:] == [Status.DEPLOY, Status.COMPLETED]
+    with pytest.raises(RunLost):
+        await store.journal.record(run, Checkpoint(events=[LogLine("after the end")]))
+
+
+async def test_who_was_overtaken_writes_nothing(store: Store, peer: Store):
+    await store.deploy()
+    first = await store.claim_one(lease=-1)  # run out already
+    second = await peer.claim_one()
+    assert (first.epoch, second.epoch) == (1, 2)
+    before = await store.everything()
+
+    with pytest.raises(RunLost):
+        await store.journal.record(
+            first,
+            Checkpoint(
+                events=[LogLine("from the grave")],
+                steps={"project": StepChange(StepState.SUCCEEDED)},
+                resources=[ResourceChange("project", ResourceState.PRESENT, "p")],
+            ),
+        )
+    with pytest.raises(RunLost):
+        await store.conclude(first, frees_name=True)
+    await store.journal.let_go(first)
+
+    assert await store.everything() == before
+    assert first.last_event == 1
+    assert first.steps["project"].state is StepState.PENDING
+    await peer.journal.record(second, Checkpoint(events=[LogLine("alive")]))
+
+
+async def test_the_same_worker_that_lost_a_run_and_took_it_again_is_fenced_too(store: Store):
+    """Only the epoch tells its two lives apart."""
+    await store.deploy()
+    worker = await store.journal.register(-1, alone=False)
+    (before,) = await store.journal.claim(worker, 1)
+    (after,) = await store.journal.claim(worker, 1)
+    assert (before.worker, before.epoch, after.epoch) == (worker, 1, 2)
+
+    with pytest.raises(RunLost):
+        await store.journal.record(before, Checkpoint(events=[LogLine("x")]))
+    await store.journal.record(after, Checkpoint(events=[LogLine("x")]))
+
+
+async def test_nothing_is_handed_on_that_was_not_written(store: Store, peer: Store):
+    await store.deploy()
+    first = await store.claim_one(lease=-1)
+    seen: list[int] = []
+
+    async def watch() -> None:
+        async for batch in store.feed.follow(first.id, 1, quiet=60):
+            seen.extend(event.n for event in batch)
+
+    watcher = asyncio.create_task(watch())
+    await asyncio.sleep(0.05)
+    second = await peer.claim_one()
+    with pytest.raises(RunLost):
+        await store.journal.record(first, Checkpoint(events=[LogLine("from the grave")]))
+    await peer.journal.record(second, Checkpoint(events=[LogLine("alive")]))
+    await asyncio.sleep(0.05)
+    assert seen == []
+
+    store.feed.poke(first.id)
+    await asyncio.sleep(0.05)
+    assert seen == [2]
+    watcher.cancel()
+    await asyncio.gather(watcher, return_exceptions=True)
+
+
+@pytest.mark.parametrize("conclusion", [None, Conclusion.SUCCEEDED])
+async def test_a_commit_that_landed_without_an_answer_is_not_written_twice(store: Store, conclusion: Conclusion | None):
+    await store.deploy()
+    run = await store.claim_one()
+    store.database.lose_answer = 1
+
+    checkpoint = Checkpoint(
+        events=[LogLine("once")],
+        steps={"project": StepChange(StepState.RUNNING)},
+        resources=[ResourceChange("project", ResourceState.INTENDED)],
+    )
+    await store.journal.record(run, checkpoint, conclusion=conclusion)
+
+    events = await store.records.events(run.id)
+    assert [event.n for event in events] == [1, 2]
+    assert run.last_event == 2
+    assert (run.steps["project"].attempts, run.resources["project"].attempts) == (1, 1)
+    if conclusion is None:
+        await store.journal.record(run, Checkpoint(events=[LogLine("next")]))
+        assert len(await store.records.events(run.id)) == 3
+
+
+async def test_a_commit_without_events_that_landed_may_be_written_again(store: Store, peer: Store):
+    await store.deploy()
+    run = await store.claim_one()
+    store.database.lose_answer = 1
+
+    await store.journal.record(run, Checkpoint(steps={"project": StepChange(StepState.RUNNING)}))
+
+    await store.journal.leave(run.worker)
+    assert (await peer.claim_one()).steps["project"].attempts == 1
+
+
+async def test_a_commit_that_did_not_land_is_written_when_the_store_is_back(store: Store):
+    await store.deploy()
+    run = await store.claim_one()
+    store.database.fail = 2
+
+    await store.journal.record(run, Checkpoint(events=[LogLine("at last")]))
+
+    assert [event.params.get("line") for event in await store.records.events(run.id)] == [None, "at last"]
+    assert store.database.fail == 0
+
+
+async def test_a_commit_that_landed_and_then_somebody_else_took_over(store: Store, peer: Store):
+    """It was written, but the run is another's by now: whoever wrote it must stop."""
+    await store.deploy()
+    run = await store.claim_one(lease=-1)
+    taken: list[Run] = []
+
+    async def overtake() -> None:
+        taken.append(await peer.claim_one())
+
+    store.database.lost = overtake
+    store.database.lose_answer = 1
+
+    with pytest.raises(RunLost):
+        await store.journal.record(run, Checkpoint(events=[LogLine("mine")]))
+
+    assert taken[0].last_event == 2
+    await peer.journal.record(taken[0], Checkpoint(events=[LogLine("theirs")]))
+    lines = [event.params.get("line") for event in await store.records.events(run.id)]
+    assert lines == [None, "mine", "theirs"]
+
+
+async def test_siblings_that_tell_at_once_get_numbers_in_a_row(store: Store):
+    await store.deploy()
+    run = await store.claim_one()
+
+    await asyncio.gather(
+        *(store.journal.record(run, Checkpoint(events=[LogLine(str(each)), LogLine(str(each))])) for each in range(20))
+    )
+
+    events = await store.records.events(run.id)
+    assert [event.n for event in events] == list(range(1, 42))
+    lines = [event.params["line"] for event in events[1:]]
+    assert lines[::2] == lines[1::2], "a checkpoint's events stay together"
+
+
+# Records
+
+
+async def test_events_are_read_in_pages_from_any_number(store: Store):
+    await store.deploy()
+    run = await store.claim_one()
+    await store.journal.record(run, Checkpoint(events=[LogLine(str(each)) for each in range(PAGE + 10)]))
+
+    page = await store.records.events(run.id)
+    assert [event.n for event in page] == list(range(1, PAGE + 1))
+    rest = await store.records.events(run.id, PAGE)
+    assert [event.n for event in rest] == list(range(PAGE + 1, PAGE + 12))
+    assert rest[0].at.tzinfo is not None
+    assert await store.records.events(run.id, 10_000) == []
+    assert await store.records.events("nobody") == []
+
+
+async def test_stacks_of_one_owner_and_of_all(store: Store):
+    await store.deploy("ada")
+    await store.deploy("bob", Asker("browser:bob", "browser:bob", "user"))
+    await store.deploy("ada-2")
+
+    assert [stack.name for stack in await store.records.list_stacks(None)] == ["ada-2", "bob", "ada"]
+    assert [stack.name for stack in await store.records.list_stacks("browser:ada")] == ["ada-2", "ada"]
+    assert await store.records.list_stacks("browser:eve") == []
+    assert await store.records.find_stack("eve") is None
+    assert await store.records.deployment("nothing") is None
+
+
+async def test_the_newest_deployment(store: Store):
+    await store.deploy()
+    await store.conclude(await store.claim_one())
+    stack = await store.records.find_stack("ada")
+    assert stack is not None
+    removal = await store.intake.remove(stack, "erase", ADA)
+
+    newest = await store.records.newest_deployment(stack.id)
+
+    assert newest is not None
+    assert (newest.id, newest.kind, newest.options) == (removal, Kind.REMOVE, {"volume": "erase"})
+    assert await store.records.newest_deployment("nothing") is None
+
+
+async def test_how_long_dokploy_usually_needs(store: Store):
+    assert await store.records.usual_deploy_seconds() is None
+    for number, seconds in enumerate((2.0, 9.0, 4.0)):
+        await store.deploy(f"ada-{number}")
+        run = await store.claim_one()
+        done = {"deploy": StepChange(StepState.SUCCEEDED, {"ran_seconds": seconds})}
+        await store.journal.record(run, Checkpoint(steps=done))
+        await store.conclude(run)
+    assert await store.records.usual_deploy_seconds() == 4.0
+
+
+async def test_a_kept_volume_is_kept_for_its_owner_only(store: Store):
+    volume = "portal-ai-workspace-ada"
+
+    async def live_and_leave(owner: str, state: ResourceState) -> None:
+        await store.deploy(asker=Asker(owner, owner, "user"))
+        run = await store.claim_one()
+        await store.journal.record(run, Checkpoint(resources=[ResourceChange("volume", state)]))
+        assert not await store.records.is_kept_volume(volume, "browser:new"), "while it lives it is nobody's to inherit"
+        await store.conclude(run, frees_name=True)
+
+    assert not await store.records.is_kept_volume(volume, "browser:ada")
+    await live_and_leave("browser:ada", ResourceState.KEPT)
+    assert await store.records.is_kept_volume(volume, "browser:ada")
+    assert not await store.records.is_kept_volume(volume, "browser:bob")
+    assert not await store.records.is_kept_volume("another", "browser:ada")
+
+    # The newest of that name counts.
+    await live_and_leave("browser:bob", ResourceState.REMOVED)
+    assert not await store.records.is_kept_volume(volume, "browser:ada")
+
+
+async def test_the_installation_is_one_however_many_ask_first(store: Store, peer: Store):
+    ids = await asyncio.gather(*(each.journal.installation_id() for each in [store, peer] * 5))
+
+    assert len(set(ids)) == 1
+    assert await store.count(tables.installation) == 1
+
+
+async def test_the_store_itself_holds_one_stack_a_name_and_one_run_a_stack(store: Store):
+    """Whatever a future intake forgets."""
+    await store.deploy()
+    stack = await store.records.find_stack("ada")
+    assert stack is not None
+    async with store.database.read() as connection:
+        row = (await connection.execute(select(tables.deployment))).one()._asdict()
+        held = (await connection.execute(select(tables.stack))).one()._asdict()
+
+    for table, values in ((tables.deployment, {**row, "id": "x"}), (tables.stack, {**held, "id": "x"})):
+        with pytest.raises(Exception, match=r"(?i)unique"):
+            async with store.database.write() as connection:
+                await connection.execute(insert(table).values(values))
