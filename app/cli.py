@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import uvicorn
+from fastapi import FastAPI
 from pydantic import ValidationError
 
 from app.bootstrap import configure_logging
 from app.errors import SettingsError
-from app.main import create_app
-from app.settings import Settings, load_settings
+from app.main import create_app, end_streams
+from app.settings import Settings, explain, load_settings
 
 if TYPE_CHECKING:
     from app.sandbox import SandboxSettings
@@ -65,7 +66,7 @@ def emulator(port: Annotated[int | None, typer.Option(help="Port to listen on; P
 
 def sandbox_settings(port: int, folder: Path) -> Settings:
     """Settings for a portal with an emulator on the next port; what is set in the environment counts all the same."""
-    token = _emulator_settings().API_TOKEN.get_secret_value()
+    token = _read_sandbox_settings().API_TOKEN.get_secret_value()
     values: dict[str, Any] = {
         "app_env": "development",
         "database_url": f"sqlite+aiosqlite:///{folder / 'portal.db'}",
@@ -82,22 +83,12 @@ def sandbox_settings(port: int, folder: Path) -> Settings:
 
 
 def _port(given: int | None, usual: int) -> int:
-    text = os.environ.get("PORT") or str(usual)
     if given is not None:
         return given
+    text = os.environ.get("PORT") or str(usual)
     if not text.isdecimal() or not 0 < int(text) < 2**16:
         raise SettingsError(f"PORT is not the number of a port; for example PORT={usual}")
     return int(text)
-
-
-def _emulator_settings() -> "SandboxSettings":
-    from app.sandbox import SandboxSettings
-
-    try:
-        return SandboxSettings()
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        raise SettingsError(f"SANDBOX_{first['loc'][0]}: {first['msg']}") from None
 
 
 def main() -> None:
@@ -147,12 +138,21 @@ def _server(application: Any, settings: Settings) -> _Server:
 def _emulator_server(host: str, port: int) -> _Server:
     from app.sandbox import create_emulator
 
-    emulated = create_emulator(_emulator_settings())
+    emulated = create_emulator(_read_sandbox_settings())
     return _Server(
         uvicorn.Config(
             emulated, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=1, ws="none"
         )
     )
+
+
+def _read_sandbox_settings() -> "SandboxSettings":
+    from app.sandbox import SandboxSettings
+
+    try:
+        return SandboxSettings()
+    except ValidationError as error:
+        raise SettingsError(explain(error, SandboxSettings)) from None
 
 
 def _run(*servers: _Server) -> None:
@@ -181,8 +181,7 @@ async def _serve(servers: tuple[_Server, ...]) -> bool:
         await asyncio.wait([asyncio.create_task(stop.wait()), *tasks], return_when=asyncio.FIRST_COMPLETED)
     for server, task in reversed(list(zip(servers, tasks, strict=False))):
         server.should_exit = True
-        stopping = getattr(getattr(server.config.app, "state", None), "stopping", None)
-        if stopping is not None:
-            stopping.set()
+        if isinstance(server.config.app, FastAPI):
+            end_streams(server.config.app)
         await asyncio.gather(task, return_exceptions=True)
     return failed

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.bootstrap import open_portal, portal_version
 from app.settings import Settings
 from app.web import api, docs, pages, problems
+from app.web.deps import Portal
 from app.web.models import EventAnswer, ProblemDocument
 from app.web.templating import STATIC_DIR, Renderer
 
@@ -54,9 +55,9 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_portal(settings) as portal:
-            app.state.portal = portal
+            given: Portal = portal
+            app.state.portal = given
             yield
-            app.state.stopping.set()
 
     app = FastAPI(
         title="AI Stack Deployer",
@@ -78,6 +79,13 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(SecurityHeaders)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
+
+
+def end_streams(app: FastAPI) -> None:
+    """Tell every open stream to end and its reader to come back, so that the server can stop at once."""
+    app.state.stopping.set()
+    if portal := getattr(app.state, "portal", None):
+        portal.feed.poke_all()
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import uvicorn
 
-from app.main import create_app
+from app.main import create_app, end_streams
 from app.settings import Settings, load_settings
 
 TOKEN = "sandbox-token"
@@ -52,9 +52,10 @@ class PortalServer:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._app = create_app(settings)
         self._server = uvicorn.Server(
             uvicorn.Config(
-                create_app(settings),
+                self._app,
                 host="127.0.0.1",
                 port=0,
                 log_config=None,
@@ -78,7 +79,7 @@ class PortalServer:
         """Stop as on SIGTERM, and wait until it has."""
         if self._thread.is_alive():
             self.client.close()
-            self._server.config.app.state.stopping.set()  # type: ignore[union-attr]
+            end_streams(self._app)
             self._server.should_exit = True
             self._thread.join(timeout=20)
             assert not self._thread.is_alive(), "the portal did not stop"
@@ -151,11 +152,15 @@ class Emulator:
         """Disarm all."""
         self._client.delete("/sandbox/faults").raise_for_status()
 
+    def reset(self) -> None:
+        """Begin anew: nothing on it, no faults, no counts."""
+        self._client.post("/sandbox/reset").raise_for_status()
+
     def restart(self, seconds: float = 0.2) -> None:
         """Restart Dokploy: its queue is lost."""
         self._client.post("/sandbox/restart", json={"seconds": seconds}).raise_for_status()
 
-    def call(self, name: str, **body: Any) -> Any:
+    def call(self, name: str, /, **body: Any) -> Any:
         """Do something in Dokploy as somebody else would."""
         answer = self._client.post(f"/api/{name}", json=body, headers={"x-api-key": TOKEN})
         answer.raise_for_status()

@@ -46,6 +46,7 @@ class RunContext:
     around: Surroundings
     plan: Plan
     secrets: StackSecrets = field(repr=False)
+    _cancel_told: bool = False
 
     @property
     def dokploy(self) -> DokployClient:
@@ -111,7 +112,10 @@ class RunContext:
     async def check_canceled(self) -> None:
         """Raise PortalError `canceled` if somebody asked for it; while undoing nothing can be cancelled."""
         if self.run.cancel_requested.is_set() and not self.run.undoing:
-            await self.tell(CancelRequested())
+            # Steps that run side by side find out each for itself, but it was asked for once.
+            told, self._cancel_told = self._cancel_told, True
+            if not told:
+                await self.tell(CancelRequested())
             raise PortalError("canceled")
 
     async def pause(self, seconds: float) -> None:
@@ -156,7 +160,12 @@ class Patience:
 
     def __init__(self, seconds: float) -> None:
         """`seconds`: how long in all."""
-        self._end = time.monotonic() + seconds
+        self._seconds = seconds
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin anew: it worked again, so that earlier failures no longer count."""
+        self._end = time.monotonic() + self._seconds
         self._pause = 0.1
 
     @property

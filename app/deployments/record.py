@@ -180,6 +180,16 @@ class Records:
             for row in rows
         ]
 
+    async def app_names(self, stack_id: str) -> set[str]:
+        """What Dokploy called the stack's application: its containers bear that name, whatever becomes of its row."""
+        table = tables.step.c
+        rows = await self._rows(
+            select(table.output)
+            .join(tables.deployment, tables.deployment.c.id == table.deployment_id)
+            .where(tables.deployment.c.stack_id == stack_id, table.name == "application")
+        )
+        return {row.output["app_name"] for row in rows if "app_name" in row.output}
+
     async def usual_deploy_seconds(self) -> float | None:
         """How long Dokploy usually needs for one deployment: the median of the last twenty; None before the first."""
         table = tables.step.c
@@ -193,12 +203,20 @@ class Records:
         return statistics.median(seconds) if seconds else None
 
     async def is_kept_volume(self, volume: str, owner: str) -> bool:
-        """Whether a volume was left by a removed stack of this same owner, who asked to keep it."""
+        """Whether a volume was left by a removed stack of this same owner, who asked to keep it.
+
+        A stack that never came as far as the volume says nothing of it: else a stranger's refused try would count.
+        """
         table = tables.resource.c
         rows = await self._rows(
             select(table.state, tables.stack.c.owner)
             .join(tables.stack, tables.stack.c.id == table.stack_id)
-            .where(table.kind == "volume", table.name == volume, tables.stack.c.removed_at.is_not(None))
+            .where(
+                table.kind == "volume",
+                table.name == volume,
+                table.state != ResourceState.PLANNED,
+                tables.stack.c.removed_at.is_not(None),
+            )
             .order_by(tables.stack.c.removed_at.desc())
             .limit(1)
         )

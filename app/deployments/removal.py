@@ -97,8 +97,10 @@ class Removal:
         for application in applications:
             await self._patiently(lambda: _gone(self._dokploy.delete_application(application.application_id)))  # noqa: B023
         if self._was_deployed():
-            for application in applications:
-                await self._see_containers_go(application.app_name)
+            # Dokploy's row may be gone while its container is not, so what was found now is not all there may be.
+            known = await self._context.around.records.app_names(self._context.run.stack_id)
+            for app_name in known | {application.app_name for application in applications}:
+                await self._see_containers_go(app_name)
         return Outcome(
             resources=[
                 ResourceChange("application", ResourceState.REMOVED),

@@ -206,8 +206,8 @@ class Runner:
         if run.last_event <= 1:
             first = [DeploymentStarted(run.name, run.kind), *(Warned(code) for code in context.plan.warnings)]
         saga = Saga(run.kind, steps, context, compensates=run.kind is Kind.CREATE)
-        before = PortalError(run.problem["code"], **run.problem["params"]) if run.undoing and run.problem else None
-        ending = await saga.run(Checkpoint(events=first), before)
+        before = PortalError(run.problem["code"], **run.problem["params"]) if run.problem else None
+        ending = await saga.run(Checkpoint(events=first), before, undoing=run.undoing)
         await self._conclude(context, ending.problem, ending.rest)
 
     async def _conclude(self, context: RunContext, problem: PortalError | None, rest: Checkpoint) -> None:

@@ -275,7 +275,12 @@ class DokployClient:
 
     async def _write(self, call: str, answer: type[T] | None, **body: Any) -> T:
         content = await self._call("POST", call, body=body)
-        return self._parse(call, content, answer) if answer is not None else None  # type: ignore[return-value]
+        if answer is None:
+            # Nothing of it is read, but it must be Dokploy's: a page of a proxy in front is no proof of anything.
+            if content:
+                self._parse(call, content, object)
+            return None  # type: ignore[return-value]
+        return self._parse(call, content, answer)
 
     async def _call(
         self,

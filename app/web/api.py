@@ -5,7 +5,6 @@ from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from app.bootstrap import Portal
 from app.database import StoreAway
 from app.deployments.events import STEP_LABELS, Conclusion, Kind
 from app.deployments.intake import Asker
@@ -19,7 +18,7 @@ from app.i18n import Language
 from app.identity import Caller, Ownership
 from app.migrations import HEAD, current
 from app.web import models, sse
-from app.web.deps import caller_of, language_of, portal_of, read_json, same_site, wait_preference
+from app.web.deps import Portal, caller_of, language_of, portal_of, read_json, same_site, wait_preference
 from app.web.problems import problem_response, show
 
 router = APIRouter()

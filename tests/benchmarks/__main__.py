@@ -31,7 +31,7 @@ class Process:
 
     def __init__(self, *arguments: str, env: dict[str, str]) -> None:
         self.began = time.monotonic()
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in stop()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "app", *arguments],
             env={"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", ""), **env},
@@ -176,12 +176,13 @@ async def one_at_a_time(portal_url: str, times: int) -> list[float]:
 class Connection:
     """One kept-alive connection, read by hand: a client library would cost more than the portal it measures."""
 
+    def __init__(self, host: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._host, self._reader, self._writer = host, reader, writer
+
     @classmethod
     async def open(cls, url: str) -> "Connection":
-        self = cls()
-        self._host, port = url.removeprefix("http://").split(":")
-        self._reader, self._writer = await asyncio.open_connection(self._host, int(port))
-        return self
+        host, port = url.removeprefix("http://").split(":")
+        return cls(host, *await asyncio.open_connection(host, int(port)))
 
     async def request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         content = json.dumps(body).encode() if body is not None else b""
