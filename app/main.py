@@ -11,7 +11,8 @@ from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.bootstrap import open_portal, portal_version
+from app import __version__
+from app.bootstrap import open_portal
 from app.settings import Settings
 from app.web import api, docs, pages, problems
 from app.web.deps import Portal
@@ -61,7 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(
         title="AI Stack Deployer",
-        version=portal_version(),
+        version=__version__,
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
@@ -70,7 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.stopping = asyncio.Event()
-    app.state.renderer = Renderer(portal_version())
+    app.state.renderer = Renderer(__version__)
     app.include_router(api.router)
     app.include_router(pages.router)
     app.include_router(docs.router)

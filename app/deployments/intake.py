@@ -220,8 +220,8 @@ class Intake:
     async def suggest(self, name: str, reserved: tuple[str, ...]) -> list[str]:
         """Up to three names near a taken one that are free."""
         wanted = suggest_names(name)
-        held = await self._records.held(wanted)
-        return [word for word in wanted if word not in held and word not in reserved][:3]
+        not_free = await self._records.held(wanted) | {word.lower() for word in reserved}
+        return [word for word in wanted if word not in not_free][:3]
 
     async def remove(self, stack: StackRecord, volume: VolumeChoice, asker: Asker) -> str:
         """Queue the removal of a stack and return its deployment's id.

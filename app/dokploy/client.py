@@ -325,7 +325,7 @@ class DokployClient:
             answer = json.loads(content)
             message, code = str(answer["message"]), answer.get("code")
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            message, code = content[:_MESSAGE_LENGTH].decode(errors="replace"), None
+            message, code = content.decode(errors="replace"), None
             if not message.startswith(("Invalid JSON", "Body exceeded")):  # Dokploy's only two answers in plain text
                 message = self._mask(message, body)
                 return DokployUnreadable(call, message, status=status, uncertain=changes)

@@ -15,8 +15,9 @@ _ADVISORY_LOCK: Final = 7_310_001
 
 async def migrate(database: Database) -> None:
     """Apply every migration that is missing; several processes may start at once."""
-    if await current(database) == HEAD:
-        return  # Alembic itself takes a while to import
+    found = await current(database)
+    if found is not None and found >= HEAD:
+        return  # Alembic itself takes a while to import, and knows nothing of what a newer portal has added
 
     def upgrade(connection: Connection) -> None:
         if not database.is_sqlite:
