@@ -83,9 +83,9 @@ def sandbox_settings(port: int, folder: Path) -> Settings:
 
 
 def _port(given: int | None, usual: int) -> int:
-    text = os.environ.get("PORT") or str(usual)
     if given is not None:
         return given
+    text = os.environ.get("PORT") or str(usual)
     if not text.isdecimal() or not 0 < int(text) < 2**16:
         raise SettingsError(f"PORT is not the number of a port; for example PORT={usual}")
     return int(text)

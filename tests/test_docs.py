@@ -275,10 +275,10 @@ def test_every_module_says_first_what_it_is_for(path: Path):
 
 
 def test_the_layers_are_those_that_are_checked():
-    config = tomllib.loads(read("pyproject.toml"))
-    layers = next(each["layers"] for each in config["tool"]["importlinter"]["contracts"] if each["type"] == "layers")
+    contracts = tomllib.loads(read("pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    layers = ["\n".join(each["layers"]) + "\n" for each in contracts if each["type"] == "layers"]
 
-    assert blocks(section("ARCHITECTURE.md", "Layers"))[0] == ("text", "\n".join(layers) + "\n")
+    assert [body for _, body in blocks(section("ARCHITECTURE.md", "Layers"))] == layers
 
 
 # Links and style
@@ -411,10 +411,19 @@ def test_hooks_are_local_and_each_is_a_part_of_make_check():
 
 
 def test_nothing_private_is_named():
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git repository")
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    private = re.compile(
-        r"\.\./" + "shared|/" + "work/" + "(shared|main)|" + r"pypi\." + "org|pythonhosted|registry\\." + "npmjs"
+    # Put together here, so that this file does not name them either.
+    words = (
+        "../" + "shared",
+        "/work" + "/shared",
+        "/work" + "/main",
+        "pypi" + ".org",
+        "python" + "hosted",
+        "registry" + ".npmjs",
     )
+    private = re.compile("|".join(re.escape(word) for word in words))
     for name in filter(None, tracked.split("\0")):
         path = ROOT / name
         if path.suffix not in {".png", ".woff2"} and path.exists():
@@ -452,7 +461,7 @@ def settled(text: str, port: int) -> list[str]:
     text = re.sub(r"asd_[\w-]{32}", "KEY", text)
     text = text.replace(f"localhost:{port + 1}", "localhost:3001")
     # The emulator may be a moment faster or slower than the portal asks.
-    passing = ("The container is starting.", "In Dokploy's line", '{"type": "heartbeat"}')
+    passing = ("The container is starting.", "In Dokploy's line")
     return sorted(line for line in text.splitlines() if not line.startswith(passing))
 
 

@@ -75,6 +75,8 @@ def test_docker_is_sent_what_the_dockerfile_copies_and_nothing_else(stages: list
     copied = {
         Path(each).name for stage in stages for origin, sources, _ in stage.copies if not origin for each in sources
     }
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git repository")
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     top = {line.partition("/")[0] for line in tracked.splitlines()} | {".env", ".git", ".venv", "data"}
 
