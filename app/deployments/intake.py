@@ -224,7 +224,7 @@ class Intake:
         """Queue the removal of a stack and return its deployment's id.
 
         During its creation that run is cancelled instead, and during a removal the same one is returned.
-        Raises PortalError `stack_busy` while something else changes the stack.
+        Raises PortalError: `stack_busy` while something else changes the stack, `stack_not_found` once it is removed.
         """
         deployment_id = str(ULID())
         try:
@@ -239,6 +239,10 @@ class Intake:
                     asker=asker,
                     options={"volume": volume},
                 )
+                # Only an open run can free the name, and from here on that is this one: what is read now holds.
+                # Freed a moment ago, the name and its volume may already be somebody else's.
+                if await connection.scalar(select(tables.stack.c.removed_at).where(tables.stack.c.id == stack.id)):
+                    raise PortalError("stack_not_found", name=stack.name)
                 await self._database.notify(connection, "queued")
         except IntegrityError:
             newest = await self._records.newest_deployment(stack.id)
