@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from app.database import StoreError
 from app.errors import PROBLEMS, PortalError, SettingsError
@@ -45,6 +46,8 @@ STATUSES: Final[Mapping[str, int]] = {
     "variable_unsayable": 500,
     "removal_incomplete": 502,
 }
+
+_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 def status_of(code: str) -> int:
@@ -126,7 +129,8 @@ def install(app: FastAPI) -> None:
         codes = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
         code = codes.get(error.status_code)
         problem = PortalError(code, limit=MAX_BODY) if code else PortalError("http_error", status=error.status_code)
-        return _answer(request, problem, headers=error.headers, status=error.status_code)
+        headers = {"Allow": _allowed(request)} if code == "method_not_allowed" else error.headers
+        return _answer(request, problem, headers=headers, status=error.status_code)
 
     async def validation_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101
@@ -148,6 +152,15 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, store_error)
     app.add_exception_handler(SettingsError, any_error)
     app.add_exception_handler(Exception, any_error)
+
+
+def _allowed(request: Request) -> str:
+    """Every method of an address (RFC 9110): the router itself names those of the first of its routes alone."""
+    scopes = {method: {**request.scope, "method": method} for method in _METHODS}
+    routes = request.app.routes
+    return ", ".join(
+        method for method, scope in scopes.items() if any(route.matches(scope)[0] is Match.FULL for route in routes)
+    )
 
 
 def _answer(
