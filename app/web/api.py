@@ -109,7 +109,9 @@ async def ready(portal: PortalDep, response: Response) -> models.ReadyAnswer:
 
 
 @router.get("/api/check/{name:path}", tags=["names"], openapi_extra={"parameters": query(**_LANG)})
-async def check(name: str, portal: PortalDep, language: LanguageDep) -> models.CheckAnswer:
+async def check(
+    name: Annotated[str, Path(description="The name that is wanted.")], portal: PortalDep, language: LanguageDep
+) -> models.CheckAnswer:
     """Whether a name can be had. Always 200; never asks Dokploy."""
     reserved = portal.settings.reserved_names
     try:

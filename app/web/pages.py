@@ -42,6 +42,7 @@ from app.web.deps import (
     THEME_COOKIE,
     language_of,
     owner_of,
+    page_headers,
     portal_of,
     read_form,
     remember_browser,
@@ -76,10 +77,7 @@ def respond(request: Request, page: Page, *, status: int = 200) -> HTMLResponse:
     language = language_of(request)
     path = request.url.path if request.method == "GET" else "/"
     html = request.app.state.renderer.render(page, language=language, path=path, theme=theme_of(request))
-    response = HTMLResponse(html, status_code=status)
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["Content-Language"] = language.code
-    response.headers["Vary"] = "Accept-Language, Cookie"
+    response = HTMLResponse(html, status_code=status, headers=page_headers(language))
     asked = request.query_params.get("lang")
     if asked and asked.lower() in LANGUAGES:
         remember_choice(request, response, LANGUAGE_COOKIE, language.code)

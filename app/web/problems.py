@@ -15,7 +15,7 @@ from app.database import StoreError
 from app.errors import PROBLEMS, PortalError, SettingsError
 from app.i18n import Language
 from app.web.contexts import ErrorPage, ShownProblem
-from app.web.deps import MAX_BODY, InvalidBodyError, language_of, theme_of
+from app.web.deps import MAX_BODY, InvalidBodyError, language_of, page_headers, theme_of
 
 log = structlog.get_logger()
 
@@ -47,6 +47,11 @@ STATUSES: Final[Mapping[str, int]] = {
     "removal_incomplete": 502,
 }
 
+# Headers that belong to a problem, however it is shown.
+_OF_CODE: Final[Mapping[str, Mapping[str, str]]] = {
+    "credential_missing": {"WWW-Authenticate": 'Bearer realm="AI Stack Deployer"'},
+    "store_unavailable": {"Retry-After": "10"},
+}
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -95,11 +100,12 @@ def problem_response(
     error: PortalError, language: Language, *, headers: Mapping[str, str] | None = None, **more: Any
 ) -> JSONResponse:
     """A problem as an answer."""
-    headers = {"Cache-Control": "no-store", "Content-Language": language.code, **(headers or {})}
-    if error.code == "credential_missing":
-        headers["WWW-Authenticate"] = 'Bearer realm="AI Stack Deployer"'
-    if error.code == "store_unavailable":
-        headers["Retry-After"] = "10"
+    headers = {
+        "Cache-Control": "no-store",
+        "Content-Language": language.code,
+        **_OF_CODE.get(error.code, {}),
+        **(headers or {}),
+    }
     document = problem_document(error, language, **more)
     return JSONResponse(
         document,
@@ -177,7 +183,8 @@ def _answer(
         html = request.app.state.renderer.render(
             page, language=language, path=request.url.path, theme=theme_of(request)
         )
-        return HTMLResponse(html, status_code=page.status, headers=dict(headers or {}))
+        shown = {**page_headers(language), **_OF_CODE.get(error.code, {}), **(headers or {})}
+        return HTMLResponse(html, status_code=page.status, headers=shown)
     if status is not None:
         more["status"] = status
     return problem_response(error, language, headers=headers, **more)
