@@ -51,8 +51,7 @@ bench: $(VENV)/.dev ## Measure the portal under load and print a table
 
 .PHONY: catalogs
 catalogs: $(VENV)/.dev ## Extract the sentences and bring every language's catalog up to date
-	$(BIN)/pybabel -q extract -F babel.cfg --no-location --sort-output --omit-header -k N_ -o locales/messages.pot .
-	$(BIN)/pybabel -q update -i locales/messages.pot -d locales --no-fuzzy-matching --omit-header --ignore-obsolete
+	$(BIN)/python -m tests.check_catalogs --update
 
 .PHONY: screenshots
 screenshots: $(VENV)/.dev ## Photograph every page into screenshots/

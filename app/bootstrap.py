@@ -5,11 +5,11 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import structlog
 
+from app import __version__
 from app.database import Database, FileLock, Listener
 from app.deployments.context import Surroundings
 from app.deployments.feed import Feed
@@ -85,7 +85,7 @@ async def open_portal(settings: Settings) -> AsyncIterator[Portal]:
     try:
         yield Portal(
             settings=settings,
-            version=portal_version(),
+            version=__version__,
             database=database,
             vault=vault,
             template=built_in_template(settings),
@@ -103,14 +103,6 @@ async def open_portal(settings: Settings) -> AsyncIterator[Portal]:
         await dokploy.close()
         await prober.close()
         await database.close()
-
-
-def portal_version() -> str:
-    """The version of this portal."""
-    try:
-        return version("ai-stack-deployer")
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return "0.1.0"
 
 
 def configure_logging(level: str, *, readable: bool) -> None:

@@ -4,19 +4,25 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import uvicorn
+from fastapi import FastAPI
+from pydantic import ValidationError
 
 from app.bootstrap import configure_logging
 from app.errors import SettingsError
-from app.main import create_app
-from app.settings import Settings, load_settings
+from app.main import create_app, end_streams
+from app.settings import Settings, explain, load_settings
+
+if TYPE_CHECKING:
+    from app.sandbox import SandboxSettings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -42,7 +48,7 @@ def sandbox(
 ) -> None:
     """Serve the portal with an emulated Dokploy beside it. Needs no settings and forgets everything at its end."""
     with tempfile.TemporaryDirectory(prefix="ai-stack-deployer-") as folder:
-        settings = sandbox_settings(port or int(os.environ.get("PORT", "3000")), Path(folder))
+        settings = sandbox_settings(_port(port, 3000), Path(folder))
         configure_logging(settings.log_level, readable=sys.stderr.isatty())
         emulator = _emulator_server(settings.host, settings.port + 1)
         portal = _server(create_app(settings), settings)
@@ -55,14 +61,12 @@ def sandbox(
 def emulator(port: Annotated[int | None, typer.Option(help="Port to listen on; PORT otherwise.")] = None) -> None:
     """Serve an emulated Dokploy alone."""
     configure_logging("info", readable=sys.stderr.isatty())
-    _run(_emulator_server(os.environ.get("HOST", "0.0.0.0"), port or int(os.environ.get("PORT", "3001"))))
+    _run(_emulator_server(os.environ.get("HOST") or "0.0.0.0", _port(port, 3001)))
 
 
 def sandbox_settings(port: int, folder: Path) -> Settings:
     """Settings for a portal with an emulator on the next port; what is set in the environment counts all the same."""
-    from app.sandbox import SandboxSettings
-
-    token = SandboxSettings().API_TOKEN.get_secret_value()
+    token = _read_sandbox_settings().API_TOKEN.get_secret_value()
     values: dict[str, Any] = {
         "app_env": "development",
         "database_url": f"sqlite+aiosqlite:///{folder / 'portal.db'}",
@@ -76,6 +80,15 @@ def sandbox_settings(port: int, folder: Path) -> Settings:
     }
     given = {name: value for name, value in values.items() if name.upper() not in os.environ}
     return load_settings(_env_file=None, **given, port=port)
+
+
+def _port(given: int | None, usual: int) -> int:
+    text = os.environ.get("PORT") or str(usual)
+    if given is not None:
+        return given
+    if not text.isdecimal() or not 0 < int(text) < 2**16:
+        raise SettingsError(f"PORT is not the number of a port; for example PORT={usual}")
+    return int(text)
 
 
 def main() -> None:
@@ -94,6 +107,15 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave the signals alone."""
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, or say in one line why not: uvicorn would end the process from the middle of its loop."""
+        try:
+            await super().startup(sockets)
+        except SystemExit:
+            self.should_exit = True
+            why = "it did not start" if self.lifespan.should_exit else "it is in use, or not allowed"
+            typer.echo(f"error: cannot serve on {self.config.host} port {self.config.port}: {why}", err=True)
 
 
 def _server(application: Any, settings: Settings) -> _Server:
@@ -114,9 +136,9 @@ def _server(application: Any, settings: Settings) -> _Server:
 
 
 def _emulator_server(host: str, port: int) -> _Server:
-    from app.sandbox import SandboxSettings, create_emulator
+    from app.sandbox import create_emulator
 
-    emulated = create_emulator(SandboxSettings())
+    emulated = create_emulator(_read_sandbox_settings())
     return _Server(
         uvicorn.Config(
             emulated, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=1, ws="none"
@@ -124,9 +146,19 @@ def _emulator_server(host: str, port: int) -> _Server:
     )
 
 
+def _read_sandbox_settings() -> "SandboxSettings":
+    from app.sandbox import SandboxSettings
+
+    try:
+        return SandboxSettings()
+    except ValidationError as error:
+        raise SettingsError(explain(error, SandboxSettings)) from None
+
+
 def _run(*servers: _Server) -> None:
     """Run servers side by side until a signal; the last one is stopped first, as it uses the others."""
-    failed = asyncio.run(_serve(servers))
+    with asyncio.Runner(loop_factory=servers[0].config.get_loop_factory()) as runner:
+        failed = runner.run(_serve(servers))
     if failed:
         sys.exit(1)
 
@@ -142,13 +174,14 @@ async def _serve(servers: tuple[_Server, ...]) -> bool:
         tasks.append(asyncio.create_task(server.serve()))
         while not server.started and not tasks[-1].done():  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.005)
-        failed = failed or not server.started
+        if not server.started:
+            failed = True
+            break
     if not failed:
         await asyncio.wait([asyncio.create_task(stop.wait()), *tasks], return_when=asyncio.FIRST_COMPLETED)
     for server, task in reversed(list(zip(servers, tasks, strict=False))):
         server.should_exit = True
-        stopping = getattr(getattr(server.config.app, "state", None), "stopping", None)
-        if stopping is not None:
-            stopping.set()
+        if isinstance(server.config.app, FastAPI):
+            end_streams(server.config.app)
         await asyncio.gather(task, return_exceptions=True)
     return failed

@@ -115,9 +115,9 @@ def _accepted(header: str) -> list[str]:
     """Languages of an Accept-Language header, most wanted first, without their regions."""
     wanted: list[tuple[float, int, str]] = []
     for place, part in enumerate(header[:500].split(",")):
-        tag, _, quality = part.strip().partition(";q=")
+        tag, _, quality = part.partition(";")  # blanks may stand around the semicolon
         try:
-            weight = float(quality) if quality else 1.0
+            weight = float(quality.strip().lower().removeprefix("q=")) if quality else 1.0
             code = Locale.parse(tag.strip(), sep="-").language
         except (ValueError, UnknownLocaleError):
             continue

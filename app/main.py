@@ -11,9 +11,11 @@ from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.bootstrap import open_portal, portal_version
+from app import __version__
+from app.bootstrap import open_portal
 from app.settings import Settings
 from app.web import api, docs, pages, problems
+from app.web.deps import Portal
 from app.web.models import EventAnswer, ProblemDocument
 from app.web.templating import STATIC_DIR, Renderer
 
@@ -54,13 +56,13 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_portal(settings) as portal:
-            app.state.portal = portal
+            given: Portal = portal
+            app.state.portal = given
             yield
-            app.state.stopping.set()
 
     app = FastAPI(
         title="AI Stack Deployer",
-        version=portal_version(),
+        version=__version__,
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
@@ -69,7 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.stopping = asyncio.Event()
-    app.state.renderer = Renderer(portal_version())
+    app.state.renderer = Renderer(__version__)
     app.include_router(api.router)
     app.include_router(pages.router)
     app.include_router(docs.router)
@@ -78,6 +80,13 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(SecurityHeaders)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
+
+
+def end_streams(app: FastAPI) -> None:
+    """Tell every open stream to end and its reader to come back, so that the server can stop at once."""
+    app.state.stopping.set()
+    if portal := getattr(app.state, "portal", None):
+        portal.feed.poke_all()
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Everything an operator can set, from the environment or `.env`: one frozen class, a sentence under each field."""
 
+import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -108,7 +109,9 @@ class Settings(BaseSettings):
     stack_volume_path: str = Field("/workspace", pattern=r"^/[A-Za-z0-9_./-]+$", examples=["/workspace"])
     """Where the volume is mounted in the container."""
 
-    stack_variables: dict[str, str] = Field(default_factory=dict, examples=['{"TZ": "Europe/Amsterdam"}'], repr=False)
+    stack_variables: Annotated[dict[str, str], NoDecode] = Field(
+        default_factory=dict, examples=['{"TZ": "Europe/Amsterdam"}'], repr=False
+    )
     """More environment variables for every stack, as a JSON object."""
 
     stack_password_variable: str = Field(
@@ -195,6 +198,20 @@ class Settings(BaseSettings):
             raise ValueError("must not hold credentials")
         return value
 
+    @field_validator("dokploy_api_token")
+    @classmethod
+    def _fits_a_header(cls, value: SecretStr) -> SecretStr:
+        if not re.fullmatch(r"[!-~]+", value.get_secret_value()):
+            raise ValueError("must be one word of printable ASCII characters")
+        return value
+
+    @field_validator("stack_probe_address")
+    @classmethod
+    def _a_port(cls, value: str | None) -> str | None:
+        if value is not None and not 1 <= int(value.rpartition(":")[2]) <= 65535:
+            raise ValueError("must end with a port from 1 to 65535")
+        return value
+
     @field_validator("stack_probe_paths")
     @classmethod
     def _paths(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -215,6 +232,16 @@ class Settings(BaseSettings):
         if _memory_bytes(value) < _SMALLEST_MEMORY:
             raise ValueError("must be at least 6m")
         return value
+
+    @field_validator("stack_variables", mode="before")
+    @classmethod
+    def _json_object(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except ValueError:
+            raise ValueError("is not JSON") from None
 
     @field_validator("stack_variables")
     @classmethod
@@ -273,27 +300,28 @@ def load_settings(**values: Any) -> Settings:
     try:
         return Settings(**values)
     except ValidationError as error:
-        raise SettingsError(_explain(error, Settings)) from None
+        raise SettingsError(explain(error, Settings)) from None
 
 
-def _explain(error: ValidationError, of: type[BaseSettings]) -> str:
-    """One line for the first mistake, without the value: it may be a secret."""
+def explain(error: ValidationError, of: type[BaseSettings]) -> str:
+    """One line for the first mistake: the variable, what is wrong and an example; never the value."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     if not first["loc"]:
         return first["msg"].removeprefix("Value error, ")
     name = str(first["loc"][0])
     field = of.model_fields[name]
     wrong = "is not set" if first["type"] == "missing" else _in_words(first["msg"])
-    examples = " or ".join(str(example) for example in (field.examples or ())[:2])
+    examples = " or ".join(str(example) for example in (field.examples or (field.default,))[:2])
     more = f" ({error.error_count() - 1} more after this one)" if error.error_count() > 1 else ""
-    return f"{name.upper()} {wrong}; for example {name.upper()}={examples}{more}"
+    variable = f"{of.model_config.get('env_prefix', '')}{name}".upper()
+    return f"{variable} {wrong}; for example {variable}={examples}{more}"
 
 
 def _in_words(message: str) -> str:
     message = message.removeprefix("Value error, ")
     if message.startswith("String should match pattern"):
         return "is malformed"
-    return message[0].lower() + message[1:]
+    return message if message.startswith("URL") else message[0].lower() + message[1:]
 
 
 def host_and_port(address: str) -> tuple[str, int]:

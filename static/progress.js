@@ -353,7 +353,7 @@ function leave() {
   feed = board = null;
 }
 
-function set_up() {
+function setUp() {
   const run = document.querySelector("#run[data-events]");
   if (!run) return;
   board = new Board(run);
@@ -370,24 +370,23 @@ async function arrive(attempt = 0) {
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
     const main = page.querySelector("main");
     if (!main || response.status >= 500) throw new Error(String(response.status));
-    const was_open = document.querySelector("details.logs")?.open;
+    const wasOpen = document.querySelector("details.logs")?.open;
     document.querySelector("main").replaceWith(document.adoptNode(main));
     document.title = page.title;
     document.querySelector('link[rel="icon"]').href = page.querySelector('link[rel="icon"]').getAttribute("href");
     const logs = document.querySelector("details.logs");
-    if (logs && was_open && document.querySelector("#run[data-events]")) logs.open = true;
-    document.querySelector("h1")?.setAttribute("tabindex", "-1");
-    document.querySelector("h1")?.focus();
+    if (logs && wasOpen && document.querySelector("#run[data-events]")) logs.open = true;
     arriving = false;
     // Over, as a rule. After a gap it still runs: go on from where the new page stands, without a hurry.
-    if (document.querySelector("#run[data-events]")) setTimeout(() => feed ?? set_up(), 1_000);
+    if (document.querySelector("#run[data-events]")) setTimeout(() => feed ?? setUp(), 1_000);
+    else document.querySelector("h1")?.focus();
   } catch {
     byId("link")?.removeAttribute("hidden");
     setTimeout(arrive, POLL_MS[Math.min(attempt, POLL_MS.length - 1)], attempt + 1);
   }
 }
 
-set_up();
+setUp();
 // A page in the browser's back-forward cache keeps no connection, and comes back to a later moment.
 window.addEventListener("pagehide", leave);
 window.addEventListener("pageshow", (event) => event.persisted && arrive());

@@ -122,7 +122,7 @@ def _wrong(source: Message, catalog: Catalog) -> list[str]:
     translated = catalog.get(source.id, source.context)
     if translated is None:
         return ["missing"]
-    forms = [translated.string] if isinstance(translated.string, str) else list(translated.string)
+    forms = [translated.string] if isinstance(translated.string, str) else list(translated.string or ())
     expected = catalog.num_plurals if source.pluralizable else 1
     if len(forms) != expected or not all(forms):
         return ["not translated"]

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import uvicorn
 
-from app.main import create_app
+from app.main import create_app, end_streams
 from app.settings import Settings, load_settings
 
 TOKEN = "sandbox-token"
@@ -52,9 +52,10 @@ class PortalServer:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._app = create_app(settings)
         self._server = uvicorn.Server(
             uvicorn.Config(
-                create_app(settings),
+                self._app,
                 host="127.0.0.1",
                 port=0,
                 log_config=None,
@@ -78,7 +79,7 @@ class PortalServer:
         """Stop as on SIGTERM, and wait until it has."""
         if self._thread.is_alive():
             self.client.close()
-            self._server.config.app.state.stopping.set()  # type: ignore[union-attr]
+            end_streams(self._app)
             self._server.should_exit = True
             self._thread.join(timeout=20)
             assert not self._thread.is_alive(), "the portal did not stop"

@@ -160,7 +160,12 @@ class Patience:
 
     def __init__(self, seconds: float) -> None:
         """`seconds`: how long in all."""
-        self._end = time.monotonic() + seconds
+        self._seconds = seconds
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin anew: it worked again, so that earlier failures no longer count."""
+        self._end = time.monotonic() + self._seconds
         self._pause = 0.1
 
     @property

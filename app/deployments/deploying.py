@@ -109,6 +109,7 @@ class Deploy(CreateStep):
                 job = self._job(queue)
                 if job is not None and job.state == "waiting":
                     absent_since = None
+                    patience.renew()
                     await self._waits(queue, job)
                     await self._rest()
                     continue
@@ -117,6 +118,7 @@ class Deploy(CreateStep):
                 await self.context.check_canceled()
                 await patience.forgive(error)
                 continue
+            patience.renew()
             if row is not None and row.status in {"done", "error"} and await self._is_sure(row):
                 return row
             if row is not None and row.status == "cancelled":

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from typing import Any, Final
 
 from app.deployments.events import RecordedEvent
+from app.deployments.record import PAGE
 
 # Events that a channel keeps in memory; who is further behind reads from the store.
 _KEPT: Final = 200
@@ -18,10 +20,11 @@ class _Channel:
     """The watchers of one deployment, and its newest events without a gap between them."""
 
     def __init__(self) -> None:
-        self.watchers = 0
+        self.places: dict[object, int] = {}  # how far each watcher has read
         self.recent: deque[RecordedEvent] = deque(maxlen=_KEPT)
         self.last = 0
         self.stale = False
+        self.looked_at = 0.0
         self._changed = asyncio.Event()
 
     def push(self, events: Sequence[RecordedEvent]) -> None:
@@ -45,8 +48,9 @@ class _Channel:
             return None
         return [event for event in self.recent if event.n > n]
 
-    async def changed(self) -> None:
-        await self._changed.wait()
+    def changed(self) -> Coroutine[Any, Any, Any]:
+        """The next wake-up from now on, not only from when a task gets to await it."""
+        return self._changed.wait()
 
 
 class Feed:
@@ -60,7 +64,7 @@ class Feed:
     @property
     def watchers(self) -> int:
         """How many streams are open in this process."""
-        return sum(channel.watchers for channel in self._channels.values())
+        return sum(len(channel.places) for channel in self._channels.values())
 
     def is_watched(self, deployment_id: str) -> bool:
         """Whether somebody watches a deployment here."""
@@ -85,13 +89,17 @@ class Feed:
     async def follow(self, deployment_id: str, after: int, *, quiet: float) -> AsyncIterator[Sequence[RecordedEvent]]:
         """Yield batches of events after a number, in order and without gaps, as they come; an empty one each `quiet` s.
 
-        Never ends by itself: the reader stops at the event that completes the deployment.
+        An empty one also comes when all are poked and there is nothing new: a reader may want to leave then. Never ends
+        by itself: the reader stops at the event that completes the deployment.
         """
-        with self._joined(deployment_id) as channel:
+        watcher = object()
+        with self._joined(deployment_id, watcher, after) as channel:
             events: Sequence[RecordedEvent] = await self._read(deployment_id, after)
+            if len(events) >= PAGE:  # there may be more
+                channel.stale = True
             while True:
                 if events:
-                    after = events[-1].n
+                    after = channel.places[watcher] = events[-1].n
                     yield events
                 # Taken before looking, so that what comes meanwhile wakes us.
                 change = asyncio.ensure_future(channel.changed())
@@ -99,16 +107,23 @@ class Feed:
                     events = await self._next(channel, deployment_id, after)
                     if not events:
                         await asyncio.wait({change}, timeout=quiet)
-                        if not change.done():
+                        if not change.done() and time.monotonic() - channel.looked_at > quiet / 2:
+                            channel.stale = True  # a notification may be lost, and SQLite has none between processes
+                        events = await self._next(channel, deployment_id, after)
+                        if not events:
                             yield ()
                 finally:
                     change.cancel()
 
     async def _next(self, channel: _Channel, deployment_id: str, after: int) -> Sequence[RecordedEvent]:
         if channel.stale:
-            channel.stale = False  # one watcher looks for all
+            channel.stale = False  # one watcher looks for all, also for one that is less far than itself
+            channel.looked_at = time.monotonic()
             try:
-                channel.push(await self._read(deployment_id, max(channel.last, after)))
+                found = await self._read(deployment_id, max(channel.last, min(channel.places.values())))
+                channel.push(found)
+                if len(found) >= PAGE:
+                    channel.stale = True
             except BaseException:
                 self.poke(deployment_id)
                 raise
@@ -118,12 +133,12 @@ class Feed:
         return events if events is not None else await self._read(deployment_id, after)
 
     @contextlib.contextmanager
-    def _joined(self, deployment_id: str) -> Iterator[_Channel]:
+    def _joined(self, deployment_id: str, watcher: object, place: int) -> Iterator[_Channel]:
         channel = self._channels.setdefault(deployment_id, _Channel())
-        channel.watchers += 1
+        channel.places[watcher] = place
         try:
             yield channel
         finally:
-            channel.watchers -= 1
-            if not channel.watchers:
+            del channel.places[watcher]
+            if not channel.places:
                 self._channels.pop(deployment_id, None)

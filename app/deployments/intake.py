@@ -7,9 +7,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 from ulid import ULID
 
 from app.database import Database
@@ -72,49 +71,53 @@ class Intake:
         accepted = Accepted(str(ULID()), plan.name, plan.url, new_manage_key())
         body_hash = hashlib.sha256(json.dumps(asdict(request), sort_keys=True).encode()).hexdigest()
         key_hash = fingerprint(idempotency_key) if idempotency_key else None
-        try:
-            async with self._database.write() as connection:
-                if key_hash and (replay := await self._replay(connection, key_hash, body_hash)):
-                    return replay
-                await self._insert_stack(connection, accepted, plan, template, asker)
-                if key_hash:
-                    await connection.execute(
-                        insert(tables.idempotency).values(
-                            key_hash=key_hash,
-                            body_hash=body_hash,
-                            deployment_id=accepted.deployment_id,
-                            answer=self._vault.encrypt(json.dumps(asdict(accepted))),
-                            created_at=_now(),
-                        )
+
+        def take_in(connection: Connection) -> Accepted:
+            if key_hash and (replay := self._replay(connection, key_hash, body_hash)):
+                return replay
+            self._insert_stack(connection, accepted, plan, template, asker)
+            if key_hash:
+                connection.execute(
+                    insert(tables.idempotency).values(
+                        key_hash=key_hash,
+                        body_hash=body_hash,
+                        deployment_id=accepted.deployment_id,
+                        answer=self._vault.encrypt(json.dumps(asdict(accepted))),
+                        created_at=_now(),
                     )
-                await self._database.notify(connection, "queued")
+                )
+            self._database.notify(connection, "queued")
+            return accepted
+
+        try:
+            taken_in = await self._database.write(take_in)
         except IntegrityError:
             # Somebody else was faster: with the same key it is the same answer, otherwise the name is theirs.
-            if key_hash:
-                async with self._database.read() as connection:
-                    if replay := await self._replay(connection, key_hash, body_hash):
-                        return replay
+            if key_hash and (
+                replay := await self._database.write(lambda each: self._replay(each, key_hash, body_hash))
+            ):
+                return replay
             raise await self.taken(plan.name) from None
         self._wake("queued")
-        return accepted
+        return taken_in
 
-    async def _replay(self, connection: AsyncConnection, key_hash: str, body_hash: str) -> Accepted | None:
+    def _replay(self, connection: Connection, key_hash: str, body_hash: str) -> Accepted | None:
         table = tables.idempotency
-        row = (await connection.execute(select(table).where(table.c.key_hash == key_hash))).first()
+        row = connection.execute(select(table).where(table.c.key_hash == key_hash)).first()
         if row is None:
             return None
         if row.created_at < _now() - _IDEMPOTENCY_LIVES:
-            await connection.execute(delete(table).where(table.c.key_hash == key_hash))
+            connection.execute(delete(table).where(table.c.key_hash == key_hash))
             return None
         if row.body_hash != body_hash:
             raise PortalError("idempotency_key_reused", field="Idempotency-Key")
         return Accepted(**json.loads(self._vault.decrypt(row.answer)))
 
-    async def _insert_stack(
-        self, connection: AsyncConnection, accepted: Accepted, plan: Plan, template: Template, asker: Asker
+    def _insert_stack(
+        self, connection: Connection, accepted: Accepted, plan: Plan, template: Template, asker: Asker
     ) -> None:
         stack_id, now, frozen = str(ULID()), _now(), plan.to_json()
-        await connection.execute(
+        connection.execute(
             insert(tables.stack).values(
                 id=stack_id,
                 name=plan.name,
@@ -126,7 +129,7 @@ class Intake:
                 created_at=now,
             )
         )
-        await connection.execute(
+        connection.execute(
             insert(tables.resource),
             [
                 {
@@ -146,13 +149,13 @@ class Intake:
                 )
             ],
         )
-        await self._insert_deployment(
+        self._insert_deployment(
             connection, accepted.deployment_id, stack_id, name=plan.name, plan=frozen, kind=Kind.CREATE, asker=asker
         )
 
-    async def _insert_deployment(
+    def _insert_deployment(
         self,
-        connection: AsyncConnection,
+        connection: Connection,
         deployment_id: str,
         stack_id: str,
         *,
@@ -163,7 +166,7 @@ class Intake:
         options: Mapping[str, Any] | None = None,
     ) -> None:
         now = _now()
-        await connection.execute(
+        connection.execute(
             insert(tables.deployment).values(
                 id=deployment_id,
                 stack_id=stack_id,
@@ -179,7 +182,7 @@ class Intake:
                 last_event=1,
             )
         )
-        await connection.execute(
+        connection.execute(
             insert(tables.step),
             [
                 {
@@ -194,7 +197,7 @@ class Intake:
             ],
         )
         queued = DeploymentQueued(name=name, kind=kind)
-        await connection.execute(
+        connection.execute(
             insert(tables.event).values(
                 deployment_id=deployment_id,
                 n=1,
@@ -217,8 +220,8 @@ class Intake:
     async def suggest(self, name: str, reserved: tuple[str, ...]) -> list[str]:
         """Up to three names near a taken one that are free."""
         wanted = suggest_names(name)
-        held = await self._records.held(wanted)
-        return [word for word in wanted if word not in held and word not in reserved][:3]
+        not_free = await self._records.held(wanted) | {word.lower() for word in reserved}
+        return [word for word in wanted if word not in not_free][:3]
 
     async def remove(self, stack: StackRecord, volume: VolumeChoice, asker: Asker) -> str:
         """Queue the removal of a stack and return its deployment's id.
@@ -227,23 +230,26 @@ class Intake:
         Raises PortalError: `stack_busy` while something else changes the stack, `stack_not_found` once it is removed.
         """
         deployment_id = str(ULID())
+
+        def take_in(connection: Connection) -> None:
+            self._insert_deployment(
+                connection,
+                deployment_id,
+                stack.id,
+                name=stack.name,
+                plan=stack.plan,
+                kind=Kind.REMOVE,
+                asker=asker,
+                options={"volume": volume},
+            )
+            # Only an open run can free the name, and from here on that is this one: what is read now holds.
+            # Freed a moment ago, the name and its volume may already be somebody else's.
+            if connection.scalar(select(tables.stack.c.removed_at).where(tables.stack.c.id == stack.id)):
+                raise PortalError("stack_not_found", name=stack.name)
+            self._database.notify(connection, "queued")
+
         try:
-            async with self._database.write() as connection:
-                await self._insert_deployment(
-                    connection,
-                    deployment_id,
-                    stack.id,
-                    name=stack.name,
-                    plan=stack.plan,
-                    kind=Kind.REMOVE,
-                    asker=asker,
-                    options={"volume": volume},
-                )
-                # Only an open run can free the name, and from here on that is this one: what is read now holds.
-                # Freed a moment ago, the name and its volume may already be somebody else's.
-                if await connection.scalar(select(tables.stack.c.removed_at).where(tables.stack.c.id == stack.id)):
-                    raise PortalError("stack_not_found", name=stack.name)
-                await self._database.notify(connection, "queued")
+            await self._database.write(take_in)
         except IntegrityError:
             newest = await self._records.newest_deployment(stack.id)
             if newest is None:
@@ -260,15 +266,19 @@ class Intake:
     async def cancel(self, deployment_id: str) -> bool:
         """Ask for a deployment to be cancelled; False where it is already over. Asking twice changes nothing."""
         table = tables.deployment
-        async with self._database.write() as connection:
-            result = await connection.execute(
+
+        def ask(connection: Connection) -> bool:
+            result = connection.execute(
                 update(table)
                 .where(table.c.id == deployment_id, table.c.status != Status.COMPLETED)
                 .values(cancel_requested_at=_now())
             )
-            await self._database.notify(connection, "cancel")
+            self._database.notify(connection, "cancel")
+            return result.rowcount == 1
+
+        asked = await self._database.write(ask)
         self._wake("cancel")
-        return result.rowcount == 1
+        return asked
 
 
 def is_cleaning_up(newest: DeploymentRecord) -> bool:

@@ -1,19 +1,19 @@
 """Runs as the store keeps them: who holds which, how far it is, what it made, its events; fenced by owner and epoch."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import structlog
-from sqlalchemy import bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Row
-from sqlalchemy.ext.asyncio import AsyncConnection
 from ulid import ULID
 
-from app.database import Database, StoreError, database_now
+from app.database import Database, StoreAway, database_now
 from app.deployments import tables
 from app.deployments.events import Conclusion, Event, Kind, RecordedEvent, Status
 from app.deployments.feed import Feed
@@ -71,6 +71,12 @@ class Run:
     cancel_requested: asyncio.Event = field(default_factory=asyncio.Event)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     writing: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+    status_changed: Callable[[], None] = field(default=lambda: None, repr=False)
+
+    @property
+    def is_preparing(self) -> bool:
+        """Whether the run is still making calls of its own, rather than waiting for Dokploy or the container."""
+        return self.status in {Status.QUEUED, Status.PREPARE}
 
 
 class Journal:
@@ -85,35 +91,38 @@ class Journal:
     async def register(self, lease_seconds: float, *, alone: bool) -> str:
         """Enter this process as a worker and return its id. `alone`: no other can be alive, so their leases end now."""
         worker = str(ULID())
-        async with self._database.write() as connection:
+
+        def enter(connection: Connection) -> None:
             # Rows of workers that have long been dead say nothing any more.
             old = tables.worker.delete()
-            await connection.execute(old if alone else old.where(tables.worker.c.expires_at < database_now() - 3600))
-            await connection.execute(
+            connection.execute(old if alone else old.where(tables.worker.c.expires_at < database_now() - 3600))
+            connection.execute(
                 insert(tables.worker).values(id=worker, started_at=_now(), expires_at=database_now() + lease_seconds)
             )
+
+        await self._database.write(enter)
         return worker
 
     async def renew(self, worker: str, lease_seconds: float) -> bool:
         """Renew the lease; False where the row is gone, so that nothing is held any more."""
-        async with self._database.write() as connection:
-            result = await connection.execute(
-                update(tables.worker)
-                .where(tables.worker.c.id == worker)
-                .values(expires_at=database_now() + lease_seconds)
-            )
-        return result.rowcount == 1
+        renewal = (
+            update(tables.worker).where(tables.worker.c.id == worker).values(expires_at=database_now() + lease_seconds)
+        )
+        return await self._database.write(lambda connection: connection.execute(renewal).rowcount == 1)
 
     async def leave(self, worker: str) -> None:
         """Give up the lease and everything held under it, so that a peer goes on at once."""
-        async with self._database.write() as connection:
-            await connection.execute(
+
+        def go(connection: Connection) -> None:
+            connection.execute(
                 update(tables.deployment)
                 .where(tables.deployment.c.owner == worker, tables.deployment.c.status != Status.COMPLETED)
                 .values(owner=None)
             )
-            await connection.execute(delete(tables.worker).where(tables.worker.c.id == worker))
-            await self._database.notify(connection, "queued")
+            connection.execute(delete(tables.worker).where(tables.worker.c.id == worker))
+            self._database.notify(connection, "queued")
+
+        await self._database.write(go)
 
     async def claim(self, worker: str, limit: int) -> list[Run]:
         """Take up to `limit` deployments that nobody alive holds, oldest first."""
@@ -126,28 +135,28 @@ class Journal:
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
-        if self._database.is_sqlite and not await self._anything(free):
-            return []  # a writer's turn is dear there
-        async with self._database.write() as connection:
-            rows = await connection.execute(
+        if self._database.is_sqlite and not await self._database.read(lambda each: each.execute(free).first()):
+            return []  # the one writer's turn is worth more than a look
+
+        def take(connection: Connection) -> list[Run]:
+            rows = connection.execute(
                 update(table)
                 .where(table.c.id.in_(free))
                 .values(owner=worker, epoch=table.c.epoch + 1, started_at=func.coalesce(table.c.started_at, _now()))
                 .returning(table)
             )
-            return await self._load(connection, rows.all())
+            return self._load(connection, rows.all())
 
-    async def _anything(self, query: Any) -> bool:
-        async with self._database.read() as connection:
-            return (await connection.execute(query)).first() is not None
+        return await self._database.write(take)
 
-    async def _load(self, connection: AsyncConnection, rows: Sequence[Row[Any]]) -> list[Run]:
+    @staticmethod
+    def _load(connection: Connection, rows: Sequence[Row[Any]]) -> list[Run]:
         if not rows:
             return []
         stack_ids = [row.stack_id for row in rows]
         stacks = {
             row.id: row
-            for row in await connection.execute(
+            for row in connection.execute(
                 select(tables.stack.c.id, tables.stack.c.secrets, tables.stack.c.owner).where(
                     tables.stack.c.id.in_(stack_ids)
                 )
@@ -155,14 +164,14 @@ class Journal:
         }
         steps: dict[str, dict[str, StepRecord]] = {row.id: {} for row in rows}
         step = tables.step.c
-        for row in await connection.execute(
+        for row in connection.execute(
             select(tables.step).where(step.deployment_id.in_(steps)).order_by(step.deployment_id, step.place)
         ):
             steps[row.deployment_id][row.name] = StepRecord(
                 row.name, StepState(row.state), row.attempts, row.started_at, row.concluded_at, row.output
             )
         resources: dict[str, dict[str, Resource]] = {stack_id: {} for stack_id in stack_ids}
-        for row in await connection.execute(select(tables.resource).where(tables.resource.c.stack_id.in_(stack_ids))):
+        for row in connection.execute(select(tables.resource).where(tables.resource.c.stack_id.in_(stack_ids))):
             resources[row.stack_id][row.kind] = Resource(
                 row.kind, row.name, ResourceState(row.state), row.dokploy_id, row.attempts, row.intended_at
             )
@@ -196,23 +205,20 @@ class Journal:
     async def let_go(self, run: Run) -> None:
         """Give one run back, so that it is taken up again."""
         table = tables.deployment
-        async with self._database.write() as connection:
-            await connection.execute(
-                update(table)
-                .where(table.c.id == run.id, table.c.owner == run.worker, table.c.epoch == run.epoch)
-                .values(owner=None)
-            )
+        giving = (
+            update(table)
+            .where(table.c.id == run.id, table.c.owner == run.worker, table.c.epoch == run.epoch)
+            .values(owner=None)
+        )
+        await self._database.write(lambda connection: connection.execute(giving))
 
     async def cancellations(self, worker: str) -> list[str]:
         """Ids of this worker's deployments that somebody asked to cancel."""
         table = tables.deployment.c
-        async with self._database.read() as connection:
-            rows = await connection.execute(
-                select(table.id).where(
-                    table.owner == worker, table.status != Status.COMPLETED, table.cancel_requested_at.is_not(None)
-                )
-            )
-            return [row.id for row in rows]
+        asked = select(table.id).where(
+            table.owner == worker, table.status != Status.COMPLETED, table.cancel_requested_at.is_not(None)
+        )
+        return [row.id for row in await self._database.read(lambda connection: connection.execute(asked).all())]
 
     # Checkpoints
 
@@ -235,53 +241,50 @@ class Journal:
             uncertain = False
             while True:
                 try:
-                    await self._write(writing, uncertain=uncertain)
+                    await self._database.write(partial(self._write, writing, uncertain=uncertain))
                     break
-                except StoreError as error:
+                except StoreAway as error:
                     # The commit may or may not have happened; the number of the last event will tell.
                     uncertain = True
-                    log.warning("store_away", deployment=run.id, reason=type(error).__name__)
+                    log.warning("store_away", deployment=run.id, reason=str(error))
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, 2.0)
             writing.apply()
         self._feed.publish(run.id, writing.events)
 
-    async def _write(self, writing: "_Writing", *, uncertain: bool) -> None:
+    def _write(self, writing: "_Writing", connection: Connection, *, uncertain: bool) -> None:
         run, table = writing.run, tables.deployment
-        async with self._database.write() as connection:
-            result = await connection.execute(
-                update(table)
-                .where(
-                    table.c.id == run.id,
-                    table.c.owner == run.worker,
-                    table.c.epoch == run.epoch,
-                    table.c.last_event == run.last_event,
-                )
-                .values(writing.head())
+        result = connection.execute(
+            update(table)
+            .where(
+                table.c.id == run.id,
+                table.c.owner == run.worker,
+                table.c.epoch == run.epoch,
+                table.c.last_event == run.last_event,
             )
-            if result.rowcount != 1:
-                if uncertain and await self._landed(connection, writing):
-                    return
-                raise RunLost(run.id)
-            if writing.events:
-                await connection.execute(insert(tables.event), [_event_row(event) for event in writing.events])
-            if writing.steps:
-                await connection.execute(_UPDATE_STEP, writing.step_rows())
-            if writing.resources:
-                await connection.execute(_UPDATE_RESOURCE, writing.resource_rows())
-            if writing.frees_name:
-                await connection.execute(
-                    update(tables.stack).where(tables.stack.c.id == run.stack_id).values(removed_at=writing.at)
-                )
-            if writing.events:
-                await self._database.notify(connection, f"events {run.id}")
+            .values(writing.head())
+        )
+        if result.rowcount != 1:
+            if uncertain and self._landed(connection, writing):
+                return
+            raise RunLost(run.id)
+        if writing.events:
+            connection.execute(insert(tables.event), [_event_row(event) for event in writing.events])
+        if writing.steps:
+            connection.execute(_UPDATE_STEP, writing.step_rows())
+        if writing.resources:
+            connection.execute(_UPDATE_RESOURCE, writing.resource_rows())
+        if writing.frees_name:
+            connection.execute(
+                update(tables.stack).where(tables.stack.c.id == run.stack_id).values(removed_at=writing.at)
+            )
+        if writing.events:
+            self._database.notify(connection, f"events {run.id}")
 
     @staticmethod
-    async def _landed(connection: AsyncConnection, writing: "_Writing") -> bool:
+    def _landed(connection: Connection, writing: "_Writing") -> bool:
         table = tables.deployment.c
-        row = (
-            await connection.execute(select(table.epoch, table.last_event).where(table.id == writing.run.id))
-        ).first()
+        row = connection.execute(select(table.epoch, table.last_event).where(table.id == writing.run.id)).first()
         return row is not None and row.epoch == writing.run.epoch and row.last_event == writing.last_event
 
     # The installation
@@ -290,15 +293,17 @@ class Journal:
         """This portal's id, made once: part of every marker in Dokploy."""
         table = tables.installation
         dialect = sqlite if self._database.is_sqlite else postgresql
-        async with self._database.write() as connection:
-            await connection.execute(
-                dialect.insert(table)
-                .values(singleton=1, id=str(ULID()), created_at=_now())
-                .on_conflict_do_nothing(index_elements=["singleton"])
-            )
-            found: str | None = await connection.scalar(select(table.c.id))
-        assert found is not None  # noqa: S101 - just inserted
-        return found
+        entry = (
+            dialect.insert(table)
+            .values(singleton=1, id=str(ULID()), created_at=_now())
+            .on_conflict_do_nothing(index_elements=["singleton"])
+        )
+
+        def enter(connection: Connection) -> str:
+            connection.execute(entry)
+            return str(connection.scalar(select(table.c.id)))
+
+        return await self._database.write(enter)
 
 
 class _Writing:
@@ -396,8 +401,10 @@ class _Writing:
         run = self.run
         run.steps |= {name: self._changed_step(name, change) for name, change in self.steps.items()}
         run.resources |= self._changed_resources()
-        run.status, run.undoing, run.problem = self._status, self._undoing, self._problem
-        run.last_event = self.last_event
+        run.undoing, run.problem, run.last_event = self._undoing, self._problem, self.last_event
+        if run.status is not self._status:
+            run.status = self._status
+            run.status_changed()
 
     def _changed_step(self, name: str, change: StepChange) -> StepRecord:
         step = self.run.steps[name]

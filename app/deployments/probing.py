@@ -28,7 +28,7 @@ class ProbeResult:
 
 
 class Prober:
-    """Probes addresses, over connections that are kept open; never sends a credential."""
+    """Probes addresses, each time over a connection of its own, as a stranger would; never sends a credential."""
 
     def __init__(self, connect_to: str | None) -> None:
         """`connect_to`: host:port to connect to instead of the address's own, as curl's --connect-to does."""
@@ -77,7 +77,7 @@ class Prober:
                 verify=verify,
                 trust_env=False,
                 follow_redirects=False,
-                limits=httpx.Limits(max_connections=100, max_keepalive_connections=20),
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
             )
         return self._clients[verify]
 

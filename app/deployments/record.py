@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Connection, Select, select
 from sqlalchemy.engine import Row
 
 from app.database import Database
@@ -96,29 +96,27 @@ class Records:
         return await self._stacks(query if owner is None else query.where(tables.stack.c.owner == owner))
 
     async def _stacks(self, query: Select[Any]) -> list[StackRecord]:
-        async with self._database.read() as connection:
-            rows = await connection.execute(query.where(tables.stack.c.removed_at.is_(None)))
-            return [
-                StackRecord(
-                    id=row.id,
-                    name=row.name,
-                    owner=row.owner,
-                    template=row.template,
-                    plan=row.plan,
-                    manage_key_hash=row.manage_key_hash,
-                    secrets=row.secrets,
-                    created_at=row.created_at,
-                )
-                for row in rows
-            ]
+        rows = await self._rows(query.where(tables.stack.c.removed_at.is_(None)))
+        return [
+            StackRecord(
+                id=row.id,
+                name=row.name,
+                owner=row.owner,
+                template=row.template,
+                plan=row.plan,
+                manage_key_hash=row.manage_key_hash,
+                secrets=row.secrets,
+                created_at=row.created_at,
+            )
+            for row in rows
+        ]
 
     async def held(self, names: Collection[str]) -> set[str]:
         """Which of the names are held by a stack."""
-        async with self._database.read() as connection:
-            rows = await connection.execute(
-                select(tables.stack.c.name).where(tables.stack.c.name.in_(names), tables.stack.c.removed_at.is_(None))
-            )
-            return {row.name for row in rows}
+        rows = await self._rows(
+            select(tables.stack.c.name).where(tables.stack.c.name.in_(names), tables.stack.c.removed_at.is_(None))
+        )
+        return {row.name for row in rows}
 
     async def deployment(self, deployment_id: str) -> DeploymentRecord | None:
         """One deployment by its id."""
@@ -141,67 +139,67 @@ class Records:
             .order_by(tables.deployment.c.created_at.desc(), tables.deployment.c.id.desc())
             .limit(1)
         )
-        async with self._database.read() as connection:
-            row = (await connection.execute(query)).first()
+
+        def read(connection: Connection) -> DeploymentRecord | None:
+            row = connection.execute(query).first()
             if row is None:
                 return None
-            steps = await connection.execute(
+            steps = connection.execute(
                 select(tables.step).where(tables.step.c.deployment_id == row.id).order_by(tables.step.c.place)
             )
-            resources = await connection.execute(
+            resources = connection.execute(
                 select(tables.resource.c.kind, tables.resource.c.state).where(
                     tables.resource.c.stack_id == row.stack_id
                 )
             )
             return _deployment_record(row, steps.all(), resources.all())
 
+        return await self._database.read(read)
+
     async def events(self, deployment_id: str, after: int = 0) -> list[RecordedEvent]:
         """Events of a deployment after a number, in order, at most PAGE of them."""
         table = tables.event.c
-        async with self._database.read() as connection:
-            rows = await connection.execute(
-                select(tables.event)
-                .where(table.deployment_id == deployment_id, table.n > after)
-                .order_by(table.n)
-                .limit(PAGE)
+        rows = await self._rows(
+            select(tables.event)
+            .where(table.deployment_id == deployment_id, table.n > after)
+            .order_by(table.n)
+            .limit(PAGE)
+        )
+        return [
+            RecordedEvent(
+                deployment_id=row.deployment_id,
+                n=row.n,
+                at=row.at,
+                type=row.type,
+                key=row.key,
+                params=row.params,
+                status=Status(row.status),
+                undoing=row.undoing,
+                conclusion=Conclusion(row.conclusion) if row.conclusion else None,
             )
-            return [
-                RecordedEvent(
-                    deployment_id=row.deployment_id,
-                    n=row.n,
-                    at=row.at,
-                    type=row.type,
-                    key=row.key,
-                    params=row.params,
-                    status=Status(row.status),
-                    undoing=row.undoing,
-                    conclusion=Conclusion(row.conclusion) if row.conclusion else None,
-                )
-                for row in rows
-            ]
+            for row in rows
+        ]
 
     async def app_names(self, stack_id: str) -> set[str]:
         """What Dokploy called the stack's application: its containers bear that name, whatever becomes of its row."""
         table = tables.step.c
-        async with self._database.read() as connection:
-            rows = await connection.execute(
-                select(table.output)
-                .join(tables.deployment, tables.deployment.c.id == table.deployment_id)
-                .where(tables.deployment.c.stack_id == stack_id, table.name == "application")
-            )
-            return {row.output["app_name"] for row in rows if "app_name" in row.output}
+        rows = await self._rows(
+            select(table.output)
+            .join(tables.deployment, tables.deployment.c.id == table.deployment_id)
+            .where(tables.deployment.c.stack_id == stack_id, table.name == "application")
+        )
+        return {row.output["app_name"] for row in rows if "app_name" in row.output}
 
     async def usual_deploy_seconds(self) -> float | None:
         """How long Dokploy usually needs for one deployment: the median of the last twenty; None before the first."""
         table = tables.step.c
-        async with self._database.read() as connection:
-            rows = await connection.execute(
-                select(table.output)
-                .where(table.name == "deploy", table.state == StepState.SUCCEEDED)
-                .order_by(table.concluded_at.desc())
-                .limit(20)
-            )
-            seconds = [row.output["ran_seconds"] for row in rows if "ran_seconds" in row.output]
+        rows = await self._rows(
+            select(table.output)
+            .where(table.name == "deploy", table.state == StepState.SUCCEEDED)
+            .order_by(table.concluded_at.desc())
+            .limit(20)
+        )
+        seconds = [row.output["ran_seconds"] for row in rows if "ran_seconds" in row.output]
         return statistics.median(seconds) if seconds else None
 
     async def is_kept_volume(self, volume: str, owner: str) -> bool:
@@ -210,22 +208,22 @@ class Records:
         A stack that never came as far as the volume says nothing of it: else a stranger's refused try would count.
         """
         table = tables.resource.c
-        async with self._database.read() as connection:
-            newest = (
-                await connection.execute(
-                    select(table.state, tables.stack.c.owner)
-                    .join(tables.stack, tables.stack.c.id == table.stack_id)
-                    .where(
-                        table.kind == "volume",
-                        table.name == volume,
-                        table.state != ResourceState.PLANNED,
-                        tables.stack.c.removed_at.is_not(None),
-                    )
-                    .order_by(tables.stack.c.removed_at.desc())
-                    .limit(1)
-                )
-            ).first()
-        return newest is not None and newest.state == ResourceState.KEPT and newest.owner == owner
+        rows = await self._rows(
+            select(table.state, tables.stack.c.owner)
+            .join(tables.stack, tables.stack.c.id == table.stack_id)
+            .where(
+                table.kind == "volume",
+                table.name == volume,
+                table.state != ResourceState.PLANNED,
+                tables.stack.c.removed_at.is_not(None),
+            )
+            .order_by(tables.stack.c.removed_at.desc())
+            .limit(1)
+        )
+        return any(row.state == ResourceState.KEPT and row.owner == owner for row in rows)
+
+    async def _rows(self, query: Select[Any]) -> Sequence[Any]:
+        return await self._database.read(lambda connection: connection.execute(query).all())
 
 
 def _deployment_record(row: Row[Any], steps: Sequence[Row[Any]], resources: Sequence[Any]) -> DeploymentRecord:

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import structlog
 
-from app.database import FileLock, StoreError
+from app.database import FileLock, StoreAway
 from app.deployments.context import RunContext, Surroundings
 from app.deployments.deploying import Deploy
 from app.deployments.events import (
@@ -33,8 +33,9 @@ log = structlog.get_logger()
 
 CREATION: tuple[type[CreateStep], ...] = (Validate, Project, MakeApplication, Configure, Route, Deploy, Verify)
 
-# Deployments claimed in one transaction.
-_BATCH = 64
+# A burst of requests is over when none came for so long, or has lasted long enough to begin all the same.
+_QUIET_SECONDS = 0.02
+_BURST_SECONDS = 0.5
 # How long runs may take to come to a place where they can be handed over.
 _STOP_SECONDS = 1.0
 # A process that was told of nothing still looks now and then: a notification can be lost.
@@ -53,6 +54,7 @@ class Runner:
         self._runs: dict[str, tuple[Run, asyncio.Task[None]]] = {}
         self._woken = asyncio.Event()
         self._look_for_cancellations = False
+        self._queued_at = float("-inf")
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -73,6 +75,8 @@ class Runner:
         """Look now: something was `queued`, or somebody asked to `cancel`."""
         if reason == "cancel":
             self._look_for_cancellations = True
+        else:
+            self._queued_at = time.monotonic()
         self._woken.set()
 
     async def stop(self) -> None:
@@ -89,7 +93,7 @@ class Runner:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         if self._worker is not None:
-            with suppress(*StoreError):
+            with suppress(StoreAway):
                 await self._around.journal.leave(self._worker)
         if self._lock is not None:
             self._lock.release()
@@ -104,8 +108,8 @@ class Runner:
                 finally:
                     renewal.cancel()
                     await asyncio.gather(renewal, return_exceptions=True)
-            except StoreError as error:
-                log.warning("store_away", reason=type(error).__name__)
+            except StoreAway as error:
+                log.warning("store_away", reason=str(error))
                 await asyncio.sleep(0.5)
 
     async def _become_active(self) -> None:
@@ -124,18 +128,34 @@ class Runner:
             if self._look_for_cancellations:
                 self._look_for_cancellations = False
                 await self._see_cancellations(self._worker)
-            free = self._around.settings.runner_concurrency - len(self._runs)
-            claimed = await self._around.journal.claim(self._worker, min(free, _BATCH)) if free > 0 else []
+            await self._let_requests_in()
+            free = self._free()
+            claimed = await self._around.journal.claim(self._worker, free) if free > 0 else []
             for run in claimed:
+                run.status_changed = self._woken.set
                 task = asyncio.create_task(self._execute(run), name=f"deployment {run.id}")
                 self._runs[run.id] = (run, task)
             if claimed:
-                # Requests that came at the same moment go first: being accepted is what a person waits for.
-                await asyncio.sleep(0.01)
                 continue
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_SECONDS):
                     await self._woken.wait()
+
+    def _free(self) -> int:
+        """How many more deployments to take.
+
+        No more prepare at once than calls to Dokploy may be under way: more would only wait for each other, and all
+        of them would end late together. Those that wait for Dokploy's part do not count.
+        """
+        settings = self._around.settings
+        preparing = sum(run.is_preparing for run, _ in self._runs.values())
+        return min(settings.runner_concurrency - len(self._runs), settings.dokploy_max_concurrency - preparing)
+
+    async def _let_requests_in(self) -> None:
+        """Wait for the end of a burst of requests: to be taken in is what a person waits for, so it goes first."""
+        begun = time.monotonic()
+        while (now := time.monotonic()) - self._queued_at < _QUIET_SECONDS and now - begun < _BURST_SECONDS:  # noqa: ASYNC110 - a quiet time is what is waited for
+            await asyncio.sleep(_QUIET_SECONDS / 2)
 
     async def _see_cancellations(self, worker: str) -> None:
         for deployment_id in await self._around.journal.cancellations(worker):
@@ -148,7 +168,7 @@ class Runner:
         renewed = time.monotonic()
         while self._worker is not None:
             await asyncio.sleep(seconds / 3)
-            with suppress(*StoreError, TimeoutError):
+            with suppress(StoreAway, TimeoutError):
                 began = time.monotonic()
                 async with asyncio.timeout(seconds):
                     if not await self._around.journal.renew(self._worker, seconds):
@@ -172,7 +192,7 @@ class Runner:
             # A mistake of ours, not of a step's. The run is given back, so that a fixed portal can go on with it.
             log.exception("run_broke")
             await asyncio.sleep(5)
-            with suppress(*StoreError):
+            with suppress(StoreAway):
                 await self._around.journal.let_go(run)
         finally:
             self._runs.pop(run.id, None)
@@ -186,8 +206,8 @@ class Runner:
         if run.last_event <= 1:
             first = [DeploymentStarted(run.name, run.kind), *(Warned(code) for code in context.plan.warnings)]
         saga = Saga(run.kind, steps, context, compensates=run.kind is Kind.CREATE)
-        before = PortalError(run.problem["code"], **run.problem["params"]) if run.undoing and run.problem else None
-        ending = await saga.run(Checkpoint(events=first), before)
+        before = PortalError(run.problem["code"], **run.problem["params"]) if run.problem else None
+        ending = await saga.run(Checkpoint(events=first), before, undoing=run.undoing)
         await self._conclude(context, ending.problem, ending.rest)
 
     async def _conclude(self, context: RunContext, problem: PortalError | None, rest: Checkpoint) -> None:

@@ -154,13 +154,15 @@ class Saga:
         self._recorder = recorder
         self._compensates = compensates
 
-    async def run(self, first: Checkpoint, problem: PortalError | None = None) -> Ending:
+    async def run(self, first: Checkpoint, problem: PortalError | None = None, *, undoing: bool = False) -> Ending:
         """Run forward, and back if a step fails.
 
-        first: what is recorded together with the first step; problem: what an interrupted run was being undone for.
+        first: what is recorded together with the first step; problem: what failed in a run that was interrupted after
+        it; undoing: whether that run had turned back already.
         """
-        if problem is None:
-            problem, first = await self._forward(first)
+        if not undoing:
+            if problem is None:
+                problem, first = await self._forward(first)
             if problem is None or not self._compensates:
                 return Ending(problem, first)
             first.events.append(UndoStarted())

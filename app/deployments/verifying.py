@@ -99,7 +99,7 @@ class Verify(CreateStep):
         if answer.status == NOBODY:
             return PortalError("route_missing", host=host)
         if answer.status in _GATEWAY:
-            return PortalError("bad_gateway", host=host, status=answer.status, port=self.plan.port)
+            return PortalError("bad_gateway", host=host, status=answer.status, port=str(self.plan.port))
         if 200 <= answer.status < 300:
             return PortalError("open_to_strangers", host=host, variable=self.plan.password_variable)
         return PortalError("unexpected_answer", host=host, status=answer.status)

@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DatabaseError
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.exc import ProgrammingError
 
-from app.database import Database
+from app.database import Database, StoreAway
 
 HEAD: Final = "0001"
 # Any number, the same in every portal: PostgreSQL lets one at a time hold it.
@@ -16,26 +15,31 @@ _ADVISORY_LOCK: Final = 7_310_001
 
 async def migrate(database: Database) -> None:
     """Apply every migration that is missing; several processes may start at once."""
-    if await current(database) == HEAD:
-        return  # Alembic itself takes a while to import
-    async with database.write() as connection:
+    found = await current(database)
+    if found is not None and found >= HEAD:
+        return  # Alembic itself takes a while to import, and knows nothing of what a newer portal has added
+
+    def upgrade(connection: Connection) -> None:
         if not database.is_sqlite:
-            await connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _ADVISORY_LOCK})
-        await connection.run_sync(_upgrade)
+            connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _ADVISORY_LOCK})
+        _upgrade(connection)
+
+    await database.write(upgrade)
 
 
 async def current(database: Database) -> str | None:
     """Return the schema's revision; None where there is no schema yet."""
-    async with database.read() as connection:
-        return await _revision(connection)
 
+    def revision(connection: Connection) -> str | None:
+        found = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        return str(found) if found else None
 
-async def _revision(connection: AsyncConnection) -> str | None:
     try:
-        found = await connection.scalar(text("SELECT version_num FROM alembic_version"))
-    except DatabaseError:
-        return None
-    return str(found) if found else None
+        return await database.read(revision)
+    except (ProgrammingError, StoreAway) as error:
+        if "alembic_version" in str(error.__cause__ or error):  # there is no such table
+            return None
+        raise
 
 
 def _upgrade(connection: Connection) -> None:

@@ -5,8 +5,7 @@ from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from app.bootstrap import Portal
-from app.database import StoreError
+from app.database import StoreAway
 from app.deployments.events import STEP_LABELS, Conclusion, Kind
 from app.deployments.intake import Asker
 from app.deployments.plan import Plan, make_plan
@@ -27,7 +26,7 @@ from app.i18n import Language
 from app.identity import Caller, Ownership
 from app.migrations import HEAD, current
 from app.web import models, sse
-from app.web.deps import caller_of, language_of, portal_of, read_json, same_site, wait_preference
+from app.web.deps import Portal, caller_of, language_of, portal_of, read_json, same_site, wait_preference
 from app.web.problems import problem_response, show
 
 router = APIRouter()
@@ -101,7 +100,7 @@ async def ready(portal: PortalDep, response: Response) -> models.ReadyAnswer:
     try:
         await portal.database.ping()
         revision = await current(portal.database)
-    except StoreError:
+    except StoreAway:
         store = False
     is_ready = store and revision is not None and revision >= HEAD
     response.status_code = 200 if is_ready else 503

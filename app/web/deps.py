@@ -2,16 +2,24 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from fastapi import Request, Response
 from pydantic import BaseModel, ValidationError
 
-from app.bootstrap import Portal
+from app.database import Database
+from app.deployments.feed import Feed
+from app.deployments.intake import Intake
+from app.deployments.record import Records
+from app.deployments.runner import Runner
+from app.deployments.template import Template
+from app.dokploy.health import HealthWatch
 from app.errors import PortalError
 from app.i18n import Language, choose_language
 from app.identity import Caller, new_browser_owner
+from app.settings import Settings
+from app.vault import Vault
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -22,6 +30,60 @@ MAX_BODY: Final = 64 * 1024
 # Our own forms have three.
 _MOST_FIELDS: Final = 20
 _YEAR: Final = 365 * 24 * 3600
+
+
+class Portal(Protocol):
+    """Everything a request may need; `app.bootstrap` puts it together."""
+
+    @property
+    def settings(self) -> Settings:
+        """What the operator has set."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """This portal's version."""
+        ...
+
+    @property
+    def database(self) -> Database:
+        """The store, to see whether it answers."""
+        ...
+
+    @property
+    def vault(self) -> Vault:
+        """Signs cookies and opens secrets."""
+        ...
+
+    @property
+    def template(self) -> Template:
+        """The kind of stack that is given out."""
+        ...
+
+    @property
+    def feed(self) -> Feed:
+        """Live events."""
+        ...
+
+    @property
+    def records(self) -> Records:
+        """What can be read."""
+        ...
+
+    @property
+    def intake(self) -> Intake:
+        """Takes requests in."""
+        ...
+
+    @property
+    def runner(self) -> Runner:
+        """Runs deployments, for the health page to count them."""
+        ...
+
+    @property
+    def health(self) -> HealthWatch:
+        """What is known of Dokploy."""
+        ...
 
 
 def portal_of(request: Request) -> Portal:

@@ -330,7 +330,8 @@ def deployment_answer(record: DeploymentRecord, labels: Mapping[str, str], langu
         last_event=record.last_event,
         cancel_requested=record.cancel_requested,
         trigger=record.trigger,
-        actor=record.actor,
+        # Which browser it was is nobody else's business.
+        actor=record.actor.partition(":")[0],
         plan={to_camel(key): value for key, value in record.plan.items()},
         created_at=record.created_at,
         started_at=record.started_at,

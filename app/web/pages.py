@@ -1,6 +1,6 @@
 """The pages for people: the form, a deployment while it runs and when it is over, and the question before deleting."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from app.deployments.events import STEP_LABELS, Kind, RecordedEvent, Status, describe, phase_of
 from app.deployments.intake import Asker
-from app.deployments.record import PAGE, DeploymentRecord
+from app.deployments.record import PAGE, DeploymentRecord, StepView
 from app.deployments.request import MAX_NAME, MIN_NAME, could_be_id
 from app.deployments.saga import ResourceState, StepState
 from app.deployments.template import StackSecrets
@@ -52,18 +52,10 @@ from app.web.deps import (
 )
 from app.web.models import DeployBody
 from app.web.problems import show, show_code, status_of
-from app.web.templating import STATE_TEXTS, STATION_NOTES
+from app.web.templating import END_NOTES, STATE_TEXTS, STATION_NOTES
 
 router = APIRouter(include_in_schema=False)
 
-_STATES: Final[Mapping[StepState, StationState]] = {
-    StepState.PENDING: "wait",
-    StepState.RUNNING: "now",
-    StepState.SUCCEEDED: "done",
-    StepState.FAILED: "failed",
-    StepState.COMPENSATED: "undone",
-    StepState.COMPENSATION_FAILED: "failed",
-}
 _RESOURCES: Final = {
     "domain": N_("The address {name}"),
     "application": N_("The application {name}, with its settings and password"),
@@ -103,7 +95,7 @@ def _deploy_page(
         name=name,
         suffix=settings.stack_domain_suffix,
         url_prefix="https://" if settings.https else "http://",
-        stations=[_station(step, "wait", "create", None, language) for step in STATION_NOTES["create"]],
+        stations=[_station(step, "wait", None, "create", language) for step in STATION_NOTES["create"]],
         problem=problem,
         suggestions=suggestions,
         minimum=MIN_NAME,
@@ -229,32 +221,40 @@ def _queue(events: Sequence[RecordedEvent], language: Language) -> QueuePlace | 
 
 def _stations(record: DeploymentRecord, language: Language) -> list[Station]:
     over = record.status is Status.COMPLETED
-    stations = []
-    for step in record.steps:
-        state = _STATES[step.state]
-        if state == "wait" and (over or record.undoing):
-            state = "off"
-        # Where it stopped stays in sight, although what it had made is removed as well.
-        if record.problem and record.problem["step"] == step.name and record.problem["code"] != "canceled":
-            state = "failed"
-        seconds = step.seconds if state == "done" else None
-        stations.append(_station(step.name, state, record.kind, seconds, language))
-    return stations
+    return [_station(step.name, *_state_of(step, record, over=over), record.kind, language) for step in record.steps]
 
 
-def _station(step: str, state: StationState, kind: str, seconds: float | None, language: Language) -> Station:
-    notes = {"undone": N_("Removed again"), "failed": N_("Failed here")}
-    note = (
-        language.duration(seconds)
-        if seconds is not None
-        else language.text(notes.get(state, STATION_NOTES[kind][step]))
-    )
+def _state_of(step: StepView, record: DeploymentRecord, *, over: bool) -> tuple[StationState, str | float | None]:
+    """How a station looks, and what is noted beside it: a sentence's mark, seconds, or None for what it is for."""
+    if step.state is StepState.COMPENSATION_FAILED:
+        return "failed", "left"
+    # Where it stopped stays in sight, although what it had made is removed as well.
+    if record.problem and record.problem["step"] == step.name and record.problem["code"] != "canceled":
+        return "failed", "failed"
+    if step.state is StepState.FAILED:
+        return ("failed", "failed") if record.problem and record.problem["code"] != "canceled" else ("off", "")
+    if step.state is StepState.COMPENSATED:
+        return "undone", "undone"
+    if step.state is StepState.SUCCEEDED:
+        return "done", step.seconds
+    if step.state is StepState.RUNNING:
+        return "now", None
+    return ("off", "") if over or record.undoing else ("wait", None)
+
+
+def _station(step: str, state: StationState, note: str | float | None, kind: str, language: Language) -> Station:
+    if note is None:
+        words = language.text(STATION_NOTES[kind][step])
+    elif isinstance(note, str):
+        words = language.text(END_NOTES[note]) if note else ""
+    else:
+        words = language.duration(note)
     return Station(
         name=step,
         label=language.text(STEP_LABELS[step]),
         state=state,
         state_text=language.text(STATE_TEXTS[state]),
-        note=note,
+        note=words,
     )
 
 

@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from app.database import StoreError
+from app.database import StoreAway
 from app.errors import PROBLEMS, PortalError, SettingsError
 from app.i18n import Language
 from app.web.contexts import ErrorPage, ShownProblem
@@ -143,7 +143,7 @@ def install(app: FastAPI) -> None:
         return _answer(request, PortalError("request_invalid"), errors=field_errors(error.errors()))
 
     async def store_error(request: Request, error: Exception) -> Response:
-        log.error("store_unavailable", reason=type(error).__name__)
+        log.error("store_unavailable", reason=str(error))
         return _answer(request, PortalError("store_unavailable"))
 
     async def any_error(request: Request, error: Exception) -> Response:
@@ -154,8 +154,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(PortalError, portal_error)
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(RequestValidationError, validation_error)
-    for kind in StoreError:
-        app.add_exception_handler(kind, store_error)
+    app.add_exception_handler(StoreAway, store_error)
     app.add_exception_handler(SettingsError, any_error)
     app.add_exception_handler(Exception, any_error)
 

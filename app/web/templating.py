@@ -26,6 +26,13 @@ STATE_TEXTS: Final[Mapping[StationState, str]] = {
     "off": N_("not reached"),
 }
 
+# What a station says after such an end, in place of its duration.
+END_NOTES: Final[Mapping[str, str]] = {
+    "undone": N_("Removed again"),
+    "failed": N_("Failed here"),
+    "left": N_("Could not be removed"),
+}
+
 # What a station is for, in at most four words, as long as there is no duration to show.
 STATION_NOTES: Final[Mapping[str, Mapping[str, str]]] = {
     "create": {
@@ -93,5 +100,6 @@ def _environment(language: Language, version: str) -> Environment:
         version=version,
         asset=asset,
         state_texts={state: language.text(text) for state, text in STATE_TEXTS.items()},
+        end_notes={end: language.text(text) for end, text in END_NOTES.items()},
     )
     return environment

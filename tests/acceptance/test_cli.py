@@ -1,0 +1,196 @@
+"""The command line as people meet it: in a process of its own, by its output, exit status and what it leaves behind."""
+
+import signal
+import socket
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+REQUIRED = {
+    "SECRET_KEY": "a-key-that-is-only-for-tests",
+    "DOKPLOY_URL": "http://127.0.0.1:9",
+    "DOKPLOY_API_TOKEN": "the-token-of-this-test",
+    "STACK_DOMAIN_SUFFIX": "ai.example.com",
+    "STACK_IMAGE": "ghcr.io/example/oh-my-opencode:1.0",
+}
+
+
+@pytest.mark.parametrize("missing", sorted(REQUIRED))
+def test_a_missing_setting_ends_the_start_with_one_line(portal_command, missing: str):
+    process = portal_command("serve", **{name: value for name, value in REQUIRED.items() if name != missing})
+
+    assert process.wait() == 1
+    lines = process.output.splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith(f"error: {missing} is not set; for example {missing}=")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("PORT", "many", "PORT"),
+        ("PORT", "70000", "PORT"),
+        ("DOKPLOY_URL", "https://dokploy.example.com/api", "DOKPLOY_URL must not end with /api"),
+        ("STACK_DOMAIN_SUFFIX", "not a host", "STACK_DOMAIN_SUFFIX is malformed"),
+        ("CERTIFICATE_MODE", "resolver:", "CERTIFICATE_MODE is malformed"),
+        ("STACK_MEMORY", "1m", "STACK_MEMORY must be at least 6m"),
+        pytest.param(
+            *("STACK_VARIABLES", "TZ=UTC", "STACK_VARIABLES"),
+            marks=pytest.mark.xfail(
+                reason="pydantic-settings raises an error of its own, which load_settings lets pass"
+            ),
+        ),
+        ("SECRET_KEY", "short-sec", "SECRET_KEY each key must have at least 16 characters"),
+        ("DATABASE_URL", "mysql://portal:hunter2@db/portal", "DATABASE_URL is malformed"),
+        ("STACK_REGISTRY_PASSWORD", "hunter2", "STACK_REGISTRY_USERNAME and STACK_REGISTRY_PASSWORD belong together"),
+    ],
+)
+def test_a_malformed_setting_is_named_without_its_value(portal_command, name: str, value: str, says: str):
+    process = portal_command("serve", **{**REQUIRED, name: value})
+
+    assert process.wait() == 1
+    lines = process.output.splitlines()
+    assert len(lines) == 1, lines
+    assert says in lines[0]
+    assert value not in lines[0]
+
+
+def test_serve_starts_without_dokploy_and_ends_on_sigterm(portal_command, free_ports):
+    port = free_ports(1)
+    process = portal_command("serve", "--port", str(port), **REQUIRED)
+
+    health = process.answers(f"http://127.0.0.1:{port}/health").json()
+
+    assert health["status"] == "healthy"
+    status, seconds = process.terminate()
+    assert (status, seconds < 5) == (0, True)
+    assert REQUIRED["DOKPLOY_API_TOKEN"] not in process.output
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
+def test_a_new_portal_beside_the_old_one_is_healthy_and_takes_over(
+    portal_command, free_ports, emulator, tmp_path, ending: int
+):
+    first = free_ports(2)
+    settings = {
+        **REQUIRED,
+        "APP_ENV": "development",
+        "CERTIFICATE_MODE": "none",
+        "DATABASE_URL": f"sqlite+aiosqlite:///{tmp_path / 'portal.db'}",
+        "DOKPLOY_URL": emulator.url,
+        "DOKPLOY_API_TOKEN": "sandbox-token",
+        "STACK_PROBE_ADDRESS": emulator.url.removeprefix("http://"),
+    }
+    emulator.fault("stuck", seconds=3)
+    old = portal_command("serve", PORT=str(first), **settings)
+    old.answers(f"http://127.0.0.1:{first}/ready")
+    with httpx.Client(trust_env=False, timeout=10) as client:
+        accepted = client.post(f"http://127.0.0.1:{first}/api/deploy", json={"name": "ada"}).json()
+        new = portal_command("serve", PORT=str(first + 1), **settings)
+        health = new.answers(f"http://127.0.0.1:{first + 1}/health").json()
+        assert health["runner"]["active"] is False
+
+        old.terminate(number=ending)
+
+        record = _wait_for_end(client, f"http://127.0.0.1:{first + 1}{accepted['statusUrl']}")
+        assert record["conclusion"] == "succeeded"
+        assert client.get(f"http://127.0.0.1:{first + 1}/health").json()["runner"]["active"] is True
+    assert emulator.state()["calls"]["project.create"] == 1
+
+
+def _wait_for_end(client: httpx.Client, url: str) -> dict[str, Any]:
+    deadline = time.monotonic() + 20
+    while (record := client.get(url).json())["conclusion"] is None:
+        assert time.monotonic() < deadline, record
+        time.sleep(0.05)
+    return dict(record)
+
+
+def test_the_sandbox_needs_no_settings_and_leaves_nothing(portal_command, free_ports):
+    port = free_ports(2)
+    process = portal_command("sandbox", PORT=str(port))
+    process.answers(f"http://127.0.0.1:{port}/health")
+    assert list(process.temporary.iterdir())
+
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        accepted = client.post("/api/deploy", json={"name": "ada"}).json()
+        # A stream and a run that are under way do not hold the end up.
+        with client.stream("GET", accepted["eventsUrl"]) as stream:
+            next(stream.iter_lines())
+            status, seconds = process.terminate()
+
+    assert (status, seconds < 5) == (0, True)
+    assert list(process.temporary.iterdir()) == []
+    assert "Traceback" not in process.output
+
+
+def test_the_sandbox_ends_on_ctrl_c(portal_command, free_ports):
+    port = free_ports(2)
+    process = portal_command("sandbox", "--port", str(port))
+    process.answers(f"http://127.0.0.1:{port}/health")
+
+    status, seconds = process.terminate(number=signal.SIGINT)
+
+    assert (status, seconds < 5) == (0, True)
+    assert list(process.temporary.iterdir()) == []
+
+
+def test_the_emulator_serves_alone(portal_command, free_ports):
+    port = free_ports(1)
+    process = portal_command("emulator", "--port", str(port))
+
+    assert process.answers(f"http://127.0.0.1:{port}/sandbox/state").json()["projects"] == []
+    assert process.terminate()[0] == 0
+
+
+@pytest.mark.parametrize("command", ["serve", "sandbox", "emulator"])
+def test_a_port_in_use_is_said_plainly(portal_command, free_ports, command: str):
+    port = free_ports(2)
+    environment = REQUIRED if command == "serve" else {}
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", port))
+        taken.listen()
+        process = portal_command(command, PORT=str(port), **environment)
+        assert process.wait() == 1
+    assert f"error: cannot serve on 0.0.0.0 port {port}: it is in use" in process.output
+    assert "Traceback" not in process.output
+    assert list(process.temporary.iterdir()) == []
+
+
+def test_the_emulators_port_in_use_ends_the_sandbox(portal_command, free_ports):
+    port = free_ports(2)
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", port + 1))
+        taken.listen()
+        process = portal_command("sandbox", PORT=str(port))
+        assert process.wait() == 1
+    assert f"port {port + 1}" in process.output
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "value"),
+    [("sandbox", "PORT", "many"), ("emulator", "PORT", "0"), ("sandbox", "SANDBOX_CONCURRENCY", "one")],
+)
+def test_the_sandbox_names_a_malformed_setting(portal_command, command: str, name: str, value: str):
+    process = portal_command(command, **{name: value})
+
+    assert process.wait() == 1
+    assert len(process.output.splitlines()) == 1, process.output
+    assert process.output.startswith(f"error: {name}")
+
+
+def test_help_lists_the_commands(portal_command):
+    process = portal_command("--help")
+
+    assert process.wait() == 0
+    for command in ("serve", "sandbox", "emulator"):
+        assert command in process.output
+
+
+def test_an_unknown_command_is_refused(portal_command):
+    process = portal_command("fly")
+
+    assert process.wait() == 2
+    assert "fly" in process.output

@@ -1,0 +1,140 @@
+"""The schema: what the migrations make is what the tables say, on both databases, however many processes start."""
+
+import multiprocessing
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+from app import migrations
+from app.database import Database, metadata
+from app.deployments import tables
+from app.migrations import HEAD, current, migrate
+
+pytestmark = pytest.mark.anyio
+
+FOLDER = Path(migrations.__file__).parent
+
+
+@pytest.fixture
+async def database(any_database_url: str) -> AsyncIterator[Database]:
+    opened = Database(any_database_url)
+    yield opened
+    await opened.close()
+
+
+def script() -> ScriptDirectory:
+    config = Config()
+    config.set_main_option("script_location", str(FOLDER))
+    config.set_main_option("path_separator", "os")
+    return ScriptDirectory.from_config(config)
+
+
+def test_head_is_the_head():
+    assert script().get_heads() == [HEAD]
+
+
+def test_revisions_are_in_the_order_of_their_names():
+    """`migrate` compares them as text, to know a schema of a newer portal."""
+    revisions = [each.revision for each in script().walk_revisions()][::-1]
+    assert revisions == sorted(revisions)
+    assert all(re.fullmatch(r"\d{4}", revision) for revision in revisions)
+
+
+async def test_migrations_make_what_the_tables_say(database: Database):
+    assert tables.stack.metadata is metadata
+    await migrate(database)
+
+    def differences(connection: Connection) -> list[object]:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        return list(compare_metadata(context, metadata))
+
+    async with database.read() as connection:
+        assert await connection.run_sync(differences) == []
+
+
+async def test_partial_indexes_are_partial(database: Database):
+    """Which autogenerate does not compare everywhere, and everything about names and runs rests on."""
+    await migrate(database)
+    query = "SELECT name, sql FROM sqlite_master WHERE type = 'index'"
+    if not database.is_sqlite:
+        query = "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'"
+    async with database.read() as connection:
+        found = {row[0]: row[1] or "" for row in await connection.execute(text(query))}
+
+    assert re.search(r"UNIQUE.*WHERE.*removed_at IS NULL", found["uq_stack_name_held"], re.DOTALL)
+    for name in ("uq_deployment_stack_open", "ix_deployment_open"):
+        assert re.search(r"WHERE.*status.*<>.*'completed'", found[name], re.DOTALL)
+    assert "UNIQUE" in found["uq_deployment_stack_open"]
+
+
+async def test_a_fresh_store_has_no_revision_and_a_migrated_one_the_newest(database: Database):
+    assert await current(database) is None
+    await migrate(database)
+    assert await current(database) == HEAD
+    await migrate(database)
+    assert await current(database) == HEAD
+
+
+async def test_an_older_portal_starts_on_a_newer_schema(database: Database):
+    """Migrations only expand, so the portal can go back to its previous image."""
+    await migrate(database)
+    async with database.write() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    await migrate(database)
+
+    assert await current(database) == "9999"
+
+
+async def test_a_migration_that_fails_leaves_nothing(database: Database):
+    async with database.write() as connection:
+        await connection.execute(text("CREATE TABLE worker (id INTEGER)"))  # in the way of the first migration
+
+    with pytest.raises(Exception, match="worker"):
+        await migrate(database)
+
+    assert await current(database) is None
+    query = "SELECT count(*) FROM sqlite_master WHERE name = 'stack'"
+    if not database.is_sqlite:
+        query = "SELECT count(*) FROM pg_tables WHERE tablename = 'stack'"
+    async with database.read() as connection:
+        assert await connection.scalar(text(query)) == 0
+
+
+def test_processes_that_start_at_once_migrate_once(any_database_url: str):
+    context = multiprocessing.get_context("spawn")
+    start = context.Barrier(2)
+    results = context.Queue()
+    processes = [context.Process(target=_migrate_together, args=(any_database_url, start, results)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    answers = [results.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join(timeout=10)
+
+    assert answers == [HEAD, HEAD]
+
+
+def _migrate_together(url: str, start, results) -> None:
+    import asyncio
+
+    async def work() -> str | None:
+        database = Database(url)
+        try:
+            start.wait(30)
+            await migrate(database)
+            return await current(database)
+        finally:
+            await database.close()
+
+    try:
+        results.put(asyncio.run(work()))
+    except BaseException as error:
+        results.put(repr(error))

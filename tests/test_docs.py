@@ -1,0 +1,616 @@
+"""The documents are held to the code: what they name exists, what exists is named, and what they show really happens."""
+
+import ast
+import json
+import os
+import re
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from fastapi.routing import APIRoute
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+from starlette.routing import Mount, Route
+
+from app.cli import app as command_line
+from app.deployments.events import Event
+from app.errors import PROBLEMS
+from app.main import create_app
+from app.sandbox import SandboxSettings
+from app.settings import Settings, load_settings
+from tests import check_dockerfile
+from tests.servers import TOKEN, Emulator, PortalServer, portal_settings
+
+ROOT = Path(__file__).parent.parent
+SCREENSHOT = "docs/screenshot.png"
+DOCUMENTS = ("README.md", "DEPLOYMENT.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text()
+
+
+def section(document: str, heading: str) -> str:
+    """The text of a section, down to the next heading of its rank or above."""
+    text = read(document)
+    found = re.search(rf"^(#+) {re.escape(heading)}\n", text, flags=re.MULTILINE)
+    assert found, f"{document} has no section {heading!r}"
+    rest = text[found.end() :]
+    end = re.search(
+        rf"^#{{1,{len(found[1])}}} ",
+        re.sub(r"```.*?```", lambda block: "x" * len(block[0]), rest, flags=re.DOTALL),
+        flags=re.MULTILINE,
+    )
+    return rest[: end.start()] if end else rest
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of every table's rows, without heads."""
+    lines = text.splitlines()
+    rules = {number for number, line in enumerate(lines) if line.startswith("| ---")}
+    heads = {number - 1 for number in rules}
+    found = [line for number, line in enumerate(lines) if line.startswith("| ") and number not in rules | heads]
+    return [[cell.strip() for cell in line.strip().removeprefix("|").removesuffix("|").split(" | ")] for line in found]
+
+
+def blocks(text: str) -> list[tuple[str, str]]:
+    """The fenced blocks: language and content."""
+    return [
+        (language, body)
+        for _, language, body in re.findall(r"^( *)```(\w+)\n(.*?)^ *```", text, flags=re.DOTALL | re.MULTILINE)
+    ]
+
+
+def code(text: str) -> str:
+    """What stands in blocks and between backticks."""
+    spans = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    return "\n".join([body for _, body in blocks(text)] + spans)
+
+
+# Settings
+
+
+def default_of(field: FieldInfo) -> str:
+    """A setting's default as an operator would write it; empty where there is none."""
+    value: Any = field.get_default(call_default_factory=True, validated_data={})
+    if field.is_required() or value is None:
+        return ""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, tuple):
+        return ",".join(value)
+    if isinstance(value, dict):
+        return json.dumps(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+FIELDS: dict[str, FieldInfo] = {
+    **{name.upper(): field for name, field in Settings.model_fields.items()},
+    **{f"SANDBOX_{name}": field for name, field in SandboxSettings.model_fields.items()},
+}
+
+
+def sentence(name: str) -> str:
+    return re.sub(r"\s+", " ", FIELDS[name].description or "")
+
+
+def test_the_table_of_settings_is_complete_and_true():
+    table = {cells[0].strip("`"): cells[1:] for cells in rows(section("DEPLOYMENT.md", "Settings"))}
+
+    assert sorted(table) == sorted(FIELDS)
+    for name, (default, meaning) in table.items():
+        expected = default_of(FIELDS[name])
+        shown = f"`{expected}`" if expected else ("required" if FIELDS[name].is_required() else "none")
+        assert (name, default) == (name, shown)
+        assert meaning == sentence(name), name
+
+
+def test_the_example_of_an_environment_is_complete_and_true():
+    text = read(".env.example")
+    lines = dict(re.findall(r"^#?([A-Z][A-Z0-9_]*)=(.*)$", text, flags=re.MULTILINE))
+    words = re.sub(r"\s+", " ", re.sub(r"^# ", "", text, flags=re.MULTILINE))
+
+    assert sorted(lines) == sorted(FIELDS)
+    for name, value in lines.items():
+        assert (name, value) == (name, default_of(FIELDS[name]))
+        assert sentence(name) in words, f"{name} is not explained as in the code"
+        wanted = FIELDS[name].is_required() or name == "SECRET_KEY"
+        assert bool(re.search(rf"^{name}=", text, flags=re.MULTILINE)) == wanted, (
+            f"{name}: only what must be set is set"
+        )
+
+
+def test_the_example_with_every_default_written_out_is_the_default(tmp_path: Path):
+    required = {
+        "DOKPLOY_URL": "https://dokploy.example.com",
+        "DOKPLOY_API_TOKEN": "a-key-of-dokploy",
+        "STACK_DOMAIN_SUFFIX": "ai.example.com",
+        "STACK_IMAGE": "ghcr.io/example/image:1",
+        "SECRET_KEY": "a-key-that-is-only-for-tests",
+    }
+    text = re.sub(r"^#([A-Z][A-Z0-9_]*=)", r"\1", read(".env.example"), flags=re.MULTILINE)
+    for name, value in required.items():
+        text = text.replace(f"\n{name}=\n", f"\n{name}={value}\n")
+    written = tmp_path / "env"
+    written.write_text(text)
+
+    plain = {name.lower(): value for name, value in required.items()}
+    assert load_settings(_env_file=written) == load_settings(_env_file=None, **plain)
+
+
+def test_variables_in_the_documents_exist():
+    of_scripts = {"ANSWER", "ID", "KEY", "PASSWORD", "PWD", "ORGANIZATION"}
+    of_tests = {"CONTRACT_IMAGE", "REQUIRE_BROWSER", "PYTEST_ARGS"}
+    of_others = {"OPENCODE_SERVER_PASSWORD", "POSTGRES_PASSWORD"}
+    known = set(FIELDS) | of_scripts | of_tests | of_others
+    for document in DOCUMENTS:
+        named = set(re.findall(r"\$\{?([A-Z][A-Z0-9_]+)", code(read(document))))
+        named |= set(re.findall(r"`([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)\b", read(document)))
+        assert named - known == set(), document
+
+
+# Commands
+
+
+def test_every_target_of_the_makefile_is_described_and_every_one_described_exists():
+    targets = set(re.findall(r"^([a-z]+):.*## ", read("Makefile"), flags=re.MULTILINE)) | {"help"}
+    table = {
+        found[1]
+        for cells in rows(section("CONTRIBUTING.md", "Commands"))
+        if (found := re.match(r"`make (\w+)`", cells[0]))
+    }
+
+    assert table == targets
+    for document in (*DOCUMENTS, "docker-compose.yml", ".ci/run"):
+        text = code(read(document)) if document.endswith(".md") else read(document)
+        for line in re.findall(r"(?:^|[`&;|] *|=\S+ )make ((?:[a-z]+ ?)+)(?=$|[\s`#&;P])", text, flags=re.MULTILINE):
+            for word in line.split():
+                assert word in targets, f"{document}: make {word}"
+
+
+def test_every_command_is_described_and_every_one_described_exists():
+    commands = {
+        command.name or command.callback.__name__ for command in command_line.registered_commands if command.callback
+    }
+    table = {
+        found[1]
+        for cells in rows(section("CONTRIBUTING.md", "Commands"))
+        if (found := re.match(r"`python -m app (\w+)`", cells[0]))
+    }
+
+    assert table == commands
+    for document in (*DOCUMENTS, "Dockerfile", "Makefile"):
+        for word in re.findall(r"(?:-m app|ai-stack-deployer) ([a-z]{4,})", read(document)):
+            if document.endswith(".md") or "-m app" in read(document):
+                assert word in commands | {"python"}, f"{document}: {word}"
+
+
+# Routes, events, codes, rooms, layers
+
+
+@pytest.fixture(scope="module")
+def application(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("docs")
+    return create_app(portal_settings("http://127.0.0.1:9", f"sqlite+aiosqlite:///{folder / 'portal.db'}"))
+
+
+def routes_of(holder: Any) -> Iterator[str]:
+    for route in holder.routes:
+        if hasattr(route, "original_router"):  # how FastAPI keeps a router that was included
+            yield from routes_of(route.original_router)
+        elif isinstance(route, Mount):
+            yield f"GET {route.path}"
+        elif isinstance(route, Route | APIRoute):
+            for method in (route.methods or set()) - {"HEAD"}:
+                yield f"{method} {route.path.replace(':path', '')}"
+
+
+def test_every_route_is_in_the_architecture_and_every_one_there_exists(application):
+    described = {cells[0].strip("`") for cells in rows(section("ARCHITECTURE.md", "The HTTP face"))}
+
+    assert described == set(routes_of(application))
+
+
+def all_events(of: type[Event] = Event) -> Iterator[type[Event]]:
+    for event in of.__subclasses__():
+        yield event
+        yield from all_events(event)
+
+
+def test_every_event_is_in_the_architecture_with_its_parameters():
+    described = {cells[0].strip("`"): cells[2:] for cells in rows(section("ARCHITECTURE.md", "The event stream"))}
+    events = {event.type: event for event in all_events()}
+
+    assert set(described) == set(events) | {"heartbeat", "gap", "pause"}
+    for name, event in events.items():
+        parameters = set(re.findall(r"`(\w+)`", " ".join(described[name])))
+        assert parameters == {field.name for field in fields(event)}, name
+
+
+def test_the_codes_are_served_by_the_portal_and_linked(application):
+    assert "GET /docs" in routes_of(application)
+    for document in ("README.md", "DEPLOYMENT.md", "ARCHITECTURE.md"):
+        assert "`/docs`" in read(document), document
+
+
+def test_troubleshooting_has_every_code_that_an_operator_mends_and_no_other_that_does_not_exist():
+    described = [cells[0].strip("`") for cells in rows(section("DEPLOYMENT.md", "Troubleshooting"))]
+
+    assert len(described) == len(set(described))
+    assert set(described) <= set(PROBLEMS)
+    assert {name for name, problem in PROBLEMS.items() if problem.who == "operator"} <= set(described)
+
+
+def modules() -> list[Path]:
+    return sorted(path.relative_to(ROOT) for path in (ROOT / "app").rglob("*.py"))
+
+
+def test_every_room_is_in_the_architecture_and_every_one_there_exists():
+    described = [cells[0].strip("`") for cells in rows(section("ARCHITECTURE.md", "Rooms"))]
+
+    assert sorted(described) == [str(path) for path in modules() if path.name != "__init__.py"]
+    for path in modules():
+        if path.name == "__init__.py" and path.parent.name in {"web", "identity", "deployments", "dokploy", "sandbox"}:
+            assert f"`{path.parent}/`" in section("ARCHITECTURE.md", "Rooms")
+
+
+@pytest.mark.parametrize("path", modules(), ids=str)
+def test_every_module_says_first_what_it_is_for(path: Path):
+    text = (ROOT / path).read_text()
+
+    assert text.startswith('"""'), f"{path} does not begin with its docstring"
+    assert (ast.get_docstring(ast.parse(text)) or "").strip()
+
+
+def test_the_layers_are_those_that_are_checked():
+    config = tomllib.loads(read("pyproject.toml"))
+    layers = next(each["layers"] for each in config["tool"]["importlinter"]["contracts"] if each["type"] == "layers")
+
+    assert blocks(section("ARCHITECTURE.md", "Layers"))[0] == ("text", "\n".join(layers) + "\n")
+
+
+# Links and style
+
+
+def anchor(heading: str) -> str:
+    """The anchor that a heading gets."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_link_leads_somewhere(document: str):
+    text = re.sub(r"```.*?```", "", read(document), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith("https://"):
+            continue
+        path, _, place = target.partition("#")
+        if path == SCREENSHOT:
+            continue
+        assert not path or (ROOT / path).exists(), f"{document}: {target}"
+        if place:
+            headings = re.findall(
+                r"^#+ (.+)$", re.sub(r"```.*?```", "", read(path or document), flags=re.DOTALL), flags=re.MULTILINE
+            )
+            assert place in {anchor(heading) for heading in headings}, f"{document}: {target}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_documents_are_plain(document: str):
+    prose = re.sub(r"```.*?```|`[^`\n]*`|!\[", "", read(document), flags=re.DOTALL)
+    assert "!" not in prose, "no exclamation marks"
+
+
+# Containers
+
+
+def test_the_dockerfile_is_clean():
+    assert check_dockerfile.problems() == []
+
+
+def test_a_mistake_in_a_dockerfile_is_told_with_its_line(tmp_path: Path):
+    wrong = tmp_path / "Dockerfile"
+    wrong.write_text("FROM debian\nRUN cd /tmp\n")
+
+    assert check_dockerfile.problems(wrong)[0].startswith("Dockerfile:1: DL3006 warning: ")
+    assert check_dockerfile.problems(tmp_path / "none") == ["none is missing"]
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load(read("docker-compose.yml"))
+    return loaded
+
+
+def test_compose_up_is_the_sandbox_alone(compose):
+    default = [name for name, service in compose["services"].items() if not service.get("profiles")]
+
+    assert default == ["sandbox"]
+    sandbox = compose["services"]["sandbox"]
+    assert sandbox["command"] == ["sandbox"]
+    assert sandbox["ports"] == ["3000:3000", "3001:3001"]
+    assert sandbox["environment"]["DATABASE_URL"].startswith("sqlite+aiosqlite:////tmp/"), (
+        "it forgets with its emulator"
+    )
+
+
+def test_compose_services_do_not_fight_for_ports(compose):
+    published = [port.split(":")[0] for service in compose["services"].values() for port in service.get("ports", ())]
+
+    assert len(published) == len(set(published))
+    assert {profile for service in compose["services"].values() for profile in service.get("profiles", ())} == {
+        "dokploy",
+        "postgres",
+    }
+    assert compose["services"]["postgres"]["image"].startswith("postgres:17")
+    assert "ports" not in compose["services"]["postgres"]
+
+
+def test_compose_hands_on_every_setting_and_an_empty_one_counts_as_not_set(compose, monkeypatch: pytest.MonkeyPatch):
+    handed = compose["services"]["portal"]["environment"]
+
+    assert set(handed) == {name.upper() for name in Settings.model_fields} - {"HOST", "DATABASE_URL"}
+    assert compose["services"]["portal-pg"]["environment"].keys() - handed.keys() == {"DATABASE_URL"}
+    required = {
+        "SECRET_KEY": "a-key-that-is-only-for-tests",
+        "DOKPLOY_URL": "http://dokploy:3000",
+        "DOKPLOY_API_TOKEN": "a-key",
+    }
+    required |= {"STACK_DOMAIN_SUFFIX": "ai.example.com", "STACK_IMAGE": "image:1"}
+    for name, value in handed.items():
+        assert value in {f"${{{name}:-}}", "3000"}
+        monkeypatch.setenv(name, required.get(name, "3000" if name == "PORT" else ""))
+    assert load_settings(_env_file=None) == load_settings(
+        _env_file=None, **{name.lower(): value for name, value in required.items()}
+    )
+
+
+def test_compose_itself_accepts_the_file():
+    docker = shutil.which("docker")
+    if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
+        pytest.skip("Docker Compose is not installed")
+    subprocess.run([docker, "compose", "--profile", "*", "config", "--quiet"], cwd=ROOT, check=True, timeout=60)
+
+
+def test_ci_runs_what_a_person_runs():
+    script = read(".ci/run")
+
+    assert os.access(ROOT / ".ci/run", os.X_OK)
+    assert "set -euo pipefail" in script
+    assert re.findall(r"^(?:REQUIRE_BROWSER=1 )?make \w+$", script, flags=re.MULTILINE) == [
+        "make check",
+        "REQUIRE_BROWSER=1 make test",
+    ]
+    subprocess.run(["bash", "-n", str(ROOT / ".ci/run")], check=True, timeout=10)
+    workflow = yaml.safe_load(read(".github/workflows/ci.yml"))
+    assert {"run": ".ci/run"} in workflow["jobs"]["check-and-test"]["steps"]
+
+
+def test_hooks_are_local_and_each_is_a_part_of_make_check():
+    config = yaml.safe_load(read(".pre-commit-config.yaml"))
+    check = re.search(r"^check:.*\n((?:\t.*\n)+)", read("Makefile"), flags=re.MULTILINE)
+    assert check
+    commands = [line.strip().replace("$(BIN)", ".venv/bin") for line in check[1].splitlines()]
+
+    assert [repository["repo"] for repository in config["repos"]] == ["local"]
+    entries = [hook["entry"] for repository in config["repos"] for hook in repository["hooks"]]
+    assert len(entries) == len(commands)
+    for entry in entries:
+        assert any(command.startswith(entry) for command in commands), entry
+
+
+def test_nothing_private_is_named():
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    private = re.compile(
+        r"\.\./" + "shared|/" + "work/" + "(shared|main)|" + r"pypi\." + "org|pythonhosted|registry\\." + "npmjs"
+    )
+    for name in filter(None, tracked.split("\0")):
+        path = ROOT / name
+        if path.suffix not in {".png", ".woff2"} and path.exists():
+            assert not private.search(path.read_text()), name
+
+
+# What the documents show, done
+
+
+def run_walk(portal_port: int, commands: list[str], folder: Path) -> list[str]:
+    """Run blocks of commands in one shell, as a reader would type them, and give what each printed."""
+    mark = "=== the next block ==="
+    script = f"\nprintf '\\n{mark}\\n'\n".join(commands)
+    script = script.replace("localhost:3000", f"localhost:{portal_port}").replace(
+        "localhost:3001", f"localhost:{portal_port + 1}"
+    )
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(
+        ["bash", "-u"],
+        input=script,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr == ""
+    return [part.strip("\n") for part in done.stdout.split(f"\n{mark}\n")]
+
+
+def settled(text: str, port: int) -> list[str]:
+    """Lines in which whatever differs from run to run is the same, in one order: two steps run side by side."""
+    text = re.sub(r"\b[0-9A-HJKMNP-TV-Z]{26}\b", "ID", text)
+    text = re.sub(r"asd_[\w-]{32}", "KEY", text)
+    text = text.replace(f"localhost:{port + 1}", "localhost:3001")
+    # The emulator may be a moment faster or slower than the portal asks.
+    passing = ("The container is starting.", "In Dokploy's line", '{"type": "heartbeat"}')
+    return sorted(line for line in text.splitlines() if not line.startswith(passing))
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[int]:
+    """A sandbox as `make demo` starts it, and its port."""
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    port = _two_free_ports()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app", "sandbox"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path), "PORT": str(port)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 30
+        with httpx.Client(trust_env=False) as client:
+            while True:
+                try:
+                    if client.get(f"http://127.0.0.1:{port}/health").json()["dokploy"]["reachable"]:
+                        break
+                except httpx.TransportError:
+                    pass
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _two_free_ports() -> int:
+    for port in range(3190, 3200, 2):
+        with socket.socket() as first, socket.socket() as second:
+            try:
+                first.bind(("0.0.0.0", port))
+                second.bind(("0.0.0.0", port + 1))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no free ports")
+
+
+def test_the_walk_of_the_readme_does_what_it_says(sandbox: int, tmp_path: Path):
+    walk = blocks(section("README.md", "A walk through the API"))
+    commands = [body for language, body in walk if language == "sh"]
+    expected = [body for language, body in walk if language != "sh"]
+    assert [language == "sh" for language, _ in walk] == [True, False] * len(commands)
+
+    shown = run_walk(sandbox, commands, tmp_path)
+
+    assert len(shown) == len(expected)
+    for command, said, promised in zip(commands, shown, expected, strict=True):
+        assert settled(said, sandbox) == settled(promised, 3000), command
+
+
+@pytest.mark.xfail(not (ROOT / SCREENSHOT).exists(), reason="it is taken when the pages are finished")
+def test_the_screenshot_is_a_picture():
+    assert (ROOT / SCREENSHOT).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_first_screen_names_what_there_is():
+    first = read("README.md")[:1500]
+
+    for word in ("make demo", "make test", "docker compose up", "docs/screenshot.png", "Python 3.11"):
+        assert word in first
+
+
+def test_a_key_is_made_as_the_document_says_and_works(
+    emulator: Emulator, start_portal: Callable[..., PortalServer], tmp_path: Path
+):
+    command = next(
+        body for _, body in blocks(section("DEPLOYMENT.md", "Before the first start")) if "createApiKey" in body
+    )
+    # The emulator knows no cookies; "an existing key can make one as well".
+    command = command.replace("-b dokploy.cookies", '-H "x-api-key: sandbox-token"')
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    environment = {"PATH": os.environ["PATH"], "DOKPLOY_URL": emulator.url}
+    done = subprocess.run(
+        ["bash", "-eu"],
+        input=command,
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    found = re.fullmatch(r'"key":"([^"]+)"\n', done.stdout)
+    assert found, done.stdout
+
+    portal = start_portal(dokploy_api_token=found[1])
+    for name in ("ada", "bob"):  # more calls than a limited key allows
+        assert portal.wait(portal.deploy(name)["deploymentId"])["conclusion"] == "succeeded"
+
+
+def test_dokploys_token_can_be_changed(emulator: Emulator, start_portal: Callable[..., PortalServer]):
+    body = {"name": "portal", "rateLimitEnabled": False, "metadata": {"organizationId": "any"}}
+    made = httpx.post(f"{emulator.url}/api/user.createApiKey", json=body, headers={"x-api-key": TOKEN}, trust_env=False)
+    before = start_portal()
+    key = before.deploy("ada")["manageKey"]
+    before.stop()
+
+    after = start_portal(dokploy_api_token=made.json()["key"])
+
+    answer = after.client.delete("/api/stack/ada", headers={"authorization": f"Bearer {key}"})
+    assert answer.json()["removed"]
+
+
+def test_a_wrong_token_is_told_in_health(start_portal: Callable[..., PortalServer]):
+    portal = start_portal(dokploy_api_token="not-the-token")
+
+    record = portal.wait(portal.deploy("ada")["deploymentId"])
+
+    assert record["problem"]["code"] == "dokploy_key_refused"
+    assert portal.client.get("/health").json()["dokploy"]["trouble"] == "key_refused"
+
+
+def test_a_backup_made_as_the_document_says_is_the_whole_record(
+    start_portal: Callable[..., PortalServer], tmp_path: Path
+):
+    text = section("DEPLOYMENT.md", "Backup and restore")
+    found = re.search(r'python -c "(import sqlite3; .+)"\n', text)
+    assert found
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    portal = start_portal(database_url=f"sqlite+aiosqlite:///{tmp_path}/one/portal.db")
+    accepted = portal.deploy("ada")
+    portal.wait(accepted["deploymentId"])
+    headers = {"authorization": f"Bearer {accepted['manageKey']}"}
+    password = portal.client.get("/api/stack/ada", headers=headers).json()["password"]
+
+    subprocess.run([sys.executable, "-c", found[1].replace("/data/", f"{tmp_path}/one/")], check=True, timeout=30)
+    portal.stop()
+    (tmp_path / "one" / "backup.db").rename(tmp_path / "two" / "portal.db")
+
+    with sqlite3.connect(tmp_path / "two" / "portal.db") as restored:
+        assert restored.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    restored.close()
+    again = start_portal(database_url=f"sqlite+aiosqlite:///{tmp_path}/two/portal.db")
+    assert again.client.get("/api/stack/ada", headers=headers).json()["password"] == password
+    assert again.client.delete("/api/stack/ada", headers=headers).json()["removed"]
+
+
+def test_a_secret_key_can_be_changed_while_the_old_one_is_kept(start_portal: Callable[..., PortalServer]):
+    old, new = "the-old-key-of-this-test", "the-new-key-of-this-test"
+    before = start_portal(secret_key=old)
+    accepted = before.deploy("ada")
+    before.wait(accepted["deploymentId"])
+    headers = {"authorization": f"Bearer {accepted['manageKey']}"}
+    password = before.client.get("/api/stack/ada", headers=headers).json()["password"]
+    before.stop()
+
+    after = start_portal(secret_key=f"{new},{old}")
+
+    assert after.client.get("/api/stack/ada", headers=headers).json()["password"] == password
+    assert after.client.delete("/api/stack/ada", headers=headers).json()["removed"]

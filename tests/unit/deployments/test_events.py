@@ -1,0 +1,201 @@
+"""Events: every one that can happen has words in every language, with its parameters filled in."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pytest
+
+from app.deployments import events
+from app.deployments.deploying import Deploy
+from app.deployments.events import (
+    CREATE_STEPS,
+    REMOVE_STEPS,
+    STEP_LABELS,
+    CancelRequested,
+    Conclusion,
+    DeploymentCompleted,
+    DeploymentQueued,
+    DeploymentResumed,
+    DeploymentStarted,
+    Event,
+    Kind,
+    LogLine,
+    Progressed,
+    QueuePosition,
+    Status,
+    StepCompensated,
+    StepCompensationFailed,
+    StepFailed,
+    StepStarted,
+    StepSucceeded,
+    UndoStarted,
+    Warned,
+    describe,
+    phase_of,
+)
+from app.deployments.removing import REMOVAL
+from app.deployments.runner import CREATION
+from app.errors import PROBLEMS
+from app.i18n import LANGUAGES
+
+LEFT = [{"kind": "volume", "name": "v"}]
+PROGRESS = (
+    "queue_slow",
+    "deploy_triggered_again",
+    "container_running",
+    "container_starting",
+    "container_answering",
+    "volume_left",
+    "undo_waiting",
+)
+
+
+class Everything(dict[str, Any]):
+    """Parameters for any problem, each as text."""
+
+    def __missing__(self, name: str) -> str:
+        return f"<{name}>"
+
+
+def details(code: str) -> dict[str, str]:
+    problem = PROBLEMS[code]
+    filled = Everything()
+    return {
+        name: f"<{name}>"
+        for name in ("name", "minimum", "maximum", "length", "example", "template", "input", "variable", "limit")
+        + ("status", "reference", "usual", "host", "volume", "image", "seconds", "count", "port")
+        if f"{{{name}}}" in problem.detail and problem.detail.format_map(filled)
+    }
+
+
+def completed(kind: Kind, conclusion: Conclusion, leftovers: list[dict[str, str]]) -> DeploymentCompleted:
+    return DeploymentCompleted("ada", kind, "https://ada.example", conclusion, None, leftovers)
+
+
+ALL: list[Event] = [
+    *(DeploymentQueued("ada", kind) for kind in Kind),
+    *(DeploymentStarted("ada", kind) for kind in Kind),
+    DeploymentResumed(),
+    *(StepStarted(Kind.CREATE, step) for step in CREATE_STEPS),
+    *(StepStarted(Kind.REMOVE, step) for step in REMOVE_STEPS),
+    *(StepSucceeded(Kind.CREATE, step, 1.5) for step in CREATE_STEPS),
+    *(StepSucceeded(Kind.REMOVE, step, 1.5) for step in REMOVE_STEPS),
+    *(StepFailed("deploy", code, details(code)) for code in PROBLEMS),
+    *(StepCompensationFailed("domain", code, details(code)) for code in PROBLEMS),
+    *(StepCompensated(step) for step in CREATE_STEPS),
+    QueuePosition(2, 5, None),
+    QueuePosition(2, 5, 0.0),
+    QueuePosition(2, 5, 95.0),
+    *(Progressed("deploy", what) for what in PROGRESS),
+    LogLine("pulling {image} 100%"),
+    Warned("tls_not_ready"),
+    Warned("plain_http"),
+    CancelRequested(),
+    UndoStarted(),
+    completed(Kind.CREATE, Conclusion.SUCCEEDED, []),
+    completed(Kind.CREATE, Conclusion.FAILED, []),
+    completed(Kind.CREATE, Conclusion.FAILED, LEFT),
+    completed(Kind.CREATE, Conclusion.CANCELED, []),
+    completed(Kind.CREATE, Conclusion.CANCELED, LEFT),
+    completed(Kind.REMOVE, Conclusion.SUCCEEDED, []),
+    completed(Kind.REMOVE, Conclusion.FAILED, LEFT),
+]
+
+
+@pytest.mark.parametrize("language", LANGUAGES.values(), ids=LANGUAGES)
+def test_every_event_can_be_said_after_a_stay_in_the_store(language):
+    for event in ALL:
+        stored = json.loads(json.dumps(event.params))
+        said = describe(event.key, stored, language)
+        assert said, event
+        assert "{" not in said or isinstance(event, LogLine), (event, said)
+
+
+def test_every_class_of_event_is_among_them():
+    classes = {
+        each
+        for each in vars(events).values()
+        if isinstance(each, type) and issubclass(each, Event) and each is not Event
+    }
+    assert {type(event) for event in ALL} == classes
+
+
+def test_names_of_server_sent_events_are_none_of_the_browsers():
+    names = {event.type for event in ALL}
+    assert not names & {"error", "open", "message"}
+    assert all(name.replace("_", "").isalpha() for name in names)
+
+
+def test_every_sentence_is_used():
+    unused = set(events._MESSAGES) - {event.key for event in ALL}
+    assert unused == set()
+
+
+def test_keys_and_types_fit_the_store():
+    assert max(len(event.key) for event in ALL) <= 80
+    assert max(len(event.type) for event in ALL) <= 40
+
+
+def test_stations_are_those_of_the_runner():
+    assert tuple(step.name for step in CREATION) == CREATE_STEPS
+    assert tuple(step.name for step in REMOVAL) == REMOVE_STEPS
+    assert {*CREATE_STEPS, *REMOVE_STEPS} == set(STEP_LABELS)
+    seen: set[str] = set()
+    for step in CREATION:
+        assert set(step.needs) <= seen, "a step needs only what stands before it"
+        seen.add(step.name)
+    assert Deploy.needs == ("configure", "domain")
+
+
+def test_a_log_line_is_shown_as_it_is():
+    line = "{0.__class__} <b>50%</b>"
+    assert describe("log_line", {"line": line}, LANGUAGES["en"]) == line
+
+
+def test_two_viewers_read_two_languages():
+    event = QueuePosition(2, 5, 95.0)
+    english, dutch, arabic = (describe(event.key, event.params, language) for language in LANGUAGES.values())
+
+    assert english == "In Dokploy's line at place 2 of 5, about 2\u00a0min to go."
+    assert len({english, dutch, arabic}) == 3
+
+
+def test_a_name_is_isolated_in_arabic():
+    event = completed(Kind.CREATE, Conclusion.SUCCEEDED, [])
+
+    said = describe(event.key, event.params, LANGUAGES["ar"])
+
+    assert "\u2068ada\u2069" in said
+    assert "\u2068https://ada.example\u2069" in said
+
+
+def test_what_was_left_is_said():
+    assert completed(Kind.CREATE, Conclusion.FAILED, LEFT).key.endswith("failed.leftovers")
+    assert completed(Kind.CREATE, Conclusion.FAILED, []).key.endswith("failed")
+
+
+@pytest.mark.parametrize(
+    ("status", "undoing", "phase"),
+    [
+        (Status.QUEUED, False, "plan"),
+        (Status.PREPARE, False, "execute"),
+        (Status.DEPLOY, False, "execute"),
+        (Status.FINALIZE, False, "verify"),
+        (Status.COMPLETED, False, "verify"),
+        (Status.DEPLOY, True, "undo"),
+        (Status.COMPLETED, True, "undo"),
+    ],
+)
+def test_phases(status: Status, undoing: bool, phase: str):
+    assert phase_of(status, undoing=undoing) == phase
+
+
+def test_parameters_are_the_fields_and_nothing_else():
+    @dataclass(frozen=True)
+    class Happened(Event):
+        type: ClassVar[str] = "happened"
+        what: str
+
+    assert Happened("x").params == {"what": "x"}
+    assert Happened("x").key == "happened"

@@ -1,0 +1,353 @@
+"""The feed: nothing is lost between reading and waiting, and nobody reads twice what is in memory."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from datetime import UTC, datetime
+
+import pytest
+
+from app.deployments.events import RecordedEvent, Status
+from app.deployments.feed import Feed
+from app.deployments.record import PAGE
+
+pytestmark = pytest.mark.anyio
+
+D = "one"
+
+
+def event(n: int, deployment_id: str = D) -> RecordedEvent:
+    return RecordedEvent(
+        deployment_id, n, datetime(2025, 1, 1, tzinfo=UTC), "log_line", "log_line", {}, Status.DEPLOY, False, None
+    )
+
+
+class Store:
+    """Events in memory, read in pages, with a moment in the middle of each read that a test can use."""
+
+    def __init__(self, count: int = 0) -> None:
+        self.events = [event(n) for n in range(1, count + 1)]
+        self.reads: list[int] = []
+        self.before: Callable[[], None] = lambda: None
+        self.after: Callable[[], None] = lambda: None
+        self.fails = 0
+
+    async def read(self, deployment_id: str, after: int) -> Sequence[RecordedEvent]:
+        assert deployment_id == D
+        self.reads.append(after)
+        self.before()
+        if self.fails:
+            self.fails -= 1
+            raise OSError("the store is away")
+        found = [each for each in self.events if each.n > after][:PAGE]
+        await asyncio.sleep(0)
+        self.after()
+        return found
+
+    def write(self, count: int = 1) -> list[RecordedEvent]:
+        new = [event(len(self.events) + number) for number in range(1, count + 1)]
+        self.events += new
+        return new
+
+
+class Watcher:
+    """Follows in a task and keeps what it saw."""
+
+    def __init__(self, feed: Feed, after: int = 0, quiet: float = 60) -> None:
+        self.seen: list[int] = []
+        self.quiets = 0
+        self._more = asyncio.Event()
+        self._task = asyncio.create_task(self._follow(feed, after, quiet))
+
+    async def _follow(self, feed: Feed, after: int, quiet: float) -> None:
+        async with aclosing(feed.follow(D, after, quiet=quiet)) as batches:  # type: ignore[type-var]
+            async for batch in batches:
+                self.seen += [each.n for each in batch]
+                self.quiets += not batch
+                self._more.set()
+
+    async def until(self, last: int) -> list[int]:
+        """Wait until an event was seen; far shorter than `quiet`, so that only a wake-up helps."""
+        async with asyncio.timeout(1):
+            while not self.seen or self.seen[-1] < last:
+                self._more.clear()
+                waiting = asyncio.ensure_future(self._more.wait())
+                await asyncio.wait({waiting, self._task}, return_when=asyncio.FIRST_COMPLETED)
+                waiting.cancel()
+                if self._task.done():
+                    self._task.result()
+        return self.seen
+
+    async def leave(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+
+@pytest.fixture
+async def follow() -> AsyncIterator[Callable[..., Watcher]]:
+    watchers: list[Watcher] = []
+
+    def begin(feed: Feed, after: int = 0, quiet: float = 60) -> Watcher:
+        watchers.append(Watcher(feed, after, quiet))
+        return watchers[-1]
+
+    yield begin
+    for watcher in watchers:
+        await watcher.leave()
+
+
+async def settle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_replay_and_then_live(follow):
+    store = Store(3)
+    feed = Feed(store.read)
+    watcher = follow(feed, after=1)
+    await watcher.until(3)
+
+    feed.publish(D, store.write(2))
+
+    assert await watcher.until(5) == [2, 3, 4, 5]
+    assert store.reads == [1], "what was published came from memory"
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_what_is_published_during_the_first_read_is_not_lost(follow, moment: str):
+    store = Store(2)
+    feed = Feed(store.read)
+    once = [True]
+
+    def publish() -> None:
+        if once.pop() if once else False:
+            feed.publish(D, store.write())
+
+    setattr(store, moment, publish)
+
+    assert await follow(feed).until(3) == [1, 2, 3]
+
+
+async def test_what_is_published_between_reading_and_waiting_is_not_lost():
+    store = Store(1)
+    feed = Feed(store.read)
+    batches = feed.follow(D, 0, quiet=60)
+    assert [each.n for each in await anext(batches)] == [1]
+
+    feed.publish(D, store.write())  # nobody waits at this moment: the reader is busy with the first
+
+    async with asyncio.timeout(1):
+        assert [each.n for each in await anext(batches)] == [2]
+    await batches.aclose()  # type: ignore[attr-defined]
+
+
+async def test_a_poke_during_the_look_it_asks_for_is_not_lost(follow):
+    """Another process commits right after our look into the store began; its poke comes before we wait."""
+    store = Store(1)
+    feed = Feed(store.read)
+    watcher = follow(feed)
+    await watcher.until(1)
+    await settle()
+
+    def poke_while_reading() -> None:
+        store.before = lambda: None
+        feed.poke(D)
+        store.after = write_after_reading
+
+    def write_after_reading() -> None:
+        store.after = lambda: None
+        store.write()
+
+    store.before = poke_while_reading
+    feed.poke(D)
+
+    assert await watcher.until(2) == [1, 2]
+
+
+async def test_who_has_just_come_does_not_take_a_wake_up_from_who_waits(follow):
+    """A newcomer's own first read has the new event; its look for all must not begin after it."""
+    store = Store(5)
+    feed = Feed(store.read)
+    waiting = follow(feed, after=5)
+    await settle()
+
+    store.write()
+    newcomer = follow(feed, after=5)
+
+    def poke_once():
+        store.before = lambda: None
+        feed.poke(D)
+
+    store.before = poke_once
+
+    assert await newcomer.until(6) == [6]
+    assert await waiting.until(6) == [6]
+
+
+async def test_who_is_ahead_does_not_look_for_who_is_behind(follow):
+    store = Store(5)
+    feed = Feed(store.read)
+    ahead = follow(feed, after=6)
+    behind = follow(feed, after=5)
+    await settle()
+
+    store.write()
+    feed.poke(D)
+
+    assert await behind.until(6) == [6]
+    feed.publish(D, store.write())
+    assert await ahead.until(7) == [7]
+
+
+async def test_a_hundred_watchers_look_into_the_store_once_for_a_poke(follow):
+    store = Store(1)
+    feed = Feed(store.read)
+    watchers = [follow(feed) for _ in range(100)]
+    for watcher in watchers:
+        await watcher.until(1)
+    store.reads.clear()
+
+    store.write()
+    feed.poke(D)
+    for watcher in watchers:
+        assert await watcher.until(2) == [1, 2]
+
+    assert len(store.reads) == 1
+
+
+async def test_who_is_far_behind_reads_from_the_store():
+    store = Store(1)
+    feed = Feed(store.read)
+    batches = feed.follow(D, 0, quiet=60)
+    await anext(batches)
+
+    for _ in range(300):  # more than memory keeps
+        feed.publish(D, store.write())
+    store.reads.clear()
+
+    seen: list[int] = []
+    async with asyncio.timeout(1):
+        while len(seen) < 300:
+            seen += [each.n for each in await anext(batches)]
+    assert seen == list(range(2, 302))
+    assert store.reads == [1]
+    await batches.aclose()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("count", [PAGE - 1, PAGE, PAGE + 1, 2 * PAGE + 100])
+async def test_a_log_of_many_pages_is_read_to_its_end(follow, count: int):
+    store = Store(count)
+
+    assert await follow(Feed(store.read)).until(count) == list(range(1, count + 1))
+
+
+async def test_many_pages_written_by_another_process_are_read_to_their_end(follow):
+    store = Store(1)
+    feed = Feed(store.read)
+    watcher = follow(feed)
+    await watcher.until(1)
+
+    store.write(2 * PAGE + 100)
+    feed.poke(D)
+
+    assert await watcher.until(2 * PAGE + 101) == list(range(1, 2 * PAGE + 102))
+
+
+async def test_a_gap_between_published_events_is_filled_from_the_store(follow):
+    store = Store(1)
+    feed = Feed(store.read)
+    watcher = follow(feed)
+    await watcher.until(1)
+
+    feed.publish(D, store.write())
+    store.write()  # by another process that held the run for a moment
+    feed.publish(D, store.write())
+
+    assert await watcher.until(4) == [1, 2, 3, 4]
+
+
+async def test_published_twice_is_seen_once(follow):
+    store = Store(1)
+    feed = Feed(store.read)
+    watcher = follow(feed)
+    await watcher.until(1)
+
+    new = store.write()
+    feed.publish(D, new)
+    feed.publish(D, new)
+    feed.poke(D)
+    await settle()
+
+    assert watcher.seen == [1, 2]
+
+
+async def test_a_look_that_failed_is_looked_at_again_by_the_next(follow):
+    store = Store(1)
+    feed = Feed(store.read)
+    first, second = follow(feed), follow(feed)
+    await first.until(1)
+    await second.until(1)
+
+    store.write()
+    store.fails = 1
+    feed.poke(D)
+    await settle()
+
+    seen = sorted([first.seen, second.seen], key=len)
+    assert seen == [[1], [1, 2]], "one met the failure, the other looked again"
+
+
+async def test_silence_is_told_and_nothing_is_lost_by_it(follow):
+    store = Store(1)
+    feed = Feed(store.read)
+    watcher = follow(feed, quiet=0.01)
+    await watcher.until(1)
+    async with asyncio.timeout(2):
+        while watcher.quiets < 3:
+            await asyncio.sleep(0.005)
+
+    feed.publish(D, store.write())
+
+    assert await watcher.until(2) == [1, 2]
+
+
+async def test_deployments_do_not_mix(follow):
+    store = Store(1)
+    feed = Feed(store.read)
+    watcher = follow(feed)
+    await watcher.until(1)
+
+    feed.publish("another", [event(2, "another")])
+    await settle()
+
+    assert watcher.seen == [1]
+    assert not feed.is_watched("another")
+
+
+async def test_who_leaves_is_forgotten():
+    store = Store(1)
+    feed = Feed(store.read)
+    watcher, other = Watcher(feed), Watcher(feed)
+    await watcher.until(1)
+    assert (feed.watchers, feed.is_watched(D)) == (2, True)
+
+    await watcher.leave()
+    assert (feed.watchers, feed.is_watched(D)) == (1, True)
+    await other.leave()
+
+    assert (feed.watchers, feed.is_watched(D)) == (0, False)
+    feed.publish(D, store.write())
+    feed.poke(D)
+    feed.poke_all()
+
+
+async def test_everybody_looks_after_a_break(follow):
+    store = Store(1)
+    feed = Feed(store.read)
+    watcher = follow(feed)
+    await watcher.until(1)
+    store.write()
+
+    feed.poke_all()
+
+    assert await watcher.until(2) == [1, 2]

@@ -1,0 +1,220 @@
+"""Finding our own among Dokploy's jobs and rows, and asking once for many."""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from app.deployments.tracking import DEFAULT_TITLE, Pace, Queue, SharedRead, find_row
+from app.dokploy import DokployDeployment, QueueJob
+
+pytestmark = pytest.mark.anyio
+
+
+class Source:
+    """Counts calls, and answers each when the test lets it."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.under_way = 0
+        self.most = 0
+        self.let = asyncio.Event()
+        self.let.set()
+        self.error: Exception | None = None
+
+    async def read(self) -> int:
+        self.calls += 1
+        call = self.calls
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        try:
+            await self.let.wait()
+            await asyncio.sleep(0)
+            if self.error:
+                raise self.error
+            return call
+        finally:
+            self.under_way -= 1
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_who_asks_at_the_same_time_shares_one_call():
+    source = Source()
+    shared = SharedRead(source.read)
+
+    assert await asyncio.gather(*(shared() for _ in range(100))) == [1] * 100
+    assert source.calls == 1
+
+
+async def test_who_asks_during_a_call_gets_the_next_one():
+    source = Source()
+    source.let.clear()
+    shared = SharedRead(source.read)
+    first = asyncio.ensure_future(shared())
+    await settle()
+    assert source.calls == 1
+
+    late = [asyncio.ensure_future(shared()) for _ in range(10)]
+    await settle()
+    assert source.calls == 1, "one at a time"
+    source.let.set()
+
+    assert await first == 1
+    assert await asyncio.gather(*late) == [2] * 10, "an answer older than the question serves nobody"
+    assert source.most == 1
+
+
+async def test_calls_keep_their_distance():
+    source = Source()
+    shared = SharedRead(source.read, gap=0.05)
+    began = time.monotonic()
+    for _ in range(3):
+        await shared()
+    assert time.monotonic() - began >= 0.1
+
+
+async def test_a_failure_is_everybodys_and_the_next_asks_anew():
+    source = Source()
+    source.error = OSError("away")
+    shared = SharedRead(source.read)
+
+    answers = await asyncio.gather(shared(), shared(), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [OSError, OSError]
+
+    source.error = None
+    assert await shared() == 2
+
+
+async def test_a_failed_call_does_not_hold_up_the_one_behind_it():
+    source = Source()
+    source.let.clear()
+    source.error = OSError("away")
+    shared = SharedRead(source.read)
+    first = asyncio.ensure_future(shared())
+    await settle()
+    second = asyncio.ensure_future(shared())
+    await settle()
+    source.let.set()
+    with pytest.raises(OSError, match="away"):
+        await first
+    source.error = None
+    assert await second == 2
+
+
+async def test_who_gives_up_takes_the_answer_from_nobody():
+    source = Source()
+    source.let.clear()
+    shared = SharedRead(source.read)
+    impatient, patient = asyncio.ensure_future(shared()), asyncio.ensure_future(shared())
+    await settle()
+
+    impatient.cancel()
+    await settle()
+    source.let.set()
+
+    assert await patient == 1
+    assert impatient.cancelled()
+
+
+async def test_a_failure_that_nobody_waits_for_any_more_is_no_warning():
+    source = Source()
+    source.let.clear()
+    source.error = OSError("away")
+    shared = SharedRead(source.read)
+    only = asyncio.ensure_future(shared())
+    await settle()
+    only.cancel()
+    source.let.set()
+    await settle()  # an exception that nobody retrieves would fail this test
+
+
+def job(number: int, state: str = "waiting", title: str | None = None, application: str = "app") -> QueueJob:
+    return QueueJob(
+        id=f"job-{number}",
+        data=QueueJob.Data(application_id=application, title_log=title or f"title-{number}"),
+        timestamp=number * 1000,
+        state=state,
+    )
+
+
+def test_the_place_in_line_is_by_age_whatever_the_order_of_the_list():
+    jobs = [job(4), job(3), job(1, "active"), job(2)]
+    queue = Queue(jobs)
+
+    assert [queue.place(each) for each in (jobs[3], jobs[1], jobs[0])] == [1, 2, 3]
+    assert queue.waiting == 3
+    assert Queue([]).waiting == 0
+
+
+def test_our_job_is_found_by_its_title():
+    queue = Queue([job(3, title="ours"), job(2), job(1, title="ours")])
+
+    found = queue.titled("ours")
+    assert found is not None
+    assert found.id == "job-3", "Dokploy lists the newest first"
+    assert queue.titled("another") is None
+
+
+def test_jobs_of_an_application():
+    queue = Queue([job(1, application="a"), job(2, application="b"), job(3, "active", application="a")])
+
+    assert [each.id for each in queue.of_application("a")] == ["job-1", "job-3"]
+    assert queue.of_application("c") == []
+
+
+def row(number: int, title: str = DEFAULT_TITLE, **more: Any) -> DokployDeployment:
+    return DokployDeployment(
+        deployment_id=f"row-{number}",
+        title=title,
+        status=more.get("status", "running"),
+        created_at=datetime(2025, 1, 1, 0, 0, number, tzinfo=UTC),
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "baseline", "found"),
+    [
+        ([], None, None),
+        ([row(2, "ours"), row(1)], None, "row-2"),
+        ([row(2), row(1, "ours")], {"row-1"}, "row-1"),
+        ([row(2), row(1)], None, None),
+        ([row(2), row(1)], {"row-1"}, "row-2"),
+        ([row(1)], set[str](), "row-1"),
+        # Two new ones without a title: nobody can say which is ours.
+        ([row(3), row(2), row(1)], {"row-1"}, None),
+        # A new one with a title of somebody else's is not ours.
+        ([row(2, "theirs"), row(1)], {"row-1"}, None),
+        ([row(3, "theirs"), row(2), row(1)], {"row-1"}, None),
+        ([row(1)], {"row-1"}, None),
+    ],
+)
+def test_our_row(rows: list[DokployDeployment], baseline: set[str] | None, found: str | None):
+    ours = find_row(rows, "ours", baseline=baseline)
+
+    assert (ours.deployment_id if ours else None) == found
+
+
+def test_two_deployments_of_one_application_are_each_found_in_every_order():
+    first, second = row(1, "first"), row(2, "second")
+    for rows in ([first, second], [second, first]):
+        assert find_row(rows, "first", baseline=set()) is first
+        assert find_row(rows, "second", baseline=set()) is second
+
+
+def test_looking_slows_down_until_something_moves():
+    pace = Pace()
+    assert pace.interval(watched=True) == 0.15
+    pace._since -= 20
+    assert pace.interval(watched=True) == pytest.approx(1.6, abs=0.05)
+    pace._since -= 1000
+    assert pace.interval(watched=True) == 2.0
+    assert pace.interval(watched=False) == 5.0
+    pace.moved()
+    assert pace.interval(watched=False) == 0.15
+    assert pace.age < 1

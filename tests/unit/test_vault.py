@@ -1,0 +1,133 @@
+"""Secrets: rotation, and the key that is made once however many processes start."""
+
+import json
+import multiprocessing
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.errors import SettingsError
+from app.settings import Settings
+from app.vault import Vault, fingerprint, load_keys, matches, new_manage_key, new_password
+from tests.servers import portal_settings, sqlite_url
+
+OLD, NEW = "the-older-key-of-two", "the-newer-key-of-two"
+
+
+def settings(folder: Path, secret_key: str = "") -> Settings:
+    return portal_settings("http://dokploy:3000", sqlite_url(folder), secret_key=secret_key)
+
+
+def test_what_is_encrypted_is_read_back_and_not_readable():
+    vault = Vault([OLD])
+    token = vault.encrypt("hush-hush é")
+
+    assert b"hush" not in token
+    assert vault.encrypt("hush-hush é") != token
+    assert vault.decrypt(token) == "hush-hush é"
+
+
+def test_after_rotation_both_are_read_and_the_newer_writes():
+    before, during, after = Vault([OLD]), Vault([NEW, OLD]), Vault([NEW])
+    sealed, cookie = before.encrypt("x"), before.sign("x")
+
+    assert (during.decrypt(sealed), during.unsign(cookie)) == ("x", "x")
+    assert after.decrypt(during.encrypt("y")) == "y"
+    assert after.unsign(during.sign("y")) == "y"
+    assert after.unsign(cookie) is None
+    with pytest.raises(SettingsError, match="SECRET_KEY lacks") as refused:
+        after.decrypt(sealed)
+    assert NEW not in str(refused.value)
+
+
+@pytest.mark.parametrize("signed", ["", "x", "x.y", "é", '"x".AAAA', "." * 10_000])
+def test_a_cookie_that_is_not_ours_says_nothing(signed: str):
+    assert Vault([OLD]).unsign(signed) is None
+
+
+def test_a_changed_cookie_says_nothing():
+    vault = Vault([OLD])
+    signed = vault.sign("browser:ada")
+    for place in range(len(signed) - 1):
+        changed = signed[:place] + ("A" if signed[place] != "A" else "B") + signed[place + 1 :]
+        assert vault.unsign(changed) is None
+
+
+def test_a_signed_value_that_is_no_text_says_nothing():
+    vault = Vault([OLD])
+    assert vault.unsign(str(vault._signer.dumps(["a", "list"]))) is None
+
+
+def test_encrypting_and_signing_use_keys_of_their_own():
+    vault = Vault([OLD])
+    assert vault.unsign(vault.encrypt("x").decode()) is None
+    with pytest.raises(SettingsError):
+        vault.decrypt(vault.sign("x").encode())
+
+
+def test_generated_secrets():
+    keys = {new_manage_key() for _ in range(100)}
+    passwords = {new_password() for _ in range(100)}
+
+    assert len(keys) == len(passwords) == 100
+    assert all(key.startswith("asd_") and len(key) == 36 for key in keys)
+    assert all(len(password) >= 24 and password.replace("-", "").replace("_", "").isalnum() for password in passwords)
+
+
+def test_a_fingerprint_recognises_and_does_not_tell():
+    key = new_manage_key()
+    stored = fingerprint(key)
+
+    assert len(stored) == 64
+    assert key not in stored
+    assert matches(key, stored)
+    assert not matches(key + "x", stored)
+    assert not matches("é", stored)
+
+
+def test_a_key_that_is_set_makes_no_file(tmp_path: Path):
+    assert load_keys(settings(tmp_path, f"{NEW},{OLD}")) == (NEW, OLD)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_key_is_made_once_for_the_portal_only(tmp_path: Path):
+    keys = load_keys(settings(tmp_path / "data"))
+
+    file = tmp_path / "data" / "secret.key"
+    assert len(keys[0]) >= 32
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [path.name for path in file.parent.iterdir()] == ["secret.key"], "no draft is left"
+    assert load_keys(settings(tmp_path / "data")) == keys
+
+
+def test_whatever_the_umask(tmp_path: Path):
+    script = "import os; os.umask(0); from tests.unit.test_vault import *; load_keys(settings(Path(sys.argv[1])))"
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, cwd=Path(__file__).parents[2])
+
+    assert stat.S_IMODE((tmp_path / "secret.key").stat().st_mode) == 0o600
+
+
+def test_processes_that_start_at_once_get_the_same_key(tmp_path: Path):
+    context = multiprocessing.get_context("spawn")
+    start = context.Barrier(3)
+    made = context.Queue()
+    processes = [context.Process(target=_load_together, args=(tmp_path, start, made)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    keys = [json.loads(made.get(timeout=30)) for _ in processes]
+    for process in processes:
+        process.join(timeout=10)
+        assert process.exitcode == 0
+
+    assert keys[0] == keys[1] == keys[2]
+    assert all(len(key[0]) >= 32 for key in keys)
+    assert [path.name for path in tmp_path.iterdir()] == ["secret.key"]
+
+
+def _load_together(folder: Path, start, made) -> None:
+    chosen = settings(folder)
+    start.wait(20)
+    made.put(json.dumps(load_keys(chosen)))
