@@ -98,10 +98,15 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas |= schema.pop("$defs", {})
             schemas[model.__name__] = schema
+        for unused in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(unused, None)
         for path in document["paths"].values():
             for operation in path.values():
-                # Bodies are checked by the portal itself, and every failure of them is a problem document.
-                operation["responses"].setdefault("default", {"$ref": "#/components/responses/Problem"})
+                # Every failure is a problem document, so what the framework would answer by itself is not.
+                responses = operation["responses"]
+                if "application/json" in responses.get("422", {}).get("content", {}):
+                    del responses["422"]
+                responses.setdefault("default", {"$ref": "#/components/responses/Problem"})
         document["components"]["responses"] = {
             "Problem": {
                 "description": "A problem document",

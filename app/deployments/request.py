@@ -62,6 +62,16 @@ def parse_name(raw: object, reserved: Collection[str]) -> str:
     return name
 
 
+def could_be_name(text: str) -> bool:
+    """Whether a stack can be called so at all; what an address holds is anything, a NUL too."""
+    return re.fullmatch(rf"[a-z0-9-]{{{MIN_NAME},{MAX_NAME}}}", text) is not None
+
+
+def could_be_id(text: str) -> bool:
+    """Whether a deployment can have this id, a ULID."""
+    return re.fullmatch(r"[0-9A-Z]{26}", text) is not None
+
+
 def suggest_names(name: str) -> list[str]:
     """Names near a taken one, best first; whoever offers them leaves out those that are taken as well."""
     stem = name.rstrip("0123456789").rstrip("-") or name

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar, cast
+from typing import Any, Final, Self, TypeVar
 
 import httpx
 import stamina

@@ -10,7 +10,15 @@ from app.deployments.events import STEP_LABELS, Conclusion, Kind
 from app.deployments.intake import Asker
 from app.deployments.plan import Plan, make_plan
 from app.deployments.record import DeploymentRecord, StackRecord
-from app.deployments.request import DeploymentRequest, normalize_name, parse_idempotency_key, parse_name
+from app.deployments.request import (
+    MAX_NAME,
+    DeploymentRequest,
+    could_be_id,
+    could_be_name,
+    normalize_name,
+    parse_idempotency_key,
+    parse_name,
+)
 from app.deployments.saga import ResourceState
 from app.deployments.template import StackSecrets
 from app.errors import N_, PortalError
@@ -100,7 +108,9 @@ async def ready(portal: PortalDep, response: Response) -> models.ReadyAnswer:
 
 
 @router.get("/api/check/{name:path}", tags=["names"], openapi_extra={"parameters": query(**_LANG)})
-async def check(name: str, portal: PortalDep, language: LanguageDep) -> models.CheckAnswer:
+async def check(
+    name: Annotated[str, Path(description="The name that is wanted.")], portal: PortalDep, language: LanguageDep
+) -> models.CheckAnswer:
     """Whether a name can be had. Always 200; never asks Dokploy."""
     reserved = portal.settings.reserved_names
     try:
@@ -218,7 +228,7 @@ class RefusedNameError(PortalError):
 
 async def find_deployment(portal: Portal, deployment_id: str) -> DeploymentRecord:
     """Read a deployment. Raises PortalError `deployment_not_found`."""
-    record = await portal.records.deployment(deployment_id) if len(deployment_id) <= 26 else None
+    record = await portal.records.deployment(deployment_id) if could_be_id(deployment_id) else None
     if record is None:
         raise PortalError("deployment_not_found")
     return record
@@ -318,12 +328,10 @@ async def stacks(portal: PortalDep, caller: CallerDep, response: Response) -> mo
 @router.get("/api/stack/{name}", tags=["stacks"], responses=problems(404))
 async def stack(name: StackName, portal: PortalDep, caller: CallerDep, response: Response) -> models.StackAnswer:
     """A stack with its password, for whoever manages it; for everybody else there is no such stack."""
-    found = await portal.records.find_stack(normalize_name(name)[:30])
-    if found is None or not caller.manages(_ownership(found)):
-        raise PortalError("stack_not_found", name=name[:30])
+    found = await visible_stack(portal, caller, name)
     newest = await portal.records.newest_deployment(found.id)
     if newest is None:
-        raise PortalError("stack_not_found", name=name[:30])
+        raise PortalError("stack_not_found", name=found.name)
     password = StackSecrets.decrypt(found.secrets, portal.vault).password
     response.headers["Cache-Control"] = "no-store"
     return models.stack_answer(found, newest, password=password)
@@ -377,10 +385,24 @@ async def managed_stack(request: Request, portal: Portal, caller: Caller, name: 
     Raises PortalError: `stack_not_found`, `credential_missing`, `credential_wrong`, `cross_site`.
     """
     same_site(request)
-    found = await portal.records.find_stack(normalize_name(name)[:30])
-    if found is None:
-        raise PortalError("stack_not_found", name=name[:30])
+    found = await _find_stack(portal, name)
     caller.must_manage(_ownership(found))
+    return found
+
+
+async def visible_stack(portal: Portal, caller: Caller, name: str) -> StackRecord:
+    """Find a stack that the caller may see. Raises PortalError `stack_not_found`, also for one that he may not."""
+    found = await _find_stack(portal, name)
+    if not caller.manages(_ownership(found)):
+        raise PortalError("stack_not_found", name=found.name)
+    return found
+
+
+async def _find_stack(portal: Portal, name: str) -> StackRecord:
+    wanted = normalize_name(name)
+    found = await portal.records.find_stack(wanted) if could_be_name(wanted) else None
+    if found is None:
+        raise PortalError("stack_not_found", name=wanted[:MAX_NAME])
     return found
 
 

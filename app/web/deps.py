@@ -27,6 +27,8 @@ BROWSER_COOKIE: Final = "asd_browser"
 LANGUAGE_COOKIE: Final = "lang"
 THEME_COOKIE: Final = "theme"
 MAX_BODY: Final = 64 * 1024
+# Our own forms have three.
+_MOST_FIELDS: Final = 20
 _YEAR: Final = 365 * 24 * 3600
 
 
@@ -98,6 +100,11 @@ def language_of(request: Request) -> Language:
         accept=request.headers.get("accept-language"),
         default=request.app.state.settings.default_language,
     )
+
+
+def page_headers(language: Language) -> dict[str, str]:
+    """Headers of every page: it is one reader's, in one language."""
+    return {"Cache-Control": "no-store", "Content-Language": language.code, "Vary": "Accept-Language, Cookie"}
 
 
 def theme_of(request: Request) -> str | None:
@@ -192,9 +199,12 @@ class InvalidBodyError(PortalError):
 
 
 async def read_form(request: Request) -> Mapping[str, str]:
-    """Read a form as a browser without JavaScript sends it."""
+    """Read a form as a browser without JavaScript sends it. Raises PortalError: `body_too_large`, `request_invalid`."""
     body = await _read_body(request)
-    return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=20))
+    try:
+        return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_MOST_FIELDS))
+    except ValueError:
+        raise PortalError("request_invalid") from None
 
 
 async def _read_body(request: Request) -> bytes:

@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from app.deployments.events import STEP_LABELS, Kind, RecordedEvent, Status, describe, phase_of
 from app.deployments.intake import Asker
 from app.deployments.record import PAGE, DeploymentRecord, StepView
-from app.deployments.request import MAX_NAME, MIN_NAME
+from app.deployments.request import MAX_NAME, MIN_NAME, could_be_id
 from app.deployments.saga import ResourceState, StepState
 from app.deployments.template import StackSecrets
 from app.errors import N_, PortalError
@@ -24,6 +24,7 @@ from app.web.api import (
     find_deployment,
     managed_stack,
     plan_for,
+    visible_stack,
 )
 from app.web.contexts import (
     DeletePage,
@@ -41,6 +42,7 @@ from app.web.deps import (
     THEME_COOKIE,
     language_of,
     owner_of,
+    page_headers,
     portal_of,
     read_form,
     remember_browser,
@@ -67,10 +69,7 @@ def respond(request: Request, page: Page, *, status: int = 200) -> HTMLResponse:
     language = language_of(request)
     path = request.url.path if request.method == "GET" else "/"
     html = request.app.state.renderer.render(page, language=language, path=path, theme=theme_of(request))
-    response = HTMLResponse(html, status_code=status)
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["Content-Language"] = language.code
-    response.headers["Vary"] = "Accept-Language, Cookie"
+    response = HTMLResponse(html, status_code=status, headers=page_headers(language))
     asked = request.query_params.get("lang")
     if asked and asked.lower() in LANGUAGES:
         remember_choice(request, response, LANGUAGE_COOKIE, language.code)
@@ -133,7 +132,7 @@ async def deployment(
 ) -> Response:
     """A deployment: its progress, or how it ended."""
     # Events first: the record is then at least as new, and the page's script goes on after the last event shown.
-    events = await _all_events(request, deployment_id)
+    events = await _all_events(request, deployment_id) if could_be_id(deployment_id) else []
     record = await find_deployment(portal, deployment_id)
     return respond(request, await _deployment_page(request, record, events, caller, language))
 
@@ -299,9 +298,7 @@ async def cancel(request: Request, deployment_id: str, portal: PortalDep, caller
 @router.get("/stacks/{name}/delete")
 async def ask_to_delete(request: Request, name: str, portal: PortalDep, caller: CallerDep) -> Response:
     """Ask before deleting."""
-    stack = await portal.records.find_stack(name[:MAX_NAME])
-    if stack is None or not caller.manages(Ownership(stack.owner, stack.manage_key_hash)):
-        raise PortalError("stack_not_found", name=name[:MAX_NAME])
+    stack = await visible_stack(portal, caller, name)
     return respond(request, DeletePage(name=stack.name, host=stack.plan["host"], volume=stack.plan["volume"]))
 
 

@@ -9,12 +9,13 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from app.database import StoreAway
 from app.errors import PROBLEMS, PortalError, SettingsError
 from app.i18n import Language
 from app.web.contexts import ErrorPage, ShownProblem
-from app.web.deps import MAX_BODY, InvalidBodyError, language_of, theme_of
+from app.web.deps import MAX_BODY, InvalidBodyError, language_of, page_headers, theme_of
 
 log = structlog.get_logger()
 
@@ -45,6 +46,13 @@ STATUSES: Final[Mapping[str, int]] = {
     "variable_unsayable": 500,
     "removal_incomplete": 502,
 }
+
+# Headers that belong to a problem, however it is shown.
+_OF_CODE: Final[Mapping[str, Mapping[str, str]]] = {
+    "credential_missing": {"WWW-Authenticate": 'Bearer realm="AI Stack Deployer"'},
+    "store_unavailable": {"Retry-After": "10"},
+}
+_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 def status_of(code: str) -> int:
@@ -92,11 +100,12 @@ def problem_response(
     error: PortalError, language: Language, *, headers: Mapping[str, str] | None = None, **more: Any
 ) -> JSONResponse:
     """A problem as an answer."""
-    headers = {"Cache-Control": "no-store", "Content-Language": language.code, **(headers or {})}
-    if error.code == "credential_missing":
-        headers["WWW-Authenticate"] = 'Bearer realm="AI Stack Deployer"'
-    if error.code == "store_unavailable":
-        headers["Retry-After"] = "10"
+    headers = {
+        "Cache-Control": "no-store",
+        "Content-Language": language.code,
+        **_OF_CODE.get(error.code, {}),
+        **(headers or {}),
+    }
     document = problem_document(error, language, **more)
     return JSONResponse(
         document,
@@ -126,7 +135,8 @@ def install(app: FastAPI) -> None:
         codes = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
         code = codes.get(error.status_code)
         problem = PortalError(code, limit=MAX_BODY) if code else PortalError("http_error", status=error.status_code)
-        return _answer(request, problem, headers=error.headers, status=error.status_code)
+        headers = {"Allow": _allowed(request)} if code == "method_not_allowed" else error.headers
+        return _answer(request, problem, headers=headers, status=error.status_code)
 
     async def validation_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101
@@ -149,6 +159,15 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, any_error)
 
 
+def _allowed(request: Request) -> str:
+    """Every method of an address (RFC 9110): the router itself names those of the first of its routes alone."""
+    scopes = {method: {**request.scope, "method": method} for method in _METHODS}
+    routes = request.app.routes
+    return ", ".join(
+        method for method, scope in scopes.items() if any(route.matches(scope)[0] is Match.FULL for route in routes)
+    )
+
+
 def _answer(
     request: Request,
     error: PortalError,
@@ -163,7 +182,8 @@ def _answer(
         html = request.app.state.renderer.render(
             page, language=language, path=request.url.path, theme=theme_of(request)
         )
-        return HTMLResponse(html, status_code=page.status, headers=dict(headers or {}))
+        shown = {**page_headers(language), **_OF_CODE.get(error.code, {}), **(headers or {})}
+        return HTMLResponse(html, status_code=page.status, headers=shown)
     if status is not None:
         more["status"] = status
     return problem_response(error, language, headers=headers, **more)

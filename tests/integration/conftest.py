@@ -1,14 +1,21 @@
 """Servers that the tests of one module share, where each of many cases needs no more of them than an empty Dokploy."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
 from app.sandbox import SandboxSettings, serve_in_thread
 from app.settings import Settings
 from tests.servers import Emulator, PortalServer, portal_settings, serve_portal, sqlite_url
+
+# Most of a case is waiting, so that several at once take little longer than one.
+AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -19,27 +26,40 @@ class Servers:
     emulator: Emulator
 
 
+@contextmanager
+def serve_both(folder: Path) -> Iterator[Servers]:
+    """Serve an emulator and a portal with deadlines that are short, and yet longer than anything needs."""
+    fast = SandboxSettings(DEPLOY_SECONDS=0.05, START_SECONDS=0.02, VOLUME_RELEASE_SECONDS=0.1, CONCURRENCY=0)
+    with serve_in_thread(fast) as url:
+        settings = portal_settings(
+            url,
+            sqlite_url(folder),
+            dokploy_timeout_seconds=0.5,
+            deploy_timeout_seconds=1.5,
+            deploy_appear_seconds=1,
+            verify_timeout_seconds=1,
+            undo_timeout_seconds=1.5,
+        )
+        emulator = Emulator(url)
+        with serve_portal(settings) as portal:
+            yield Servers(portal, emulator)
+        emulator.close()
+
+
 @pytest.fixture(scope="module")
-def shared_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+def plain_environment() -> Iterator[None]:
+    """As `clean_environment` does for each test, for what is started once a module."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if name.lower() in Settings.model_fields or name.startswith("SANDBOX_"):
                 patch.delenv(name)
-        fast = SandboxSettings(DEPLOY_SECONDS=0.05, START_SECONDS=0.02, VOLUME_RELEASE_SECONDS=0.1, CONCURRENCY=0)
-        with serve_in_thread(fast) as url:
-            settings = portal_settings(
-                url,
-                sqlite_url(tmp_path_factory.mktemp("shared")),
-                dokploy_timeout_seconds=0.4,
-                deploy_timeout_seconds=1.5,
-                deploy_appear_seconds=1,
-                verify_timeout_seconds=1,
-                undo_timeout_seconds=1.5,
-            )
-            emulator = Emulator(url)
-            with serve_portal(settings) as portal:
-                yield Servers(portal, emulator)
-            emulator.close()
+        yield
+
+
+@pytest.fixture(scope="module")
+def shared_servers(plain_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    with serve_both(tmp_path_factory.mktemp("shared")) as servers:
+        yield servers
 
 
 @pytest.fixture
@@ -47,3 +67,34 @@ def servers(shared_servers: Servers) -> Servers:
     """The module's servers, with an empty Dokploy."""
     shared_servers.emulator.reset()
     return shared_servers
+
+
+SideBySide = Callable[[Iterable[str], Callable[[Servers, str], None]], None]
+
+
+@pytest.fixture(scope="module")
+def side_by_side(plain_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SideBySide]:
+    """Check cases several at once, each against servers that it has to itself; every case that fails is told."""
+    idle: SimpleQueue[Servers] = SimpleQueue()
+
+    def check_all(cases: Iterable[str], check: Callable[[Servers, str], None]) -> None:
+        def check_one(case: str) -> Exception | None:
+            servers = idle.get()
+            try:
+                servers.emulator.reset()
+                check(servers, case)
+            except Exception as error:
+                error.add_note(f"case: {case}")
+                return error
+            finally:
+                idle.put(servers)
+            return None
+
+        failures = [failure for failure in pool.map(check_one, cases) if failure is not None]
+        if failures:
+            raise ExceptionGroup("some cases fail", failures)
+
+    with ExitStack() as stack, ThreadPoolExecutor(AT_ONCE) as pool:
+        for _ in range(AT_ONCE):
+            idle.put(stack.enter_context(serve_both(tmp_path_factory.mktemp("side"))))
+        yield check_all

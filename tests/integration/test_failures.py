@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.sandbox import SandboxSettings
-from tests.integration.conftest import Servers
+from tests.integration.conftest import Servers, SideBySide
 from tests.servers import SUFFIX, Emulator, PortalServer
 
 _numbers = itertools.count(1)
@@ -106,18 +106,41 @@ def assert_told_whole(record: dict[str, Any], events: list[dict[str, Any]]) -> N
     assert events[-1]["conclusion"] == record["conclusion"]
 
 
-@pytest.mark.parametrize("way", WAYS)
+READS = {name for name in CALLS if name.endswith(("all", "getVolumes", "queueList", "ByAppName"))}
+# To a read these are the same as others; and four jobs that never came are waited for together, below.
+SAME = {"broken after", "late", "a proxy's page"}
+NEVER_CAME = {"broken", "a page", "a proxy's page", "silence"}
+
+
 @pytest.mark.parametrize("call", CALLS)
-def test_a_call_that_fails_once(servers: Servers, call: str, way: str):
+def test_a_call_that_fails_once(side_by_side: SideBySide, call: str):
     step, fails = CALLS[call]
-    servers.emulator.fault(call=call, **WAYS[way])
 
-    name, record, events = deploy(servers)
+    def check(servers: Servers, way: str) -> None:
+        servers.emulator.fault(call=call, **WAYS[way])
+        name, record, events = deploy(servers)
+        if way in fails:
+            assert_undone(servers, name, record, events, fails[way], step)
+        else:
+            assert_whole(servers, name, record, events)
 
-    if way in fails:
-        assert_undone(servers, name, record, events, fails[way], step)
-    else:
-        assert_whole(servers, name, record, events)
+    left_out = SAME if call in READS else NEVER_CAME if call == "application.deploy" else set()
+    side_by_side([way for way in WAYS if way not in left_out], check)
+
+
+def test_jobs_that_never_came_are_asked_for_again(servers: Servers):
+    for way in NEVER_CAME:
+        servers.emulator.fault(call="application.deploy", **WAYS[way])
+
+    deployment_ids = [servers.portal.deploy(new_name())["deploymentId"] for _ in NEVER_CAME]
+
+    for deployment_id in deployment_ids:
+        assert servers.portal.wait(deployment_id)["conclusion"] == "succeeded"
+        keys = [event["key"] for event in servers.portal.events(deployment_id)]
+        assert keys.count("deploy_triggered_again") == 1
+    state = servers.emulator.state()
+    assert state["calls"]["application.deploy"] == 2 * len(NEVER_CAME)
+    assert len(state["services"]) == len(state["deployments"]) == len(NEVER_CAME)
 
 
 # What becomes of the deployment inside Dokploy, and of the container: fault -> step and code; None: it is survived.
@@ -141,24 +164,24 @@ OUTCOMES: dict[str, tuple[dict[str, Any], tuple[str, str] | None]] = {
 }
 
 
-@pytest.mark.parametrize("outcome", OUTCOMES)
-def test_what_becomes_of_a_deployment(servers: Servers, outcome: str):
-    fault, ending = OUTCOMES[outcome]
-    servers.emulator.fault(**fault)
+def test_what_becomes_of_a_deployment(side_by_side: SideBySide):
+    def check(servers: Servers, outcome: str) -> None:
+        fault, ending = OUTCOMES[outcome]
+        servers.emulator.fault(**fault)
+        name, record, events = deploy(servers)
+        if ending is None:
+            assert_whole(servers, name, record, events)
+        else:
+            step, code = ending
+            assert_undone(servers, name, record, events, code, step)
+        # A lost job is asked for once more, and the viewer is told; an undo that waits for Dokploy says so.
+        keys = [event["key"] for event in events]
+        again = outcome.startswith("lost")
+        assert servers.emulator.state()["calls"].get("application.deploy", 0) == (outcome != "no database") + again
+        assert keys.count("deploy_triggered_again") == again
+        assert keys.count("undo_waiting") == (outcome == "takes too long")
 
-    name, record, events = deploy(servers)
-
-    if ending is None:
-        assert_whole(servers, name, record, events)
-    else:
-        step, code = ending
-        assert_undone(servers, name, record, events, code, step)
-    # A lost job is asked for once more, and the viewer is told; an undo that waits for Dokploy says so.
-    keys = [event["key"] for event in events]
-    again = outcome.startswith("lost")
-    assert servers.emulator.state()["calls"].get("application.deploy", 0) == (outcome != "no database") + again
-    assert keys.count("deploy_triggered_again") == again
-    assert keys.count("undo_waiting") == (outcome == "takes too long")
+    side_by_side(OUTCOMES, check)
 
 
 def test_a_container_that_stops_again_and_again(portal: PortalServer, emulator: Emulator):

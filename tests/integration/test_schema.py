@@ -1,0 +1,116 @@
+"""The API's own description: every route is in it, with its failures, and the page made from it renders."""
+
+import re
+from typing import Any
+
+import pytest
+
+from app.errors import PROBLEMS
+from app.web.problems import STATUSES
+from tests.integration.conftest import Servers
+
+CALLS = {
+    ("get", "/health"),
+    ("get", "/ready"),
+    ("get", "/api/check/{name}"),
+    ("post", "/api/plan"),
+    ("post", "/api/deploy"),
+    ("get", "/api/deployments/{deployment_id}"),
+    ("get", "/api/deployments/{deployment_id}/events"),
+    ("post", "/api/deployments/{deployment_id}/cancel"),
+    ("get", "/api/stacks"),
+    ("get", "/api/stack/{name}"),
+    ("delete", "/api/stack/{name}"),
+}
+
+
+@pytest.fixture
+def document(servers: Servers) -> dict[str, Any]:
+    answer = servers.portal.client.get("/openapi.json")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    document: dict[str, Any] = answer.json()
+    return document
+
+
+def test_every_call_is_described(document: dict[str, Any]):
+    described = {(method, path) for path, operations in document["paths"].items() for method in operations}
+
+    assert described == CALLS
+    for path, method in ((path, method) for method, path in CALLS):
+        operation = document["paths"][path][method]
+        assert operation["description"]
+        assert operation["tags"]
+        for parameter in operation.get("parameters", ()):
+            assert parameter["description"], (path, parameter)
+
+
+def test_every_failure_is_described(document: dict[str, Any]):
+    for method, path in CALLS:
+        responses = document["paths"][path][method]["responses"]
+        assert resolved(document, responses["default"])["content"].keys() == {"application/problem+json"}
+        failures = {status: answer for status, answer in responses.items() if status[0] in "45" and path != "/ready"}
+        for answer in failures.values():
+            (content,) = answer["content"].items()
+            assert content[0] == "application/problem+json"
+            assert content[1]["schema"] == {"$ref": "#/components/schemas/ProblemDocument"}
+    deploy = document["paths"]["/api/deploy"]["post"]
+    assert {"202", "400", "403", "409", "413", "415", "422"} <= deploy["responses"].keys()
+    assert deploy["requestBody"]["required"]
+    assert {"401", "403", "404", "409"} <= document["paths"]["/api/stack/{name}"]["delete"]["responses"].keys()
+
+
+def test_references_lead_somewhere(document: dict[str, Any]):
+    def references(part: Any) -> list[str]:
+        if isinstance(part, dict):
+            own = [part["$ref"]] if isinstance(part.get("$ref"), str) else []
+            return own + [each for value in part.values() for each in references(value)]
+        return [each for value in part for each in references(value)] if isinstance(part, list) else []
+
+    found = references(document)
+    assert found
+    for reference in found:
+        assert resolved(document, {"$ref": reference})
+
+
+def resolved(document: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" not in part:
+        return part
+    for name in part["$ref"].removeprefix("#/").split("/"):
+        document = document[name]
+    return document
+
+
+def test_answers_are_as_they_are_described(servers: Servers, document: dict[str, Any]):
+    """Nothing is said that the description lacks, and nothing it requires is left out."""
+    portal = servers.portal
+    accepted = portal.deploy("described")
+    portal.wait(accepted["deploymentId"])
+    key = {"authorization": f"Bearer {accepted['manageKey']}"}
+    answers = {
+        "AcceptedAnswer": accepted,
+        "DeploymentAnswer": portal.record(accepted["deploymentId"]),
+        "EventAnswer": portal.events(accepted["deploymentId"])[0],
+        "CheckAnswer": portal.client.get("/api/check/described").json(),
+        "PlanAnswer": portal.client.post("/api/plan", json={"name": "described"}).json(),
+        "StackAnswer": portal.client.get("/api/stack/described", headers=key).json(),
+        "StacksAnswer": portal.client.get("/api/stacks", headers=key).json(),
+        "ProblemDocument": portal.client.get("/api/stack/nobody").json(),
+        "HealthAnswer": portal.client.get("/health").json(),
+        "ReadyAnswer": portal.client.get("/ready").json(),
+        "RemovalAnswer": portal.client.delete("/api/stack/described", headers=key).json(),
+    }
+    for name, answer in answers.items():
+        schema = document["components"]["schemas"][name]
+        assert answer.keys() <= schema["properties"].keys(), name
+        assert set(schema.get("required", ())) <= answer.keys(), name
+
+
+def test_the_page_of_it_renders(servers: Servers, document: dict[str, Any]):
+    answer = servers.portal.client.get("/docs", headers={"accept": "text/html"})
+
+    assert answer.status_code == 200
+    for method, path in CALLS:
+        assert f"{method.upper()} {path}" in answer.text
+    # What a problem document's `type` leads to is there, for every code.
+    assert set(re.findall(r'<dt id="([a-z_]+)">', answer.text)) == set(PROBLEMS)
+    assert set(STATUSES) <= set(PROBLEMS)

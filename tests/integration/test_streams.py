@@ -1,0 +1,356 @@
+"""Event streams over real sockets: nothing lost, nothing twice, whoever reads, from wherever, in whatever language."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+from httpx_sse import EventSource, ServerSentEvent, connect_sse
+
+from tests.integration.conftest import Servers
+from tests.integration.test_failures import new_name
+from tests.integration.test_http import assert_problem
+from tests.servers import Emulator, PortalServer
+
+EVENT = {"n", "at", "type", "key", "params", "message", "status", "currentPhase", "undoing", "conclusion"}
+
+
+@contextmanager
+def stream(
+    portal: PortalServer, deployment_id: str, last_event_id: str | None = None, **query: str
+) -> Iterator[EventSource]:
+    """One stream on a connection of its own, as a browser opens it."""
+    headers = {"last-event-id": last_event_id} if last_event_id is not None else {}
+    url = f"{portal.url}/api/deployments/{deployment_id}/events"
+    with (
+        httpx.Client(timeout=20, trust_env=False) as client,
+        connect_sse(client, "GET", url, headers=headers, params=query) as source,
+    ):
+        yield source
+
+
+def read(
+    portal: PortalServer, deployment_id: str, last_event_id: str | None = None, **query: str
+) -> list[ServerSentEvent]:
+    """Everything of one stream, until the server ends it."""
+    with stream(portal, deployment_id, last_event_id, **query) as source:
+        return list(source.iter_sse())
+
+
+def numbers(events: list[ServerSentEvent]) -> list[int]:
+    """Numbers of the deployment's own events; a heartbeat has none of its own."""
+    return [json.loads(event.data)["n"] for event in events if "n" in json.loads(event.data)]
+
+
+@pytest.fixture
+def over(servers: Servers) -> tuple[PortalServer, str, int]:
+    """A run that is over: its portal, its id and the number of its last event."""
+    deployment_id = servers.portal.deploy(new_name())["deploymentId"]
+    return servers.portal, deployment_id, servers.portal.wait(deployment_id)["lastEvent"]
+
+
+# Where a reader begins
+
+
+def test_a_replay_from_any_number(over: tuple[PortalServer, str, int]):
+    portal, deployment_id, last = over
+
+    for after in range(last):
+        rest = list(range(after + 1, last + 1))
+        assert numbers(read(portal, deployment_id, after=str(after))) == rest
+        events = read(portal, deployment_id, last_event_id=str(after))
+        assert numbers(events) == rest
+        assert [int(event.id) for event in events if event.event not in {"heartbeat"}] == rest
+    assert numbers(read(portal, deployment_id)) == list(range(1, last + 1))
+
+
+@pytest.mark.parametrize(
+    ("header", "after", "first"),
+    [("3", "7", 4), ("3", "nonsense", 4), ("nonsense", "7", 1), ("-1", "7", 1), ("1.5", "7", 1), ("1" * 30, "7", 1)],
+)
+def test_the_header_beats_the_parameter_and_nonsense_in_it_counts_as_nought(
+    over: tuple[PortalServer, str, int], header: str, after: str, first: int
+):
+    portal, deployment_id, last = over
+
+    events = read(portal, deployment_id, last_event_id=header, after=after)
+
+    assert numbers(events) == list(range(first, last + 1))
+
+
+@pytest.mark.parametrize("after", ["-1", "x", "1.5", "", " 1", "\u0663", "1" * 10, "0x1", "NaN"])
+@pytest.mark.parametrize("accept", ["text/event-stream", "application/x-ndjson"])
+def test_a_parameter_that_is_no_number(over: tuple[PortalServer, str, int], after: str, accept: str):
+    portal, deployment_id, _ = over
+
+    answer = portal.client.get(
+        f"/api/deployments/{deployment_id}/events", params={"after": after}, headers={"accept": accept}
+    )
+
+    assert_problem(answer, 400, "after_invalid")
+    assert [error["field"] for error in answer.json()["errors"]] == ["after"]
+
+
+@pytest.mark.parametrize("beyond", [0, 1, 1000])
+def test_who_has_seen_all_of_it_is_told_to_stop(over: tuple[PortalServer, str, int], beyond: int):
+    portal, deployment_id, last = over
+
+    for request in ({"params": {"after": last + beyond}}, {"headers": {"last-event-id": str(last + beyond)}}):
+        answer = portal.client.get(f"/api/deployments/{deployment_id}/events", **request)
+        assert (answer.status_code, answer.content) == (204, b"")
+
+
+def test_headers_and_shape(over: tuple[PortalServer, str, int]):
+    portal, deployment_id, _ = over
+
+    with stream(portal, deployment_id) as source:
+        headers = source.response.headers
+        events = list(source.iter_sse())
+
+    assert headers["content-type"].startswith("text/event-stream")
+    assert (headers["cache-control"], headers["x-accel-buffering"]) == ("no-store, no-transform", "no")
+    # The first bytes come at once, and say how soon to come back.
+    assert (events[0].event, events[0].id, events[0].retry) == ("heartbeat", "", 1000)
+    for event in events[1:]:
+        data = json.loads(event.data)
+        assert data.keys() == EVENT
+        assert (event.event, event.id) == (data["type"], str(data["n"]))
+        assert data["message"]
+    assert [json.loads(event.data)["conclusion"] for event in events[-2:]] == [None, "succeeded"]
+
+
+def test_names_that_browsers_use_are_not_used(servers: Servers):
+    """A creation, one that fails and one that is undone, and a removal: every kind of event there is."""
+    names: set[str] = set()
+    faults: tuple[dict[str, Any] | None, ...] = ({"kind": "fail"}, {"kind": "open"}, None)
+    for fault in faults:
+        if fault:
+            servers.emulator.fault(**fault)
+        accepted = servers.portal.deploy(new_name())
+        servers.portal.wait(accepted["deploymentId"])
+        names |= {event.event for event in read(servers.portal, accepted["deploymentId"])}
+    key = {"authorization": f"Bearer {accepted['manageKey']}"}
+    removal = servers.portal.client.delete(f"/api/stack/{accepted['stackName']}", headers=key).json()
+    names |= {event.event for event in read(servers.portal, removal["deploymentId"])}
+
+    assert len(names) >= 9
+    assert names.isdisjoint({"error", "open", "message", "close"})
+
+
+# A run that goes on
+
+
+@pytest.fixture
+def hurried(start_portal) -> PortalServer:
+    """A portal whose streams live shortly and beat fast."""
+    portal: PortalServer = start_portal(sse_heartbeat_seconds=0.1, sse_timeout_seconds=0.35)
+    return portal
+
+
+def deploy_slowly(portal: PortalServer, emulator: Emulator, seconds: float) -> str:
+    """Begin a deployment that takes so long, and come back when it is in the middle of it."""
+    emulator.fault("stuck", seconds=seconds)
+    deployment_id = str(portal.deploy(new_name())["deploymentId"])
+    portal.wait_for(deployment_id, "progressed", what="container_running")
+    return deployment_id
+
+
+def test_a_stream_beats_pauses_and_goes_on_without_loss(hurried: PortalServer, emulator: Emulator):
+    deployment_id = deploy_slowly(hurried, emulator, 1.3)
+    place: str | None = None
+    seen: list[int] = []
+    streams: list[list[ServerSentEvent]] = []
+    while not streams or streams[-1][-1].event != "deployment_completed":
+        began = time.monotonic()
+        streams.append(read(hurried, deployment_id, last_event_id=place))
+        assert time.monotonic() - began < 1.5
+        seen += numbers(streams[-1])
+        place = str(seen[-1])
+
+    assert len(streams) >= 3
+    assert seen == list(range(1, seen[-1] + 1))
+    for events in streams[:-1]:
+        assert (events[-1].event, events[-1].retry) == ("pause", 1000)
+        assert sum(event.event == "heartbeat" for event in events) >= 3
+    # A heartbeat is seen by scripts, but moves no browser's place: it has no id of its own.
+    raw = httpx.get(f"{hurried.url}/api/deployments/{deployment_id}/events").text.replace("\r\n", "\n")
+    beats = [block for block in raw.split("\n\n") if "event: heartbeat" in block]
+    assert beats
+    assert not any(line.startswith("id") for block in beats for line in block.splitlines())
+    assert emulator.state()["calls"]["project.create"] == 1
+
+
+def test_a_place_beyond_the_end_of_a_live_run_is_a_gap(servers: Servers):
+    portal = servers.portal
+    deployment_id = deploy_slowly(portal, servers.emulator, 0.8)
+    last = portal.record(deployment_id)["lastEvent"]
+
+    events = read(portal, deployment_id, after="900")
+
+    gap = events[1]
+    assert (gap.event, gap.id, json.loads(gap.data)) == ("gap", "", {"after": 900, "last": last})
+    # From there on it goes on live, and what comes is not lost.
+    assert numbers(events) == list(range(last + 1, portal.record(deployment_id)["lastEvent"] + 1))
+
+
+def test_two_viewers_read_two_languages(servers: Servers):
+    portal = servers.portal
+    deployment_id = deploy_slowly(portal, servers.emulator, 0.8)
+
+    with ThreadPoolExecutor(3) as pool:
+        viewers = {lang: pool.submit(read, portal, deployment_id, lang=lang) for lang in ("en", "nl", "ar")}
+        seen = {
+            lang: [json.loads(event.data) for event in viewer.result() if event.id] for lang, viewer in viewers.items()
+        }
+
+    facts = {lang: [{**event, "message": ""} for event in events] for lang, events in seen.items()}
+    assert facts["en"] == facts["nl"] == facts["ar"]
+    for english, dutch, arabic in zip(seen["en"], seen["nl"], seen["ar"], strict=True):
+        if english["type"] != "log_line":
+            assert len({english["message"], dutch["message"], arabic["message"]}) == 3, english
+    name = seen["en"][0]["params"]["name"]
+    assert f"\u2068{name}\u2069" in seen["ar"][0]["message"], "a name within Arabic is isolated"
+    # Whoever changes the language on the way loses nothing.
+    half = len(seen["nl"]) // 2
+    rest = [
+        json.loads(event.data) for event in read(portal, deployment_id, last_event_id=str(half), lang="ar") if event.id
+    ]
+    assert seen["nl"][:half] + rest == seen["nl"][:half] + seen["ar"][half:]
+
+
+def test_the_language_of_a_stream_follows_the_header_too(over: tuple[PortalServer, str, int]):
+    portal, deployment_id, _ = over
+    url = f"/api/deployments/{deployment_id}/events"
+    accept = {"accept": "application/x-ndjson"}
+
+    dutch = portal.client.get(url, headers={**accept, "accept-language": "nl-BE,en;q=0.5"}).text
+    chosen = portal.client.get(url, headers={**accept, "accept-language": "en", "cookie": "lang=nl"}).text
+    asked = portal.client.get(url, headers={**accept, "cookie": "lang=ar"}, params={"lang": "nl"}).text
+
+    assert dutch == chosen == asked != portal.client.get(url, headers=accept).text
+
+
+def test_a_hundred_watchers(start_portal, emulator: Emulator):
+    portal = start_portal(sse_heartbeat_seconds=0.5)
+    deployment_id = deploy_slowly(portal, emulator, 2.5)
+
+    with ThreadPoolExecutor(100) as pool:
+        watchers = [pool.submit(read, portal, deployment_id) for _ in range(100)]
+        wait_for_watchers(portal, 100)
+        seen = [watcher.result() for watcher in watchers]
+
+    last = portal.record(deployment_id)["lastEvent"]
+    assert {events[-1].event for events in seen} == {"deployment_completed"}
+    assert all(numbers(events) == list(range(1, last + 1)) for events in seen)
+    wait_for_watchers(portal, 0)
+
+
+def test_a_browser_that_closes_changes_nothing(start_portal, emulator: Emulator):
+    portal = start_portal(sse_heartbeat_seconds=0.1)
+    deployment_id = deploy_slowly(portal, emulator, 0.8)
+    with stream(portal, deployment_id) as source:
+        next(source.iter_sse())
+
+    wait_for_watchers(portal, 0)
+
+    assert portal.wait(deployment_id)["conclusion"] == "succeeded"
+
+
+def wait_for_watchers(portal: PortalServer, count: int) -> None:
+    deadline = time.monotonic() + 10
+    while (watchers := portal.client.get("/health").json()["runner"]["watchers"]) != count:
+        assert time.monotonic() < deadline, watchers
+        time.sleep(0.02)
+
+
+# JSON lines
+
+
+def lines(portal: PortalServer, deployment_id: str, **query: str) -> list[dict[str, Any]]:
+    headers = {"accept": "application/x-ndjson"}
+    answer = portal.client.get(f"/api/deployments/{deployment_id}/events", headers=headers, params=query)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/x-ndjson")
+    assert answer.headers["cache-control"] == "no-store, no-transform"
+    return [json.loads(line) for line in answer.text.splitlines()]
+
+
+def test_json_lines_are_the_same_events(over: tuple[PortalServer, str, int]):
+    portal, deployment_id, last = over
+
+    events = lines(portal, deployment_id)
+
+    assert events == [json.loads(event.data) for event in read(portal, deployment_id) if event.id]
+    assert lines(portal, deployment_id, after=str(last - 1)) == events[-1:]
+    assert lines(portal, deployment_id, after="2", follow="false") == events[2:]
+
+
+def test_json_lines_of_a_live_run(start_portal, emulator: Emulator):
+    portal = start_portal(sse_heartbeat_seconds=0.1)
+    deployment_id = deploy_slowly(portal, emulator, 0.8)
+
+    now = lines(portal, deployment_id, follow="false")
+    gap = lines(portal, deployment_id, after="900")
+    everything = lines(portal, deployment_id)
+
+    assert now[-1]["conclusion"] is None
+    assert gap[0] == {"type": "gap", "after": 900, "last": len(now)}
+    assert {"type": "heartbeat"} in gap
+    assert everything[-1]["type"] == "deployment_completed"
+    assert everything[: len(now)] == now
+
+
+# More than one portal, and one that restarts
+
+
+# On SQLite one process at a time runs deployments, and nobody tells the others.
+@pytest.mark.parametrize("any_database_url", ["postgresql"], indirect=True)
+def test_a_watcher_at_another_portal_sees_events_as_they_come(start_portal, emulator: Emulator, any_database_url: str):
+    first = start_portal(database_url=any_database_url)
+    second = start_portal(database_url=any_database_url)
+    deployment_id = deploy_slowly(first, emulator, 0.8)
+    arrivals: dict[str, list[tuple[int, float]]] = {"first": [], "second": []}
+
+    def watch(name: str, portal: PortalServer) -> None:
+        with stream(portal, deployment_id) as source:
+            for event in source.iter_sse():
+                if event.id:
+                    arrivals[name].append((int(event.id), time.monotonic()))
+
+    threads = [threading.Thread(target=watch, args=pair) for pair in (("first", first), ("second", second))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=20)
+
+    last = second.record(deployment_id)["lastEvent"]
+    for seen in arrivals.values():
+        assert [number for number, _ in seen] == list(range(1, last + 1))
+    # Told by NOTIFY, not found by a heartbeat five seconds later.
+    late = [there - here for (_, here), (_, there) in zip(arrivals["first"], arrivals["second"], strict=True)]
+    assert max(map(abs, late)) < 1.0
+
+
+def test_a_stream_outlives_a_restart_of_the_portal(start_portal, emulator: Emulator, any_database_url: str):
+    settings = {"database_url": any_database_url, "sse_heartbeat_seconds": 0.1}
+    first = start_portal(**settings)
+    deployment_id = deploy_slowly(first, emulator, 1.5)
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read, first, deployment_id)
+        wait_for_watchers(first, 1)
+        first.stop()
+        before = reading.result(timeout=10)
+
+    second = start_portal(**settings)
+    after = read(second, deployment_id, last_event_id=str(numbers(before)[-1]))
+
+    # It was told to come again, rather than cut off.
+    assert (before[-1].event, before[-1].retry) == ("pause", 1000)
+    seen = numbers(before) + numbers(after)
+    assert seen == list(range(1, seen[-1] + 1))
+    assert after[-1].event == "deployment_completed"
+    assert emulator.state()["calls"]["application.deploy"] == 1
