@@ -40,12 +40,16 @@ class QueuePlace:
 
 @dataclass(frozen=True)
 class LogRow:
-    """One row of the log. time: minutes and seconds since the start; step: a station's name or the empty text."""
+    """One row of the log. n: the event's number; time: minutes and seconds since the start; step: a station's label.
+
+    raw: a line of Dokploy's own, which no language has other words for.
+    """
 
     n: int
     time: str
     step: str
     text: str
+    raw: bool = False
 
 
 @dataclass(frozen=True)

@@ -172,7 +172,7 @@ async def _deployment_page(
         conclusion=record.conclusion,
         sentence=_sentence(events, language),
         stations=_stations(record, language),
-        log=[_log_row(event, record.created_at) for event in events],
+        log=[_log_row(event, record.created_at, language) for event in events],
         last_event=events[-1].n if events else 0,
         started=record.created_at.isoformat(),
         warnings=_warnings(events, language),
@@ -199,7 +199,7 @@ async def _password(request: Request, record: DeploymentRecord) -> str | None:
 
 def _sentence(events: Sequence[RecordedEvent], language: Language) -> str:
     for event in reversed(events):
-        if event.type != "log_line":
+        if event.type not in {"log_line", "warning"}:
             return describe(event.key, event.params, language)
     return ""
 
@@ -259,15 +259,22 @@ def _station(step: str, state: StationState, note: str | float | None, kind: str
     )
 
 
-def _log_row(event: RecordedEvent, since: datetime) -> LogRow:
-    seconds = max(0, int((event.at - since).total_seconds()))
+def _log_row(event: RecordedEvent, since: datetime, language: Language) -> LogRow:
+    """An event as a row, the same that the page's script makes of it when it comes live."""
+    seconds = max(0, _milliseconds(event.at) - _milliseconds(since)) // 1000
+    step = event.params.get("step") or ("deploy" if event.type in {"log_line", "queue_position"} else "")
     return LogRow(
         n=event.n,
         time=f"{seconds // 60}:{seconds % 60:02}",
-        step=str(event.params.get("step", "deploy" if event.type == "log_line" else "")),
-        # A log is for whoever mends things, so it is in one language everywhere.
-        text=describe(event.key, event.params, LANGUAGES["en"]),
+        step=language.text(STEP_LABELS[step]) if step else "",
+        text=describe(event.key, event.params, language),
+        raw=event.type == "log_line",
     )
+
+
+def _milliseconds(moment: datetime) -> int:
+    # Browsers know no shorter time; rounded as they do, both count the same seconds.
+    return int(moment.timestamp()) * 1000 + moment.microsecond // 1000
 
 
 def _removed(record: DeploymentRecord, language: Language) -> list[str]:
