@@ -38,8 +38,10 @@ class Board {
     this.words = run.dataset;
     this.title = document.title;
     this.start = Date.parse(this.words.started ?? "");
-    this.skew = Infinity; // this clock minus the server's, with the shortest way seen
+    // This clock minus the server's, with the shortest way seen.
+    this.skew = Date.now() - (Date.parse(this.words.clock ?? "") || -Infinity);
     this.began = new Map();
+    for (const stop of run.querySelectorAll("[data-began]")) this.began.set(stop.dataset.station, Date.parse(stop.dataset.began));
     this.spoken = 0;
     this.timer = 0;
     this.ticker = setInterval(() => this.tick(), 1_000);

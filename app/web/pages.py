@@ -1,7 +1,8 @@
 """The pages for people: the form, a deployment while it runs and when it is over, and the question before deleting."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
@@ -175,6 +176,7 @@ async def _deployment_page(
         log=[_log_row(event, record.created_at, language) for event in events],
         last_event=events[-1].n if events else 0,
         started=record.created_at.isoformat(),
+        clock=datetime.now(UTC).isoformat(),
         warnings=_warnings(events, language),
         manager=manager,
         cancelable=record.kind is Kind.CREATE and not over and not record.undoing and not record.cancel_requested,
@@ -222,7 +224,12 @@ def _queue(events: Sequence[RecordedEvent], language: Language) -> QueuePlace | 
 
 def _stations(record: DeploymentRecord, language: Language) -> list[Station]:
     over = record.status is Status.COMPLETED
-    return [_station(step.name, *_state_of(step, record, over=over), record.kind, language) for step in record.steps]
+    stations = []
+    for step in record.steps:
+        station = _station(step.name, *_state_of(step, record, over=over), record.kind, language)
+        began = step.started_at.isoformat() if station.state == "now" and step.started_at else ""
+        stations.append(replace(station, began=began))
+    return stations
 
 
 def _state_of(step: StepView, record: DeploymentRecord, *, over: bool) -> tuple[StationState, str | float | None]:
