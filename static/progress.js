@@ -207,7 +207,7 @@ class Board {
 
   duration(seconds) {
     const minutes = seconds >= 90;
-    const amount = minutes ? Math.round(seconds / 60) : seconds < 10 ? Math.round(seconds * 10) / 10 : Math.round(seconds);
+    const amount = minutes ? Math.round(seconds / 60) : seconds < 10 ? Math.max(0.1, Math.round(seconds * 10) / 10) : Math.round(seconds);
     const style = { style: "unit", unit: minutes ? "minute" : "second", unitDisplay: "short", numberingSystem: "latn" };
     return new Intl.NumberFormat(this.words.lang, style).format(amount).replaceAll(" ", "\u00a0");
   }
