@@ -148,10 +148,10 @@ class Board {
     if (!place) return;
     const ahead = place.position - 1;
     const shown = ahead <= 3 ? ahead : 2;
-    const items = [];
+    const items = [yard.querySelector(".there")];
     if (shown < ahead) {
       const more = copyOf("yard-more");
-      more.querySelector("span").textContent = `+${ahead - shown}`;
+      more.querySelector("bdi").textContent = `+${ahead - shown}`;
       items.push(more);
     }
     for (let at = place.position - shown; at < place.position; at += 1) {
