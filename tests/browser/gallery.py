@@ -143,7 +143,20 @@ def _end(portal: PortalServer, emulator: Emulator) -> dict[str, View]:
         "leftovers": View(portal, leftovers),
         "leftovers-stranger": View(portal, leftovers, manager=False),
         "remove-failed": View(portal, half_removed),
+        "removing": View(portal, _hold_a_removal(portal, emulator)),
     }
+
+
+def _hold_a_removal(portal: PortalServer, emulator: Emulator) -> str:
+    """Begin to remove a stack that Dokploy is busy with, at somebody else's request, for ever."""
+    name = "margaret"
+    portal.wait(id_of(deploy_by_form(portal, name)))
+    application = next(each for each in emulator.state()["applications"] if each["name"] == name)
+    emulator.fault("stuck")
+    emulator.call("application.deploy", applicationId=application["applicationId"])
+    removing = remove_by_form(portal, name)
+    portal.wait_for(id_of(removing), "progressed")
+    return removing
 
 
 def _hold(portal: PortalServer, emulator: Emulator) -> dict[str, View]:

@@ -3,6 +3,7 @@
 With `--readme` only the picture at the head of the README is taken anew.
 """
 
+import logging
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -46,6 +47,7 @@ def photograph_for_readme(browser: Browser, view: View) -> None:
 
 
 def main(arguments: list[str]) -> int:
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # a portal that tries https on an emulator without
     chromium = find_chromium()
     if chromium is None:
         print("No chromium was found.", file=sys.stderr)
