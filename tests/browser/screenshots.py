@@ -25,7 +25,9 @@ def photograph(browser: Browser, views: Mapping[str, View]) -> None:
         for theme in THEMES:
             for size in (PHONE, DESKTOP):
                 for name, view in views.items():
-                    with new_visitor(browser, lang=lang, theme=theme, viewport=size, reduced_motion="reduce") as visitor:
+                    with new_visitor(
+                        browser, lang=lang, theme=theme, viewport=size, reduced_motion="reduce"
+                    ) as visitor:
                         visitor.add_cookies(view.cookies)
                         page = visitor.new_page()
                         page.goto(view.url)
@@ -52,7 +54,11 @@ def main(arguments: list[str]) -> int:
     if chromium is None:
         print("No chromium was found.", file=sys.stderr)
         return 1
-    with tempfile.TemporaryDirectory() as folder, open_gallery(Path(folder)) as views, start_chromium(chromium) as browser:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_gallery(Path(folder)) as views,
+        start_chromium(chromium) as browser,
+    ):
         if "--readme" in arguments:
             photograph_for_readme(browser, views["running"])
         else:
