@@ -18,8 +18,8 @@ def say(lang: str, sentence: str, **params: str) -> str:
 
 
 def wait_for(page: Page, selector: str) -> None:
-    """Wait until something is there to see; unlike `expect`, which looks again after 0.1, 0.25, 0.5 and 1 s, at once."""
-    page.locator(selector).wait_for()
+    """Wait until something is there to see. Looks at every frame, where `expect` lets up to a second pass."""
+    page.wait_for_function("selector => document.querySelector(selector)?.checkVisibility()", arg=selector)
 
 
 def type_name(page: Page, name: str, state: str = "ready") -> None:

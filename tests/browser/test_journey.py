@@ -147,7 +147,7 @@ def test_the_log_is_the_same_live_and_loaded(visit: Visitors, serve: Callable[..
     page.goto(portal.url)
     type_name(page, "ada")
     page.click("#deploy")
-    wait_for(page, "#log >> text=Pulling")
+    wait_for(page, "#log li:has([lang=en]) + li")
     live, seen = rows(page), states(page)
 
     other = visit(lang="ar")
