@@ -46,8 +46,10 @@ def test_every_state_is_looked_at(gallery):
 @pytest.mark.parametrize("state", STATES)
 def test_pages_are_for_everybody(visit: Visitors, gallery, state: str):
     view = gallery[state]
-    visit.expect_complaint("status of 404") if state == "not-found" else None
-    for lang in LANGUAGES:
+    if state == "not-found":
+        visit.expect_complaint("status of 404")
+    # The documentation is long, and in English whatever stands around it.
+    for lang in LANGUAGES if state != "docs" else ["ar"]:
         page = visit(lang=lang, cookies=view.cookies, reduced_motion="reduce")
         page.goto(view.url)
         view.act(page)
@@ -63,8 +65,10 @@ def test_pages_are_for_everybody(visit: Visitors, gallery, state: str):
 
 
 def violations(page: Page, options: dict[str, Any] | None = None) -> list[str]:
-    found = AXE.run(page, options=options).response["violations"]
-    return [f"{each['id']}: {[node['html'] for node in each['nodes']]}" for each in found]
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE.axe_script)
+    found = page.evaluate("options => axe.run(document, options)", {"resultTypes": ["violations"], **(options or {})})
+    return [f"{each['id']}: {[node['html'] for node in each['nodes']]}" for each in found["violations"]]
 
 
 def too_small(page: Page) -> list[str]:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Route, expect
 
+from app.i18n import LANGUAGES
 from app.sandbox import SandboxSettings
 from tests.browser.conftest import Visitors
 from tests.browser.reading import (
@@ -16,6 +17,7 @@ from tests.browser.reading import (
     expect_heading,
     focused,
     rows,
+    say,
     states,
     station,
     wait_for,
@@ -24,6 +26,7 @@ from tests.servers import Emulator, PortalServer
 
 pytestmark = pytest.mark.browser
 
+DUTCH = LANGUAGES["nl"]
 AT_WORK = '.stop[data-station="deploy"][data-s="now"]'
 
 
@@ -39,7 +42,7 @@ def test_a_second_viewer_sees_the_same_in_his_language_and_no_secret(
     other = visit(lang="nl")
     other.goto(page.url)
 
-    expect_heading(other, "ada uitrollen")
+    expect_heading(other, say("nl", "Deploying %(name)s", name="ada"))
     assert states(other) == states(page)
     expect(page.locator("#cancel")).to_be_visible()
     expect(other.locator("#cancel, #sure")).to_have_count(0)
@@ -47,13 +50,13 @@ def test_a_second_viewer_sees_the_same_in_his_language_and_no_secret(
         wait_for(viewer, ".sign")
         assert_nothing_lost_or_doubled(viewer, portal)
         assert states(viewer) == ALL_DONE
-    expect_heading(other, "ada is klaar")
+    expect_heading(other, say("nl", "%(name)s is ready", name="ada"))
     expect(page.locator("#password")).to_be_visible()
     expect(other.locator("#password, .loss")).to_have_count(0)
     assert page.input_value("#password") not in other.content()
     visit.expect_complaint("status of 404")
     other.goto(f"{portal.url}/stacks/ada/delete")
-    expect_heading(other, "Zo'n stack is er niet")
+    expect_heading(other, DUTCH.text("No such stack"))
 
 
 def test_another_language_in_the_middle(visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator):
@@ -65,11 +68,11 @@ def test_another_language_in_the_middle(visit: Visitors, serve: Callable[..., Po
 
     page.click("[hreflang=nl]")
 
-    expect_heading(page, "ada uitrollen")
-    expect(page.locator("#sentence")).to_have_text("Dokploy start de container.")
+    expect_heading(page, say("nl", "Deploying %(name)s", name="ada"))
+    expect(page.locator("#sentence")).to_have_text(DUTCH.text("Dokploy is starting the container."))
     wait_for(page, ".sign")
-    expect_heading(page, "ada is klaar")
-    expect(page.locator("#log li span").first).to_have_text("ada staat in de rij.", use_inner_text=False)
+    expect_heading(page, say("nl", "%(name)s is ready", name="ada"))
+    expect(page.locator("#log li span").first).to_have_text(DUTCH.text("{name} is in line.", {"name": "ada"}))
     assert_nothing_lost_or_doubled(page, portal)
 
 
@@ -108,7 +111,7 @@ def test_a_portal_that_restarts_in_the_middle(visit: Visitors, serve: Callable[.
     expect(page.locator("#link")).to_contain_text("The work goes on at the server")
     again = serve(listen_on=urlsplit(portal.url).port)
 
-    wait_for(page, "#link[hidden], .sign") if False else page.wait_for_selector("#link", state="hidden")
+    expect(page.locator("#link")).to_be_hidden()
     assert rows(page)[: len(before)] == before
     wait_for(page, ".sign")
     assert page.evaluate("window.stillTheSamePage")
@@ -204,17 +207,18 @@ class TestInLine:
 
         deploy(page, portal)
 
+        sentence = DUTCH.text("In Dokploy's line at place {position} of {total}.", {"position": 2, "total": 2})
         wait_for(page, "#yard .you")
-        expect(page.locator("#sentence")).to_have_text("In de rij van Dokploy op plaats 2 van 2.")
-        expect(page.locator("#yard li:not(.there)")).to_have_text(["1", "Jij"])
-        expect(page.locator("#yard .there")).to_have_text("Uitrol")
+        expect(page.locator("#sentence")).to_have_text(sentence)
+        expect(page.locator("#yard li:not(.there)")).to_have_text(["1", DUTCH.text("You")])
+        expect(page.locator("#yard .there")).to_have_text(DUTCH.text("Deploy"))
         expect(station(page, "deploy").locator(".train")).to_be_hidden()
         live = page.locator("#yard ol").inner_text()
         page.reload()
         assert page.locator("#yard ol").inner_text() == live
         wait_for(page, ".sign")
         assert_nothing_lost_or_doubled(page, portal)
-        expect(page.locator("#log")).to_contain_text("op plaats 2 van 2", use_inner_text=False)
+        expect(page.locator("#log")).to_contain_text(sentence)
 
 
 def test_the_title_counts_and_the_icon_tells(visit: Visitors, gallery):
