@@ -4,16 +4,16 @@ Two portals, each with an emulated Dokploy: one that gives up soon, where deploy
 where they stand still in the middle.
 """
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page
 
 from app.sandbox import SandboxSettings, serve_in_thread
+from tests.browser.reading import type_name, wait_for
 from tests.servers import Emulator, PortalServer, portal_settings, serve_portal, sqlite_url
 
 SUFFIX: Final = "ai.example.com"
@@ -62,19 +62,18 @@ def id_of(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-def type_name(name: str, state: str) -> Callable[[Page], None]:
+def typed(name: str, state: str) -> Callable[[Page], None]:
     """Type a name and wait for the check's answer."""
 
     def act(page: Page) -> None:
-        page.fill("#name", name)
-        expect(page.locator("#answer")).to_have_attribute("data-s", state)
+        type_name(page, name, state)
 
     return act
 
 
 def _ask_to_cancel(page: Page) -> None:
     page.locator("#cancel button").click()
-    expect(page.locator("#sure")).to_be_visible()
+    wait_for(page, "#sure")
 
 
 @contextmanager
@@ -95,9 +94,9 @@ def open_gallery(folder: Path) -> Iterator[Mapping[str, View]]:
         views |= _hold(held, emulator)
         views |= {
             "form": View(held, "/"),
-            "form-free": View(held, "/", act=type_name("hedy", "ready")),
-            "form-taken": View(held, "/", act=type_name("ada", "off")),
-            "form-invalid": View(held, "/", act=type_name("Ada Lovelace", "off")),
+            "form-free": View(held, "/", act=typed("hedy", "ready")),
+            "form-taken": View(held, "/", act=typed("ada", "off")),
+            "form-invalid": View(held, "/", act=typed("Ada Lovelace", "off")),
             "not-found": View(held, "/no/such/page"),
             "docs": View(held, "/docs"),
         }
@@ -183,10 +182,3 @@ def _hold(portal: PortalServer, emulator: Emulator) -> dict[str, View]:
         "cancel-dialog": View(portal, running, act=_ask_to_cancel),
         "queued": View(portal, queued),
     }
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(0.02)

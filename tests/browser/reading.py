@@ -49,7 +49,8 @@ def expect_heading(page: Page, text: str, *, timeout: float = 5_000) -> None:
 
 def states(page: Page) -> list[str]:
     """How the stations look, in their order."""
-    return page.eval_on_selector_all(".stop", "all => all.map(each => each.dataset.s)")
+    found: list[str] = page.eval_on_selector_all(".stop", "all => all.map(each => each.dataset.s)")
+    return found
 
 
 def station(page: Page, name: str) -> Locator:
@@ -58,9 +59,10 @@ def station(page: Page, name: str) -> Locator:
 
 def rows(page: Page) -> list[list[str]]:
     """The log: number, time, station and text of each row."""
-    return page.eval_on_selector_all(
+    found: list[list[str]] = page.eval_on_selector_all(
         "#log li", "all => all.map(row => [row.dataset.n, ...[...row.children].map(each => each.textContent)])"
     )
+    return found
 
 
 def assert_nothing_lost_or_doubled(page: Page, portal: PortalServer) -> None:

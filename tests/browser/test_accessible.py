@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, ViewportSize, expect
 
-from tests.browser.chromium import LANGUAGES, settle
+from tests.browser.chromium import DESKTOP, LANGUAGES, settle
 from tests.browser.conftest import Visitors
 
 pytestmark = pytest.mark.browser
 
-SMALLEST = {"width": 320, "height": 640}
+SMALLEST: ViewportSize = {"width": 320, "height": 640}
 STATES = (
     "cancel-dialog",
     "canceled",
@@ -48,10 +48,12 @@ def test_pages_are_for_everybody(visit: Visitors, gallery, state: str):
     view = gallery[state]
     if state == "not-found":
         visit.expect_complaint("status of 404")
+    page = visit(cookies=view.cookies, reduced_motion="reduce")
     # The documentation is long, and in English whatever stands around it.
     for lang in LANGUAGES if state != "docs" else ["ar"]:
-        page = visit(lang=lang, cookies=view.cookies, reduced_motion="reduce")
-        page.goto(view.url)
+        page.set_viewport_size(DESKTOP)
+        page.emulate_media(color_scheme="light", reduced_motion="reduce")
+        page.goto(f"{view.url}?lang={lang}")
         view.act(page)
         expect(page.locator("html")).to_have_attribute("lang", lang)
         settle(page)
@@ -73,9 +75,10 @@ def violations(page: Page, options: dict[str, Any] | None = None) -> list[str]:
 
 def too_small(page: Page) -> list[str]:
     """What a finger would miss: links in a text or a list may be small, buttons and fields not."""
-    return page.eval_on_selector_all(
+    found: list[str] = page.eval_on_selector_all(
         "button, .btn, summary, .prefs a, input:not([type=hidden], [type=radio], #name)",
         """all => all.filter(each => each.checkVisibility())
             .filter(each => each.getBoundingClientRect().height < 43.5 || each.getBoundingClientRect().width < 43.5)
             .map(each => each.outerHTML.slice(0, 200))""",
     )
+    return found
