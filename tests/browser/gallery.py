@@ -5,7 +5,7 @@ where they stand still in the middle.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -101,6 +101,18 @@ def open_gallery(folder: Path) -> Iterator[Mapping[str, View]]:
             "docs": View(held, "/docs"),
         }
         yield views
+
+
+@contextmanager
+def open_running(folder: Path) -> Iterator[View]:
+    """A deployment in the middle, on a Dokploy that is as slow as a real one."""
+    with serve_in_thread(SandboxSettings(LATENCY_MS=160)) as url, closing(Emulator(url)) as emulator:
+        common: dict[str, Any] = {"stack_domain_suffix": SUFFIX, "stack_image": IMAGE, "certificate_mode": "wildcard"}
+        with serve_portal(portal_settings(url, sqlite_url(folder), **common)) as portal:
+            emulator.fault("stuck")
+            running = deploy_by_form(portal, "ada")
+            portal.wait_for(id_of(running), "log_line")
+            yield View(portal, running)
 
 
 def _end(portal: PortalServer, emulator: Emulator) -> dict[str, View]:
