@@ -34,7 +34,7 @@ class Process:
         self._log = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "app", *arguments],
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", ""), **env},
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH",""), **env},
             stdout=self._log,
             stderr=subprocess.STDOUT,
         )
