@@ -64,7 +64,7 @@ class Language:
     def duration(self, seconds: float) -> str:
         """Write a duration in words that fit beside a station: `0.4 s`, `41 s`, `2 min`."""
         if seconds < 10:
-            return self._unit(round(seconds, 1), "second")
+            return self._unit(max(0.1, round(seconds, 1)), "second")  # nothing takes no time at all
         if seconds < 90:
             return self._unit(round(seconds), "second")
         return self._unit(round(seconds / 60), "minute")

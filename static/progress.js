@@ -38,8 +38,10 @@ class Board {
     this.words = run.dataset;
     this.title = document.title;
     this.start = Date.parse(this.words.started ?? "");
-    this.skew = Infinity; // this clock minus the server's, with the shortest way seen
+    // This clock minus the server's, with the shortest way seen.
+    this.skew = Date.now() - (Date.parse(this.words.clock ?? "") || -Infinity);
     this.began = new Map();
+    for (const stop of run.querySelectorAll("[data-began]")) this.began.set(stop.dataset.station, Date.parse(stop.dataset.began));
     this.spoken = 0;
     this.timer = 0;
     this.ticker = setInterval(() => this.tick(), 1_000);
@@ -58,29 +60,22 @@ class Board {
     const moment = Date.parse(at);
     this.skew = Math.min(this.skew, Date.now() - moment);
     if (Number.isNaN(this.start)) this.start = moment;
+    this.log(event, moment);
+    if (type === "log_line") return;
+    // Whatever else happens, it no longer waits in line.
+    if (type === "queue_position") this.queue(params);
+    else if (params.what !== "queue_slow") this.queue(null);
     switch (type) {
       case "step_started":
-        this.station(params.step, "now", "");
+        this.station(params.step, "now", null);
         this.began.set(params.step, moment);
-        this.queue(null);
         break;
       case "step_succeeded":
         this.station(params.step, "done", this.duration(params.seconds));
-        this.queue(null);
         break;
       case "step_failed":
         this.station(params.step, "failed", this.words.noteFailed);
-        this.queue(null);
         break;
-      case "queue_position":
-        this.queue(params);
-        break;
-      case "progressed":
-        if (params.what !== "queue_slow") this.queue(null);
-        break;
-      case "log_line":
-        this.log(moment, params.step ?? "", params.line ?? message);
-        return;
       case "warning":
         this.warn(message);
         return;
@@ -89,7 +84,6 @@ class Board {
         break;
       case "undo_started":
         this.settle();
-        this.queue(null);
         this.undoing();
         break;
       case "step_compensated":
@@ -154,10 +148,10 @@ class Board {
     if (!place) return;
     const ahead = place.position - 1;
     const shown = ahead <= 3 ? ahead : 2;
-    const items = [];
+    const items = [yard.querySelector(".there")];
     if (shown < ahead) {
       const more = copyOf("yard-more");
-      more.querySelector("span").textContent = `+${ahead - shown}`;
+      more.querySelector("bdi").textContent = `+${ahead - shown}`;
       items.push(more);
     }
     for (let at = place.position - shown; at < place.position; at += 1) {
@@ -169,14 +163,20 @@ class Board {
     yard.querySelector("ol").replaceChildren(...items);
   }
 
-  log(moment, step, line) {
+  /** One row for each event, the same that the server writes when the page is loaded anew. */
+  log({ n, type, params = {}, message = "" }, moment) {
     const box = byId("log");
     const follows = box.scrollHeight - box.scrollTop - box.clientHeight < 24;
     const row = copyOf("log-row");
     const seconds = Math.max(0, Math.floor((moment - this.start) / 1_000));
+    row.dataset.n = n;
     row.querySelector("time").textContent = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
-    row.querySelector("i").textContent = step;
-    row.querySelector("span").textContent = line;
+    const step = params.step ?? (type === "log_line" || type === "queue_position" ? "deploy" : "");
+    const label = step && this.run.querySelector(`[data-station="${CSS.escape(step)}"] [data-label]`);
+    row.querySelector("i").textContent = label ? label.textContent : "";
+    const text = row.querySelector("span");
+    text.textContent = message;
+    if (type === "log_line") Object.assign(text, { lang: "en", dir: "ltr" });
     const rows = box.querySelector("ol");
     rows.append(row);
     while (rows.childElementCount > MAX_ROWS) rows.firstElementChild.remove();
@@ -207,7 +207,7 @@ class Board {
 
   duration(seconds) {
     const minutes = seconds >= 90;
-    const amount = minutes ? Math.round(seconds / 60) : seconds < 10 ? Math.round(seconds * 10) / 10 : Math.round(seconds);
+    const amount = minutes ? Math.round(seconds / 60) : seconds < 10 ? Math.max(0.1, Math.round(seconds * 10) / 10) : Math.round(seconds);
     const style = { style: "unit", unit: minutes ? "minute" : "second", unitDisplay: "short", numberingSystem: "latn" };
     return new Intl.NumberFormat(this.words.lang, style).format(amount).replaceAll(" ", "\u00a0");
   }

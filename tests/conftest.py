@@ -86,9 +86,9 @@ def any_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def start_portal(emulator: Emulator, database_url: str) -> Iterator[Callable[..., PortalServer]]:
     started: list[PortalServer] = []
 
-    def start(**values: Any) -> PortalServer:
+    def start(*, listen_on: int = 0, **values: Any) -> PortalServer:
         values.setdefault("database_url", database_url)
-        server = PortalServer(portal_settings(emulator.url, **values))
+        server = PortalServer(portal_settings(emulator.url, **values), port=listen_on)
         started.append(server)
         return server
 

@@ -48,16 +48,16 @@ def portal_settings(emulator_url: str, database_url: str, **values: Any) -> Sett
 
 
 class PortalServer:
-    """A portal that serves in a thread of its own."""
+    """A portal that serves in a thread of its own. port: where it listens; 0 takes a free one."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, port: int = 0) -> None:
         self.settings = settings
         self._app = create_app(settings)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 self._app,
                 host="127.0.0.1",
-                port=0,
+                port=port,
                 log_config=None,
                 access_log=False,
                 server_header=False,

@@ -95,7 +95,7 @@ _MESSAGES = {
     "warning.plain_http": N_("The address is plain http: whoever is on the way can read along."),
     "cancel_requested": N_("Cancelling was asked for."),
     "undo_started": N_("Undoing what was made."),
-    "undo_waiting": N_("Dokploy is still working on it; undoing goes on as soon as it lets go."),
+    "undo_waiting": N_("Dokploy is still working on it; this goes on as soon as it lets go."),
     "step_compensated": N_("{step}: undone."),
     "step_compensation_failed": N_("{step}: could not be undone. {detail}"),
     "deployment_completed.create.succeeded": N_("{name} is ready at {url}."),

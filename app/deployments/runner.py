@@ -204,7 +204,8 @@ class Runner:
         steps: Sequence[Step] = [step(context) for step in (CREATION if run.kind is Kind.CREATE else REMOVAL)]
         first: list[Event] = [DeploymentResumed()]
         if run.last_event <= 1:
-            first = [DeploymentStarted(run.name, run.kind), *(Warned(code) for code in context.plan.warnings)]
+            warnings = context.plan.warnings if run.kind is Kind.CREATE else ()
+            first = [DeploymentStarted(run.name, run.kind), *(Warned(code) for code in warnings)]
         saga = Saga(run.kind, steps, context, compensates=run.kind is Kind.CREATE)
         before = PortalError(run.problem["code"], **run.problem["params"]) if run.problem else None
         ending = await saga.run(Checkpoint(events=first), before, undoing=run.undoing)

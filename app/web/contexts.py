@@ -20,13 +20,17 @@ class ShownProblem:
 
 @dataclass(frozen=True)
 class Station:
-    """One station of the line. note: its duration, or what it will do; in the viewer's language."""
+    """One station of the line. note: its duration, or what it will do; in the viewer's language.
+
+    began: since when (ISO 8601) it is being worked on, where it is.
+    """
 
     name: str
     label: str
     state: StationState
     state_text: str
     note: str
+    began: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,16 @@ class QueuePlace:
 
 @dataclass(frozen=True)
 class LogRow:
-    """One row of the log. time: minutes and seconds since the start; step: a station's name or the empty text."""
+    """One row of the log. n: the event's number; time: minutes and seconds since the start; step: a station's label.
+
+    raw: a line of Dokploy's own, which no language has other words for.
+    """
 
     n: int
     time: str
     step: str
     text: str
+    raw: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,7 @@ class DeploymentPage:
 
     kind: `create` or `remove`; status, phase, undoing and conclusion: as in the record; sentence: the newest event in
     words; last_event: number after which the page goes on reading; started: moment (ISO 8601) that the log counts from;
+    clock: the server's moment now, from which the page's script knows how far the reader's clock is off;
     manager: whether this browser may cancel, delete and see the password; cancelable: running and not yet cancelled;
     password: only for a manager of a stack that runs; warnings, removed, leftovers: in the viewer's language.
     """
@@ -91,6 +100,7 @@ class DeploymentPage:
     manager: bool
     cancelable: bool
     started: str = ""
+    clock: str = ""
     warnings: Sequence[str] = ()
     queue: QueuePlace | None = None
     problem: ShownProblem | None = None

@@ -1,7 +1,8 @@
 """The pages for people: the form, a deployment while it runs and when it is over, and the question before deleting."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
@@ -171,9 +172,10 @@ async def _deployment_page(
         conclusion=record.conclusion,
         sentence=_sentence(events, language),
         stations=_stations(record, language),
-        log=[_log_row(event, record.created_at) for event in events],
+        log=[_log_row(event, record.created_at, language) for event in events],
         last_event=events[-1].n if events else 0,
         started=record.created_at.isoformat(),
+        clock=datetime.now(UTC).isoformat(),
         warnings=_warnings(events, language),
         manager=manager,
         cancelable=record.kind is Kind.CREATE and not over and not record.undoing and not record.cancel_requested,
@@ -198,7 +200,7 @@ async def _password(request: Request, record: DeploymentRecord) -> str | None:
 
 def _sentence(events: Sequence[RecordedEvent], language: Language) -> str:
     for event in reversed(events):
-        if event.type != "log_line":
+        if event.type not in {"log_line", "warning"}:
             return describe(event.key, event.params, language)
     return ""
 
@@ -221,7 +223,12 @@ def _queue(events: Sequence[RecordedEvent], language: Language) -> QueuePlace | 
 
 def _stations(record: DeploymentRecord, language: Language) -> list[Station]:
     over = record.status is Status.COMPLETED
-    return [_station(step.name, *_state_of(step, record, over=over), record.kind, language) for step in record.steps]
+    stations = []
+    for step in record.steps:
+        station = _station(step.name, *_state_of(step, record, over=over), record.kind, language)
+        began = step.started_at.isoformat() if station.state == "now" and step.started_at else ""
+        stations.append(replace(station, began=began))
+    return stations
 
 
 def _state_of(step: StepView, record: DeploymentRecord, *, over: bool) -> tuple[StationState, str | float | None]:
@@ -258,15 +265,22 @@ def _station(step: str, state: StationState, note: str | float | None, kind: str
     )
 
 
-def _log_row(event: RecordedEvent, since: datetime) -> LogRow:
-    seconds = max(0, int((event.at - since).total_seconds()))
+def _log_row(event: RecordedEvent, since: datetime, language: Language) -> LogRow:
+    """An event as a row, the same that the page's script makes of it when it comes live."""
+    seconds = max(0, _milliseconds(event.at) - _milliseconds(since)) // 1000
+    step = event.params.get("step") or ("deploy" if event.type in {"log_line", "queue_position"} else "")
     return LogRow(
         n=event.n,
         time=f"{seconds // 60}:{seconds % 60:02}",
-        step=str(event.params.get("step", "deploy" if event.type == "log_line" else "")),
-        # A log is for whoever mends things, so it is in one language everywhere.
-        text=describe(event.key, event.params, LANGUAGES["en"]),
+        step=language.text(STEP_LABELS[step]) if step else "",
+        text=describe(event.key, event.params, language),
+        raw=event.type == "log_line",
     )
+
+
+def _milliseconds(moment: datetime) -> int:
+    # Browsers know no shorter time; rounded as they do, both count the same seconds.
+    return int(moment.timestamp()) * 1000 + moment.microsecond // 1000
 
 
 def _removed(record: DeploymentRecord, language: Language) -> list[str]:

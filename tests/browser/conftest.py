@@ -1,0 +1,96 @@
+"""A real Chromium for the tests of this folder, and visitors whose console must stay silent.
+
+Where there is no Chromium the tests are skipped; with REQUIRE_BROWSER=1 they fail instead.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, WebError
+
+from tests.browser.chromium import find_chromium, new_visitor, start_chromium
+from tests.browser.gallery import View, open_gallery
+from tests.servers import Emulator, PortalServer
+
+
+# Not for the session: playwright keeps an event loop in this thread, beside which no other test could run its own.
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    path = find_chromium()
+    if path is None:
+        reason = "no chromium was found on the PATH (Debian: apt-get install chromium)"
+        if os.environ.get("REQUIRE_BROWSER") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with start_chromium(path) as started:
+        yield started
+
+
+@pytest.fixture(scope="package")
+def gallery(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, View]]:
+    with open_gallery(tmp_path_factory.mktemp("gallery")) as views:
+        yield views
+
+
+class Visitors:
+    """Opens a browser of its own for each visitor, and keeps what their consoles complain of."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._opened: list[Any] = []
+        self._allowed: list[str] = []
+        self.complaints: list[str] = []
+
+    def __call__(self, *, cookies: Any = (), **more: Any) -> Page:
+        context = new_visitor(self._browser, **more)
+        self._opened.append(context)
+        context.on("console", self._on_console)
+        context.on("weberror", self._on_error)
+        context.grant_permissions(["clipboard-read", "clipboard-write"])
+        if cookies:
+            context.add_cookies(cookies)
+        return context.new_page()
+
+    def expect_complaint(self, pattern: str) -> None:
+        """Say that the browser itself will complain of what this test is about."""
+        self._allowed.append(pattern)
+
+    def close(self) -> None:
+        for context in self._opened:
+            context.close()
+
+    def unexpected(self) -> list[str]:
+        return [each for each in self.complaints if not any(re.search(pattern, each) for pattern in self._allowed)]
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        # A stack's own page is not ours to judge.
+        ours = (urlsplit(message.location["url"]).hostname or "127.0.0.1") == "127.0.0.1"
+        if message.type in {"error", "warning"} and ours:
+            self.complaints.append(f"{message.type}: {message.text} ({message.location['url']})")
+
+    def _on_error(self, error: WebError) -> None:
+        self.complaints.append(f"uncaught: {error.error}")
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Visitors]:
+    """Open a new visitor's page; at the end nobody's console may have complained."""
+    visitors = Visitors(browser)
+    yield visitors
+    visitors.close()
+    assert visitors.unexpected() == []
+
+
+@pytest.fixture
+def serve(start_portal: Callable[..., PortalServer], emulator: Emulator) -> Callable[..., PortalServer]:
+    """Start a portal whose stacks have addresses that this browser can open."""
+
+    def start(**values: Any) -> PortalServer:
+        port = urlsplit(emulator.url).port
+        return start_portal(**{"stack_domain_suffix": "localhost", "stack_public_port": port, **values})
+
+    return start

@@ -1,0 +1,151 @@
+"""The form: what it says of a name while it is typed, and that it is sent once."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Visitors
+from tests.browser.reading import deploy, expect_heading, focused, states, type_name, wait_for
+from tests.servers import Emulator, PortalServer
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("ad", "at least 3 characters; this one has 2"),
+        ("a" * 31, "at most 30"),
+        ("ada_b", "for example ada-b"),
+        ("آدا", "letters a to z"),
+        ("-ada", "cannot begin with a hyphen"),
+        ("admin", "kept for this server itself"),
+        ("../../etc", "only the letters a to z"),
+    ],
+)
+def test_a_name_is_refused_with_its_reason(visit: Visitors, gallery, name: str, reason: str):
+    page = visit()
+    page.goto(gallery["form"].url)
+
+    type_name(page, name, "off")
+
+    expect(page.locator("#say")).to_contain_text(reason)
+    expect(page.locator("#name")).to_have_attribute("aria-invalid", "true")
+    expect(page.locator("#deploy")).to_have_attribute("aria-disabled", "true")
+    assert states(page)[0] == "off"
+    # Sent all the same, it stays here and says so again.
+    page.press("#name", "Enter")
+    wait_for(page, '#answer[data-s="off"]')
+    assert (page.url, focused(page)) == (gallery["form"].url, "name")
+
+
+def test_suggestions_fill_the_field(visit: Visitors, serve: Callable[..., PortalServer]):
+    portal = serve()
+    portal.deploy("ada")
+    page = visit()
+    page.goto(portal.url)
+    type_name(page, "ada", "off")
+    expect(page.locator("#fork button")).to_have_count(3)
+    chosen = page.locator("#fork button").first.get_attribute("value")
+
+    page.locator("#fork button").first.click()
+
+    expect(page.locator("#name")).to_have_value(chosen or "")
+    assert focused(page) == "name"
+    wait_for(page, '#answer[data-s="ready"]')
+    expect(page.locator("#fork button")).to_have_count(0)
+    page.press("#name", "Enter")
+    wait_for(page, ".sign")
+    expect_heading(page, f"{chosen} is ready")
+
+
+def test_a_name_that_is_taken_between_check_and_post(visit: Visitors, serve: Callable[..., PortalServer]):
+    portal = serve()
+    page = visit()
+    page.goto(portal.url)
+    type_name(page, "ada")
+    portal.deploy("ada")
+    visit.expect_complaint("status of 409")
+
+    page.click("#deploy")
+
+    wait_for(page, "#fork button")
+    expect(page.locator("#say")).to_contain_text("ada already belongs to a stack")
+    expect(page.locator("#name")).to_have_value("ada")
+    assert focused(page) == "name"
+    page.locator("#fork button").first.click()
+    wait_for(page, '#answer[data-s="ready"]')
+    page.click("#deploy")
+    wait_for(page, ".sign")
+
+
+def test_a_double_click_makes_one_deployment(visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator):
+    portal = serve()
+    page = visit()
+    posts = []
+    page.on("request", lambda request: posts.append(request.url) if request.method == "POST" else None)
+    page.goto(portal.url)
+    type_name(page, "ada")
+
+    page.dblclick("#deploy")
+
+    wait_for(page, ".sign")
+    assert posts == [f"{portal.url}/deploy"]
+    assert emulator.state()["calls"]["project.create"] == 1
+
+
+def test_a_check_that_fails_keeps_nobody_from_deploying(visit: Visitors, serve: Callable[..., PortalServer]):
+    portal = serve()
+    visit.expect_complaint("status of 502")
+    page = visit()
+    page.route("**/api/check/**", lambda route: route.fulfill(status=502, body="Bad Gateway"))
+    page.goto(portal.url)
+    page.fill("#name", "ada")
+    expect(page.locator("#say")).to_contain_text("cannot be checked right now")
+
+    page.click("#deploy")
+
+    wait_for(page, ".sign")
+
+
+def test_back_to_the_form_and_forward_again(visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator):
+    portal = serve()
+    emulator.fault("stuck", seconds=1.5)
+    page = visit()
+    deploy(page, portal)
+
+    page.go_back()
+    expect_heading(page, "Name your stack")
+    type_name(page, "ada", "off")
+    type_name(page, "grace")
+    page.go_forward()
+
+    wait_for(page, ".sign")
+    expect_heading(page, "ada is ready")
+    page.go_back()
+    type_name(page, "grace")
+    page.click("#deploy")
+    wait_for(page, ".sign")
+    expect_heading(page, "grace is ready")
+
+
+def test_a_theme_and_a_language_are_kept(visit: Visitors, gallery):
+    view = gallery["ready"]
+    page = visit(cookies=view.cookies)
+    page.goto(view.url)
+    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    page.click(".to-dark")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    page.click("[hreflang=ar]")
+
+    expect(page.locator("html")).to_have_attribute("dir", "rtl")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != paper
+    page.click("header .mark")
+    expect(page.locator("html")).to_have_attribute("lang", "ar")
+    page.click(".to-light")
+    expect(page.locator("html")).to_have_attribute("data-theme", "light")
+    expect(page).to_have_url(re.compile("/$"))

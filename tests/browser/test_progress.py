@@ -1,0 +1,242 @@
+"""The page of a deployment while it runs: whoever looks, whenever, over whatever connection, sees the same."""
+
+import re
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Route, expect
+
+from app.i18n import LANGUAGES
+from app.sandbox import SandboxSettings
+from tests.browser.conftest import Visitors
+from tests.browser.reading import (
+    ALL_DONE,
+    assert_nothing_lost_or_doubled,
+    deploy,
+    expect_heading,
+    focused,
+    rows,
+    say,
+    states,
+    station,
+    wait_for,
+)
+from tests.servers import Emulator, PortalServer
+
+pytestmark = pytest.mark.browser
+
+DUTCH = LANGUAGES["nl"]
+AT_WORK = '.stop[data-station="deploy"][data-s="now"]'
+
+
+def test_a_second_viewer_sees_the_same_in_his_language_and_no_secret(
+    visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator
+):
+    portal = serve()
+    emulator.fault("stuck", seconds=1.5)
+    page = visit()
+    deploy(page, portal)
+    wait_for(page, AT_WORK)
+
+    other = visit(lang="nl")
+    other.goto(page.url)
+
+    expect_heading(other, say("nl", "Deploying %(name)s", name="ada"))
+    assert states(other) == states(page)
+    expect(page.locator("#cancel")).to_be_visible()
+    expect(other.locator("#cancel, #sure")).to_have_count(0)
+    for viewer in (page, other):
+        wait_for(viewer, ".sign")
+        assert_nothing_lost_or_doubled(viewer, portal)
+        assert states(viewer) == ALL_DONE
+    expect_heading(other, say("nl", "%(name)s is ready", name="ada"))
+    expect(page.locator("#password")).to_be_visible()
+    expect(other.locator("#password, .loss")).to_have_count(0)
+    assert page.input_value("#password") not in other.content()
+    visit.expect_complaint("status of 404")
+    other.goto(f"{portal.url}/stacks/ada/delete")
+    expect_heading(other, DUTCH.text("No such stack"))
+
+
+def test_another_language_in_the_middle(visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator):
+    portal = serve()
+    emulator.fault("stuck", seconds=1.5)
+    page = visit()
+    deploy(page, portal)
+    wait_for(page, AT_WORK)
+
+    page.click("[hreflang=nl]")
+
+    expect_heading(page, say("nl", "Deploying %(name)s", name="ada"))
+    expect(page.locator("#sentence")).to_have_text(DUTCH.text("Dokploy is starting the container."))
+    wait_for(page, ".sign")
+    expect_heading(page, say("nl", "%(name)s is ready", name="ada"))
+    expect(page.locator("#log li span").first).to_have_text(DUTCH.text("{name} is in line.", {"name": "ada"}))
+    assert_nothing_lost_or_doubled(page, portal)
+
+
+def test_the_end_takes_the_page_s_place_once(visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator):
+    portal = serve()
+    emulator.fault("stuck", seconds=0.5)
+    page = visit()
+    deploy(page, portal)
+    wait_for(page, AT_WORK)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(urlsplit(request.url).path))
+    page.evaluate("window.stillTheSamePage = true")
+
+    wait_for(page, ".sign")
+    page.wait_for_timeout(1_200)
+
+    assert page.evaluate("window.stillTheSamePage")
+    assert [path for path in asked if "/static/" not in path] == [urlsplit(page.url).path]
+    assert focused(page) == "h1"
+    page.click("[data-reveal]")  # the shared script reaches what came in place
+    expect(page.locator("#password")).to_have_attribute("type", "text")
+
+
+def test_a_portal_that_restarts_in_the_middle(visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator):
+    portal = serve()
+    emulator.fault("stuck", seconds=4)
+    visit.expect_complaint("ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_EMPTY_RESPONSE")
+    page = visit()
+    deploy(page, portal)
+    wait_for(page, AT_WORK)
+    page.evaluate("window.stillTheSamePage = true")
+    before = rows(page)
+
+    portal.stop()
+    wait_for(page, "#link")
+    expect(page.locator("#link")).to_contain_text("The work goes on at the server")
+    again = serve(listen_on=urlsplit(portal.url).port)
+
+    expect(page.locator("#link")).to_be_hidden()
+    assert rows(page)[: len(before)] == before
+    wait_for(page, ".sign")
+    assert page.evaluate("window.stillTheSamePage")
+    assert_nothing_lost_or_doubled(page, again)
+    expect(page.locator("#log")).to_contain_text("The portal restarted and goes on where it was.")
+
+
+def test_a_connection_that_is_cut_again_and_again(
+    visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator
+):
+    portal = serve(sse_timeout_seconds=0.3, sse_heartbeat_seconds=0.1)
+    emulator.fault("stuck", seconds=3)
+    page = visit(lang="ar")
+    deploy(page, portal)
+    wait_for(page, AT_WORK)
+    streams: list[str] = []
+    page.on("request", lambda request: streams.append(request.url) if "/events" in request.url else None)
+
+    wait_for(page, "#log li:has([lang=en])")
+    live = rows(page)
+
+    assert len(streams) >= 1
+    assert [row[0] for row in live] == [str(n) for n in range(1, len(live) + 1)]
+    wait_for(page, ".sign")
+    assert_nothing_lost_or_doubled(page, portal)
+
+
+def test_a_proxy_that_lets_no_stream_through(visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator):
+    def refuse(route: Route) -> None:
+        if "text/event-stream" in route.request.headers.get("accept", ""):
+            route.fulfill(status=502, body="Bad Gateway")
+        else:
+            route.continue_()
+
+    portal = serve()
+    emulator.fault("stuck", seconds=0.5)
+    visit.expect_complaint("status of 502")
+    page = visit()
+    page.route("**/events*", refuse)
+    deploy(page, portal)
+
+    wait_for(page, ".sign")
+
+    assert_nothing_lost_or_doubled(page, portal)
+
+
+def test_cancelling_asks_first(visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator):
+    portal = serve()
+    emulator.fault("stuck", seconds=2)
+    page = visit()
+    deploy(page, portal)
+    wait_for(page, AT_WORK)
+    dialog = page.locator("#sure")
+
+    page.click("#cancel button")
+    expect(dialog).to_be_visible()
+    assert page.evaluate("document.activeElement.textContent") == "Keep going"
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    page.click("#cancel button")
+    page.get_by_role("button", name="Keep going").click()
+    expect(dialog).to_be_hidden()
+    assert portal.client.get(f"/api/deployments/{page.url.rpartition('/')[2]}").json()["cancelRequested"] is False
+
+    page.click("#cancel button")
+    page.click("#sure .danger")
+
+    wait_for(page, "#stops[data-undoing]")
+    expect_heading(page, "Undoing ada")
+    expect(page.locator("#cancel")).to_have_count(0)
+    wait_for(page, "#left")
+    expect_heading(page, "ada was not deployed")
+    expect(page.locator(".lead")).to_have_text("It was stopped on request, and what had been made is removed again.")
+    assert states(page) == ["done", *["undone"] * 5, "off"]
+    assert emulator.left() == {}
+
+
+class TestInLine:
+    @pytest.fixture
+    def sandbox_settings(self) -> SandboxSettings:
+        return SandboxSettings(DEPLOY_SECONDS=0.05, START_SECONDS=0.02, VOLUME_RELEASE_SECONDS=0.1, CONCURRENCY=1)
+
+    def test_the_place_in_line_is_shown_while_it_waits(
+        self, visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator
+    ):
+        portal = serve()
+        emulator.fault("stuck", seconds=3)
+        first = portal.deploy("first")["deploymentId"]
+        portal.wait_for(first, "progressed")
+        second = portal.deploy("second")["deploymentId"]
+        portal.wait_for(second, "queue_position")
+        page = visit(lang="nl")
+
+        deploy(page, portal)
+
+        sentence = DUTCH.text("In Dokploy's line at place {position} of {total}.", {"position": 2, "total": 2})
+        wait_for(page, "#yard .you")
+        expect(page.locator("#sentence")).to_have_text(sentence)
+        expect(page.locator("#yard li:not(.there)")).to_have_text(["1", DUTCH.text("You")])
+        expect(page.locator("#yard .there")).to_have_text(DUTCH.text("Deploy"))
+        expect(station(page, "deploy").locator(".train")).to_be_hidden()
+        live = page.locator("#yard ol").inner_text()
+        page.reload()
+        assert page.locator("#yard ol").inner_text() == live
+        wait_for(page, ".sign")
+        assert_nothing_lost_or_doubled(page, portal)
+        expect(page.locator("#log")).to_contain_text(sentence)
+
+
+def test_the_title_counts_and_the_icon_tells(visit: Visitors, gallery):
+    page = visit()
+    for name, title, icon in (
+        ("form", r"Name your stack", "favicon"),
+        ("running", r"5/7 · Deploying ada", "favicon-running"),
+        ("undoing", r"2/7 · Undoing edith|3/7 · Undoing edith", "favicon-undoing"),
+        ("removing", r"0/5 · Removing margaret", "favicon-running"),
+        ("ready-stranger", r"ada is ready", "favicon-done"),
+        ("failed", r"alan was not deployed", "favicon-failed"),
+        ("leftovers", r"linus was not deployed", "favicon-failed"),
+        ("removed", r"grace is removed", "favicon-done"),
+        ("ready-gone", r"grace is removed", "favicon-done"),
+        ("remove-failed", r"barbara was not removed completely", "favicon-failed"),
+    ):
+        page.goto(gallery[name].url)
+        expect(page).to_have_title(re.compile(rf"^({title}) · AI Stack Deployer$"))
+        address = page.get_attribute('link[rel="icon"]', "href") or ""
+        assert address.startswith(f"/static/{icon}.svg?"), name
+        assert page.request.get(urlsplit(page.url)._replace(path=address.partition("?")[0]).geturl()).ok
