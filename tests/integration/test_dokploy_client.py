@@ -357,12 +357,12 @@ async def test_a_volume_in_use_is_no_failure(client: DokployClient, emulator: Em
     await client.create_volume_mount(application.application_id, "v", "/workspace")
     await client.deploy_application(application.application_id, "title", "")
     async with asyncio.timeout(5):
-        while not await client.list_volumes():  # noqa: ASYNC110
+        while not await client.list_volumes():
             await asyncio.sleep(0.02)
     assert await client.remove_volume("v") is False
     await client.delete_application(application.application_id)
     async with asyncio.timeout(5):
-        while not await client.remove_volume("v"):  # noqa: ASYNC110
+        while not await client.remove_volume("v"):
             await asyncio.sleep(0.02)
     assert await client.remove_volume("v") is True, "what is not there is removed"
     emulator.fault("status", "dockerVolume.removeVolume", status=500)

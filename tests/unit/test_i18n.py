@@ -100,8 +100,8 @@ def test_a_sentence_without_parameters_may_hold_braces():
 @pytest.mark.parametrize(
     ("seconds", "english", "dutch"),
     [
-        (0, "0 sec", "0 sec"),
-        (0.04, "0 sec", "0 sec"),
+        (0, "0.1 sec", "0,1 sec"),
+        (0.04, "0.1 sec", "0,1 sec"),
         (0.44, "0.4 sec", "0,4 sec"),
         (9.94, "9.9 sec", "9,9 sec"),
         (9.96, "10 sec", "10 sec"),

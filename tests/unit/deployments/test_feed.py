@@ -303,7 +303,7 @@ async def test_silence_is_told_and_nothing_is_lost_by_it(follow):
     watcher = follow(feed, quiet=0.01)
     await watcher.until(1)
     async with asyncio.timeout(2):
-        while watcher.quiets < 3:  # noqa: ASYNC110
+        while watcher.quiets < 3:
             await asyncio.sleep(0.005)
 
     feed.publish(D, store.write())

@@ -224,7 +224,7 @@ async def test_a_sibling_finishes_before_anything_is_undone(world: World):
     world.steps["configure"].run_error = PortalError("dokploy_refused")
     gate = world.steps["domain"].gate = asyncio.Event()
     run = asyncio.create_task(world.run())
-    while StepFailed not in map(type, world.ledger.events):  # noqa: ASYNC110
+    while StepFailed not in map(type, world.ledger.events):
         await asyncio.sleep(0)
     for _ in range(20):
         await asyncio.sleep(0)
@@ -428,7 +428,7 @@ async def test_cancelling_the_task_cancels_the_steps_and_waits_for_them(world: W
     for name in ("configure", "domain"):
         world.steps[name] = Slow(name, world.ledger, world.diary)
     run = asyncio.create_task(world.run())
-    while world.ledger.states["domain"] is not StepState.RUNNING:  # noqa: ASYNC110
+    while world.ledger.states["domain"] is not StepState.RUNNING:
         await asyncio.sleep(0)
     for _ in range(5):
         await asyncio.sleep(0)
