@@ -98,7 +98,8 @@ class Intake:
             ):
                 return replay
             raise await self.taken(plan.name) from None
-        self._wake("queued")
+        if taken_in is accepted:  # a replay begins nothing
+            self._wake("queued")
         return taken_in
 
     def _replay(self, connection: Connection, key_hash: str, body_hash: str) -> Accepted | None:

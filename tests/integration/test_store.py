@@ -2,17 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.database import Database
+from app.database import Database, StoreAway
 from app.deployments import tables
 from app.deployments.events import (
     CREATE_STEPS,
@@ -40,6 +39,8 @@ from app.migrations import migrate
 from app.vault import Vault, matches
 from tests.servers import portal_settings
 
+T = TypeVar("T")
+
 pytestmark = pytest.mark.anyio
 
 ADA = Asker(owner="browser:ada", actor="browser:ada", trigger="user")
@@ -53,18 +54,21 @@ class Unreliable(Database):
     lose_answer = 0
     lost: Callable[[], Any] | None = None
 
-    @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
-        async with super().write() as connection:
-            yield connection
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        def failing(connection: Connection) -> T:
+            done = work(connection)
             if self.fail:
                 self.fail -= 1
                 raise OperationalError("COMMIT", None, OSError("away"))
+            return done
+
+        done = await super().write(failing)
         if self.lose_answer:
             self.lose_answer -= 1
             if self.lost is not None:
                 await self.lost()
-            raise OperationalError("COMMIT", None, OSError("away"))
+            raise StoreAway("COMMIT")
+        return done
 
 
 class Store:
@@ -98,15 +102,16 @@ class Store:
 
     async def everything(self) -> dict[str, list[Any]]:
         """Every row of every table that a checkpoint writes."""
-        async with self.database.read() as connection:
-            return {
-                table.name: sorted(map(repr, (await connection.execute(select(table))).all()))
+        return await self.database.read(
+            lambda connection: {
+                table.name: sorted(map(repr, connection.execute(select(table)).all()))
                 for table in (tables.stack, tables.deployment, tables.step, tables.event, tables.resource)
             }
+        )
 
     async def count(self, table: Any) -> int:
-        async with self.database.read() as connection:
-            return int(await connection.scalar(select(func.count()).select_from(table)) or 0)
+        query = select(func.count()).select_from(table)
+        return await self.database.read(lambda connection: int(connection.scalar(query) or 0))
 
 
 @pytest.fixture
@@ -237,8 +242,8 @@ async def test_an_idempotency_key_lives_for_a_day(store: Store):
 
     async def age(hours: float) -> None:
         created_at = datetime.now(UTC) - timedelta(hours=hours)
-        async with store.database.write() as connection:
-            await connection.execute(update(tables.idempotency).values(created_at=created_at))
+        aged = update(tables.idempotency).values(created_at=created_at)
+        await store.database.write(lambda connection: connection.execute(aged))
 
     await age(23.9)
     assert (await store.deploy(key=KEY)) == first
@@ -820,11 +825,12 @@ async def test_the_store_itself_holds_one_stack_a_name_and_one_run_a_stack(store
     await store.deploy()
     stack = await store.records.find_stack("ada")
     assert stack is not None
-    async with store.database.read() as connection:
-        row = (await connection.execute(select(tables.deployment))).one()._asdict()
-        held = (await connection.execute(select(tables.stack))).one()._asdict()
+    row = await store.database.read(lambda each: each.execute(select(tables.deployment)).one()._asdict())
+    held = await store.database.read(lambda each: each.execute(select(tables.stack)).one()._asdict())
+
+    def put(table: Any, values: dict[str, Any], connection: Connection) -> None:
+        connection.execute(insert(table).values(values))
 
     for table, values in ((tables.deployment, {**row, "id": "x"}), (tables.stack, {**held, "id": "x"})):
         with pytest.raises(Exception, match=r"(?i)unique"):
-            async with store.database.write() as connection:
-                await connection.execute(insert(table).values(values))
+            await store.database.write(partial(put, table, values))
