@@ -11,10 +11,11 @@ from typing import Any
 from app.deployments.blame import PASSING, problem_of
 from app.deployments.events import CancelRequested, Event
 from app.deployments.feed import Feed
-from app.deployments.journal import Journal, Resource, Run
+from app.deployments.journal import Journal
 from app.deployments.plan import Plan
 from app.deployments.probing import Prober
 from app.deployments.record import Records
+from app.deployments.run import Resource, Run
 from app.deployments.saga import Checkpoint, ResourceChange, RunLost, StepChange, StepState
 from app.deployments.template import Registry, StackSecrets
 from app.deployments.tracking import Observer

@@ -19,9 +19,9 @@ from app.deployments.events import (
     Kind,
     Warned,
 )
-from app.deployments.journal import Run
 from app.deployments.plan import Plan
 from app.deployments.removing import REMOVAL
+from app.deployments.run import Run
 from app.deployments.saga import Checkpoint, ResourceState, RunLost, Saga, Step
 from app.deployments.steps import Configure, CreateStep, MakeApplication, Project, Route, Validate
 from app.deployments.template import StackSecrets

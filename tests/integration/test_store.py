@@ -28,10 +28,11 @@ from app.deployments.events import (
 )
 from app.deployments.feed import Feed
 from app.deployments.intake import Accepted, Asker, Intake
-from app.deployments.journal import Journal, Run
+from app.deployments.journal import Journal
 from app.deployments.plan import make_plan
 from app.deployments.record import PAGE, Records
 from app.deployments.request import DeploymentRequest
+from app.deployments.run import Run
 from app.deployments.saga import Checkpoint, ResourceChange, ResourceState, RunLost, StepChange, StepState
 from app.deployments.template import StackSecrets, built_in_template
 from app.errors import PortalError

@@ -1,4 +1,4 @@
-"""The command line: serve the portal, or start it with a sandbox beside it."""
+"""Commands that serve: the portal, the portal with a sandbox beside it, and the emulator alone."""
 
 import asyncio
 import contextlib
@@ -24,13 +24,10 @@ from app.settings import Settings, explain, load_settings
 if TYPE_CHECKING:
     from app.sandbox import SandboxSettings
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-
 # Streams and removals under way are told to come back; then connections are closed.
 _GRACE_SECONDS = 3
 
 
-@app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; HOST otherwise.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; PORT otherwise.")] = None,
@@ -42,7 +39,6 @@ def serve(
     _run(_server(create_app(settings), settings))
 
 
-@app.command()
 def sandbox(
     port: Annotated[int | None, typer.Option(help="Port of the portal; the emulator takes the next.")] = None,
 ) -> None:
@@ -57,7 +53,6 @@ def sandbox(
         _run(emulator, portal)
 
 
-@app.command()
 def emulator(port: Annotated[int | None, typer.Option(help="Port to listen on; PORT otherwise.")] = None) -> None:
     """Serve an emulated Dokploy alone."""
     configure_logging("info", readable=sys.stderr.isatty())
@@ -89,15 +84,6 @@ def _port(given: int | None, usual: int) -> int:
     if not text.isdecimal() or not 0 < int(text) < 2**16:
         raise SettingsError(f"PORT is not the number of a port; for example PORT={usual}")
     return int(text)
-
-
-def main() -> None:
-    """Run the command line; a mistake in the settings is one line and exit status 1."""
-    try:
-        app()
-    except SettingsError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(1)
 
 
 class _Server(uvicorn.Server):

@@ -1,0 +1,26 @@
+"""The command line: serve the portal, or start it with a sandbox beside it; each group of commands has a room."""
+
+import sys
+
+import typer
+
+from app.cli import serving
+from app.errors import SettingsError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A web portal that deploys personal AI servers on Dokploy.",
+)
+for command in (serving.serve, serving.sandbox, serving.emulator):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line; a mistake in the settings is one line and exit status 1."""
+    try:
+        app()
+    except SettingsError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
