@@ -11,10 +11,12 @@ import structlog
 
 from app import __version__
 from app.database import Database, FileLock, Listener
+from app.deployments.cleaning import Cleaner
 from app.deployments.context import Surroundings
 from app.deployments.feed import Feed
 from app.deployments.intake import Intake
 from app.deployments.journal import Journal
+from app.deployments.leftovers import Leftovers
 from app.deployments.plan import registry_of
 from app.deployments.probing import Prober
 from app.deployments.record import Records
@@ -46,6 +48,7 @@ class Portal:
     template: Template
     feed: Feed
     records: Records
+    leftovers: Leftovers
     intake: Intake
     runner: Runner
     health: HealthWatch
@@ -89,6 +92,11 @@ async def open_portal(settings: Settings) -> AsyncIterator[Portal]:
     if not database.is_sqlite:
         listener = Listener(settings.database_url, _hear(runner, feed), _catch_up(runner, feed))
         background.append(asyncio.create_task(listener.run(), name="listener"))
+    pause = settings.leftovers_retry_seconds
+    leftovers = Leftovers(database, records, first_pause=pause)
+    intake = Intake(database, records, vault, runner.wake, admit=_admits(dokploy.connection.circuit))
+    cleaner = Cleaner(leftovers, intake, first_pause=pause, is_active=lambda: runner.is_active)
+    background.append(asyncio.create_task(cleaner.run(), name="clean"))
     runner.start()
     try:
         yield Portal(
@@ -99,7 +107,8 @@ async def open_portal(settings: Settings) -> AsyncIterator[Portal]:
             template=built_in_template(settings),
             feed=feed,
             records=records,
-            intake=Intake(database, records, vault, runner.wake, admit=_admits(dokploy.connection.circuit)),
+            leftovers=leftovers,
+            intake=intake,
             runner=runner,
             health=health,
         )

@@ -179,6 +179,9 @@ class Settings(BaseSettings):
     undo_timeout_seconds: float = Field(120.0, gt=0, examples=["120"])
     """How long removing one thing is retried before it is listed as left over. Docker holds a volume for about 16 s."""
 
+    leftovers_retry_seconds: float = Field(30.0, gt=0, examples=["30"])
+    """Pause before what could not be removed is tried again; each further pause is twice as long, up to an hour."""
+
     sse_timeout_seconds: float = Field(255.0, gt=0, examples=["255"])
     """How long one event stream lives before the reader is asked to connect again."""
 

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from app.cli import serving
+from app.cli import mending, serving
 from app.errors import SettingsError
 
 app = typer.Typer(
@@ -13,7 +13,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="A web portal that deploys personal AI servers on Dokploy.",
 )
-for command in (serving.serve, serving.sandbox, serving.emulator):
+for command in (serving.serve, serving.sandbox, serving.emulator, mending.leftovers):
     app.command()(command)
 
 

@@ -56,6 +56,7 @@ class RunContext:
         self.plan = plan
         self.secrets = secrets
         self.dokploy: DokployClient = around.dokploy.persisting(self.persist)
+        self.left_because: dict[str, str] = {}
         self.doubted: set[str] = set()
         self._doubts: dict[str, float] = {}
         self._away_seconds = 0.0

@@ -297,7 +297,7 @@ def is_cleaning_up(newest: DeploymentRecord) -> bool:
     """Whether the newest deployment of a stack leads, or has led, to its end rather than to its running."""
     if newest.kind is Kind.REMOVE or newest.undoing:
         return True
-    return newest.status is Status.COMPLETED and bool(newest.leftovers)
+    return newest.status is Status.COMPLETED and any(each.removed_at is None for each in newest.leftovers)
 
 
 def _now() -> datetime:

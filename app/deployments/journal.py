@@ -1,7 +1,7 @@
 """Runs as the store keeps them: who holds which, how far it is, what it made, its events; fenced by owner and epoch."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -16,7 +16,8 @@ from app.database import Database, StoreAway, database_now
 from app.deployments import tables
 from app.deployments.events import Conclusion, Kind, Status
 from app.deployments.feed import Feed
-from app.deployments.run import Resource, Run, StepRecord, Writing
+from app.deployments.leftovers import settle
+from app.deployments.run import Left, Resource, Run, StepRecord, Writing
 from app.deployments.saga import Checkpoint, ResourceState, RunLost, StepState
 
 log = structlog.get_logger()
@@ -171,15 +172,15 @@ class Journal:
         checkpoint: Checkpoint,
         *,
         conclusion: Conclusion | None = None,
-        leftovers: Sequence[Mapping[str, str]] = (),
+        left: Sequence[Left] = (),
         frees_name: bool = False,
     ) -> None:
         """Write a checkpoint with its events in one transaction, or raise RunLost. Waits while the store is away.
 
-        conclusion: ends the run; leftovers: what of it could not be removed; frees_name: the stack is gone.
+        conclusion: ends the run; left: what could not be removed; frees_name: the stack is gone.
         """
         async with run.writing:
-            writing = Writing(run, checkpoint, conclusion, leftovers, frees_name=frees_name)
+            writing = Writing(run, checkpoint, conclusion, left, frees_name=frees_name)
             pause = 0.1
             uncertain = False
             while True:
@@ -217,6 +218,8 @@ class Journal:
             connection.execute(_UPDATE_STEP, writing.step_rows())
         if writing.resources:
             connection.execute(_UPDATE_RESOURCE, writing.resource_rows())
+        if writing.conclusion:
+            settle(connection, run, writing.left, writing.at)
         if writing.frees_name:
             connection.execute(
                 update(tables.stack).where(tables.stack.c.id == run.stack_id).values(removed_at=writing.at)

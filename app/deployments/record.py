@@ -51,6 +51,15 @@ class StepView:
 
 
 @dataclass(frozen=True)
+class LeftoverView:
+    """A resource that a run left behind; removed_at: when a later try removed it."""
+
+    kind: str
+    name: str
+    removed_at: datetime | None
+
+
+@dataclass(frozen=True)
 class DeploymentRecord:
     """One deployment: what was asked, how far it is, how it ended. Holds no secret."""
 
@@ -73,7 +82,7 @@ class DeploymentRecord:
     undoing: bool
     conclusion: Conclusion | None
     problem: Mapping[str, Any] | None
-    leftovers: Sequence[Mapping[str, str]]
+    leftovers: Sequence[LeftoverView]
     last_event: int
     steps: Sequence[StepView]
     resources: Mapping[str, ResourceState]
@@ -152,7 +161,13 @@ class Records:
                     tables.resource.c.stack_id == row.stack_id
                 )
             )
-            return _deployment_record(row, steps.all(), resources.all())
+            left = connection.execute(
+                select(tables.leftover.c.kind, tables.leftover.c.removed_at).where(
+                    tables.leftover.c.stack_id == row.stack_id
+                )
+            )
+            removed = {each.kind: each.removed_at for each in left}
+            return _deployment_record(row, steps.all(), resources.all(), removed)
 
         return await self._database.read(read)
 
@@ -226,7 +241,9 @@ class Records:
         return await self._database.read(lambda connection: connection.execute(query).all())
 
 
-def _deployment_record(row: Row[Any], steps: Sequence[Row[Any]], resources: Sequence[Any]) -> DeploymentRecord:
+def _deployment_record(
+    row: Row[Any], steps: Sequence[Row[Any]], resources: Sequence[Any], removed: Mapping[str, datetime | None]
+) -> DeploymentRecord:
     return DeploymentRecord(
         id=row.id,
         stack_id=row.stack_id,
@@ -247,7 +264,7 @@ def _deployment_record(row: Row[Any], steps: Sequence[Row[Any]], resources: Sequ
         undoing=row.undoing,
         conclusion=Conclusion(row.conclusion) if row.conclusion else None,
         problem=row.problem,
-        leftovers=row.leftovers,
+        leftovers=[LeftoverView(each["kind"], each["name"], removed.get(each["kind"])) for each in row.leftovers],
         last_event=row.last_event,
         steps=[
             StepView(step.name, StepState(step.state), step.attempts, step.started_at, step.concluded_at)

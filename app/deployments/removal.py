@@ -143,6 +143,7 @@ class Removal:
                 outcome = await self.remove_volume()
         except PortalError as error:
             log.warning("volume_left", code=error.code, detail=error.log)
+            self._context.left_because["volume"] = error.code
             await self._context.tell(Progressed(step="application", what="volume_left"))
         else:
             await self._context.became(*outcome.resources)

@@ -34,6 +34,15 @@ class Resource:
     intended_at: datetime | None
 
 
+@dataclass(frozen=True)
+class Left:
+    """A resource that a run leaves behind. code: why, a code of `app.errors.PROBLEMS`."""
+
+    kind: str
+    name: str
+    code: str
+
+
 @dataclass
 class Run:
     """A deployment that this process holds; it alone writes it, as long as owner and epoch in the store are its own."""
@@ -75,7 +84,7 @@ class Writing:
         run: Run,
         checkpoint: Checkpoint,
         conclusion: Conclusion | None,
-        leftovers: Sequence[Mapping[str, str]],
+        left: Sequence[Left],
         *,
         frees_name: bool,
     ) -> None:
@@ -84,8 +93,8 @@ class Writing:
         self.steps = checkpoint.steps
         self.resources = checkpoint.resources
         self.frees_name = frees_name
-        self._conclusion = conclusion
-        self._leftovers = leftovers
+        self.conclusion = conclusion
+        self.left = left
         self._status = Status.COMPLETED if conclusion else (checkpoint.status or run.status)
         self._undoing = run.undoing if checkpoint.undoing is None else checkpoint.undoing
         self._problem = run.problem or checkpoint.problem
@@ -94,7 +103,7 @@ class Writing:
 
     def _number(self, events: Iterable[Event]) -> list[RecordedEvent]:
         # Between two others the run is not over; only its last event says so.
-        last = self.last_event if self._conclusion else None
+        last = self.last_event if self.conclusion else None
         return [
             RecordedEvent(
                 deployment_id=self.run.id,
@@ -103,9 +112,9 @@ class Writing:
                 type=event.type,
                 key=event.key,
                 params=event.params,
-                status=self._status if n == last or not self._conclusion else self.run.status,
+                status=self._status if n == last or not self.conclusion else self.run.status,
                 undoing=self._undoing,
-                conclusion=self._conclusion if n == last else None,
+                conclusion=self.conclusion if n == last else None,
             )
             for n, event in enumerate(events, self.run.last_event + 1)
         ]
@@ -118,11 +127,11 @@ class Writing:
             "problem": self._problem,
             "last_event": self.last_event,
         }
-        if self._conclusion:
+        if self.conclusion:
             head |= {
-                "conclusion": self._conclusion,
+                "conclusion": self.conclusion,
                 "concluded_at": self.at,
-                "leftovers": list(self._leftovers),
+                "leftovers": [{"kind": each.kind, "name": each.name} for each in self.left],
                 "owner": None,
             }
         return head

@@ -21,8 +21,8 @@ from app.deployments.events import (
 )
 from app.deployments.plan import Plan
 from app.deployments.removing import REMOVAL
-from app.deployments.run import Run
-from app.deployments.saga import Checkpoint, ResourceState, RunLost, Saga, Step
+from app.deployments.run import Left, Run
+from app.deployments.saga import Checkpoint, Ending, ResourceState, RunLost, Saga, Step
 from app.deployments.steps import Configure, CreateStep, MakeApplication, Project, Route, Validate
 from app.deployments.template import StackSecrets
 from app.deployments.verifying import Verify
@@ -209,33 +209,32 @@ class Runner:
         saga = Saga(run.kind, steps, context, compensates=run.kind is Kind.CREATE)
         before = PortalError(run.problem["code"], **run.problem["params"]) if run.problem else None
         ending = await saga.run(Checkpoint(events=first), before, undoing=run.undoing)
-        await self._conclude(context, ending.problem, ending.rest)
+        await self._conclude(context, ending)
 
-    async def _conclude(self, context: RunContext, problem: PortalError | None, rest: Checkpoint) -> None:
-        run = context.run
+    async def _conclude(self, context: RunContext, ending: Ending) -> None:
+        run, problem, rest = context.run, ending.problem, ending.rest
         changed = {change.kind: change.state for change in rest.resources}
-        left = [
-            {"kind": resource.kind, "name": resource.name}
-            for resource in run.resources.values()
-            if changed.get(resource.kind, resource.state) in {ResourceState.INTENDED, ResourceState.PRESENT}
-        ]
+        because = ending.left_because.code if ending.left_because else "still_in_use"
+        left: Sequence[Left] = []
         if problem is None:
-            conclusion, leftovers = Conclusion.SUCCEEDED, []
+            conclusion = Conclusion.SUCCEEDED
         else:
             conclusion = Conclusion.CANCELED if problem.code == "canceled" else Conclusion.FAILED
-            leftovers = left
+            left = [
+                Left(resource.kind, resource.name, context.left_because.get(resource.kind, because))
+                for resource in run.resources.values()
+                if changed.get(resource.kind, resource.state) in {ResourceState.INTENDED, ResourceState.PRESENT}
+            ]
         completed = DeploymentCompleted(
             name=run.name,
             kind=run.kind,
             url=context.plan.url,
             conclusion=conclusion,
             code=problem.code if problem else None,
-            leftovers=leftovers,
+            leftovers=[{"kind": each.kind, "name": each.name} for each in left],
         )
         rest.events.append(completed)
         removed = run.kind is Kind.REMOVE and problem is None
-        undone = run.kind is Kind.CREATE and problem is not None and not leftovers
-        await self._around.journal.record(
-            run, rest, conclusion=conclusion, leftovers=leftovers, frees_name=removed or undone
-        )
-        log.info("deployment_completed", conclusion=conclusion, code=completed.code, leftovers=len(leftovers))
+        undone = run.kind is Kind.CREATE and problem is not None and not left
+        await self._around.journal.record(run, rest, conclusion=conclusion, left=left, frees_name=removed or undone)
+        log.info("deployment_completed", conclusion=conclusion, code=completed.code, leftovers=len(left))

@@ -138,10 +138,15 @@ class Recorder(Protocol):
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run ended. rest: the last checkpoint, which whoever concludes the run records together with its end."""
+    """How a run ended.
+
+    rest: the last checkpoint, which whoever concludes the run records together with its end; left_because: why
+    something could not be removed, where anything is left.
+    """
 
     problem: PortalError | None
     rest: Checkpoint
+    left_because: PortalError | None = None
 
 
 class Saga:
@@ -164,10 +169,11 @@ class Saga:
             if problem is None:
                 problem, first = await self._forward(first)
             if problem is None or not self._compensates:
-                return Ending(problem, first)
+                return Ending(problem, first, problem)
             first.events.append(UndoStarted())
             first.undoing = True
-        return Ending(problem, await self._back(first))
+        rest, left_because = await self._back(first)
+        return Ending(problem, rest, left_because)
 
     async def _forward(self, checkpoint: Checkpoint) -> tuple[PortalError | None, Checkpoint]:
         states = {step.name: self._recorder.state_of(step.name) for step in self._steps}
@@ -247,9 +253,10 @@ class Saga:
             checkpoint.problem = {"code": problem.code, "params": dict(problem.params), "step": step.name}
         return problem
 
-    async def _back(self, checkpoint: Checkpoint) -> Checkpoint:
+    async def _back(self, checkpoint: Checkpoint) -> tuple[Checkpoint, PortalError | None]:
         """Compensate in reverse what was started. Where that fails, what it stands on stays as well."""
         needed_by_leftovers: set[str] = set()
+        left_because: PortalError | None = None
         for step in reversed(self._steps):
             state = self._recorder.state_of(step.name)
             if step.name in checkpoint.steps:
@@ -268,6 +275,7 @@ class Saga:
                 outcome = await step.compensate()
             except Exception as error:  # noqa: BLE001 - what is left is listed, whatever the reason
                 problem = _as_problem(error, step)
+                left_because = left_because or problem
                 log.warning("step_compensation_failed", step=step.name, code=problem.code, detail=problem.log)
                 needed_by_leftovers.update(step.needs)
                 checkpoint.steps[step.name] = StepChange(StepState.COMPENSATION_FAILED)
@@ -278,7 +286,7 @@ class Saga:
                 checkpoint.steps[step.name] = StepChange(StepState.COMPENSATED, outcome.output or None)
                 checkpoint.resources.extend(outcome.resources)
                 checkpoint.events.append(StepCompensated(step=step.name))
-        return checkpoint
+        return checkpoint, left_because
 
 
 def _as_problem(error: Exception, step: Step) -> PortalError:

@@ -143,6 +143,27 @@ resource = Table(
     Index("ix_resource_kind_name", "kind", "name"),
 )
 
+# What could not be removed; removed_at is set once it is.
+leftover = Table(
+    "leftover",
+    metadata,
+    Column("stack_id", ID, ForeignKey("stack.id"), primary_key=True),
+    Column("kind", String(20), primary_key=True),
+    Column("name", String(300), nullable=False),
+    Column("code", String(60), nullable=False),
+    Column("deployment_id", ID, ForeignKey("deployment.id"), nullable=False),  # the run that left it
+    Column("attempts", Integer, nullable=False),
+    Column("left_at", Moment, nullable=False),
+    Column("tried_at", Moment, nullable=False),
+    Column("removed_at", Moment),
+    Index(
+        "ix_leftover_open",
+        "tried_at",
+        postgresql_where=text("removed_at IS NULL"),
+        sqlite_where=text("removed_at IS NULL"),
+    ),
+)
+
 idempotency = Table(
     "idempotency",
     metadata,

@@ -53,6 +53,11 @@ class Caller:
             return self.is_operator or matches(self.bearer, stack.manage_key_hash)
         return self.owner is not None and hmac.compare_digest(self.owner, stack.owner)
 
+    def must_operate(self) -> None:
+        """Raise PortalError `credential_missing` or `credential_wrong` unless the caller is the operator."""
+        if not self.is_operator:
+            raise PortalError("credential_wrong" if self.has_credential else "credential_missing")
+
     def must_manage(self, stack: Ownership) -> None:
         """Raise PortalError `credential_missing` or `credential_wrong` unless the caller manages the stack."""
         if not self.manages(stack):

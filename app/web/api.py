@@ -379,8 +379,22 @@ async def delete_stack(
         return answer
     if not answer.removed:
         error = PortalError("removal_incomplete", name=found.name)
-        return problem_response(error, language, leftovers=list(record.leftovers), statusUrl=answer.status_url)
+        left = [{"kind": each.kind, "name": each.name} for each in record.leftovers]
+        return problem_response(error, language, leftovers=left, statusUrl=answer.status_url)
     return answer
+
+
+@router.get("/api/leftovers", tags=["operators"], responses=problems(401, 403))
+async def leftovers(
+    portal: PortalDep,
+    caller: CallerDep,
+    response: Response,
+    removed: Annotated[bool, Query(description="Also what was left once and is gone by now.")] = False,
+) -> models.LeftoversAnswer:
+    """What could not be removed from Dokploy, and when it is tried again. For the operator."""
+    caller.must_operate()
+    response.headers["Cache-Control"] = "no-store"
+    return models.leftovers_answer(await portal.leftovers.all(removed=removed))
 
 
 async def managed_stack(request: Request, portal: Portal, caller: Caller, name: str) -> StackRecord:

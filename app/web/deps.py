@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from app.database import Database
 from app.deployments.feed import Feed
 from app.deployments.intake import Intake
+from app.deployments.leftovers import Leftovers
 from app.deployments.record import Records
 from app.deployments.runner import Runner
 from app.deployments.template import Template
@@ -68,6 +69,11 @@ class Portal(Protocol):
     @property
     def records(self) -> Records:
         """What can be read."""
+        ...
+
+    @property
+    def leftovers(self) -> Leftovers:
+        """What could not be removed."""
         ...
 
     @property

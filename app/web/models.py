@@ -1,6 +1,7 @@
 """The JSON of the API, both ways: camelCase on the wire, a sentence for each field in the OpenAPI document."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Literal
 
@@ -8,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from app.deployments.events import Kind, RecordedEvent, describe, phase_of
+from app.deployments.leftovers import Leftover
 from app.deployments.plan import Plan
 from app.deployments.record import DeploymentRecord, StackRecord
 from app.i18n import Language
@@ -131,11 +133,31 @@ class StepAnswer(_Answer):
     seconds: float | None
 
 
-class ResourceAnswer(_Answer):
-    """Something in Dokploy: project, application, mount, domain or volume."""
+class LeftoverAnswer(_Answer):
+    """Something in Dokploy that could not be removed: project, application, mount, domain or volume."""
 
     kind: str
     name: str
+    removed_at: datetime | None
+    """When a later try removed it; the portal tries by itself until then."""
+
+
+class LeftoversAnswer(_Answer):
+    """Everything that could not be removed yet."""
+
+    class Item(LeftoverAnswer):
+        """One thing, why it is there, and when it is tried again."""
+
+        stack: str
+        code: str
+        attempts: int
+        left_at: datetime
+        tried_at: datetime
+        next_try_at: datetime | None
+        deployment_id: str
+        status_url: str
+
+    leftovers: list[Item]
 
 
 class ProblemAnswer(_Answer):
@@ -163,7 +185,7 @@ class DeploymentAnswer(_Answer):
     source_summary: str
     recovery_hint: str | None
     problem: ProblemAnswer | None
-    leftovers: list[ResourceAnswer]
+    leftovers: list[LeftoverAnswer]
     steps: list[StepAnswer]
     last_event: int
     cancel_requested: bool
@@ -315,7 +337,9 @@ def deployment_answer(record: DeploymentRecord, labels: Mapping[str, str], langu
         source_summary=record.plan["image"],
         recovery_hint=problem.hint if problem else None,
         problem=problem,
-        leftovers=[ResourceAnswer(kind=each["kind"], name=each["name"]) for each in record.leftovers],
+        leftovers=[
+            LeftoverAnswer(kind=each.kind, name=each.name, removed_at=each.removed_at) for each in record.leftovers
+        ],
         steps=[
             StepAnswer(
                 name=step.name,
@@ -362,6 +386,12 @@ def plan_answer(plan: Plan, sentences: Sequence[str], warnings: Sequence[str]) -
         warnings=list(warnings),
         blocked=[],
     )
+
+
+def leftovers_answer(leftovers: Sequence[Leftover]) -> LeftoversAnswer:
+    """What is left over as JSON."""
+    items = [LeftoversAnswer.Item(**asdict(each), status_url=status_url(each.deployment_id)) for each in leftovers]
+    return LeftoversAnswer(leftovers=items)
 
 
 def stack_answer(stack: StackRecord, newest: DeploymentRecord, *, password: str | None = None) -> StackAnswer:

@@ -186,7 +186,9 @@ async def _deployment_page(
         password=await _password(request, record) if manager and ready else None,
         removed=_removed(record, language),
         leftovers=[
-            _resource(each["kind"], each["name"], language) for each in record.leftovers if each["kind"] in _RESOURCES
+            _resource(each.kind, each.name, language)
+            for each in record.leftovers
+            if each.kind in _RESOURCES and each.removed_at is None
         ],
         stack_exists=record.stack_exists,
     )

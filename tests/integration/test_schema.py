@@ -19,6 +19,7 @@ CALLS = {
     ("get", "/api/deployments/{deployment_id}/events"),
     ("post", "/api/deployments/{deployment_id}/cancel"),
     ("get", "/api/stacks"),
+    ("get", "/api/leftovers"),
     ("get", "/api/stack/{name}"),
     ("delete", "/api/stack/{name}"),
 }

@@ -30,9 +30,9 @@ from app.deployments.feed import Feed
 from app.deployments.intake import Accepted, Asker, Intake
 from app.deployments.journal import Journal
 from app.deployments.plan import make_plan
-from app.deployments.record import PAGE, Records
+from app.deployments.record import PAGE, LeftoverView, Records
 from app.deployments.request import DeploymentRequest
-from app.deployments.run import Run
+from app.deployments.run import Left, Run
 from app.deployments.saga import Checkpoint, ResourceChange, ResourceState, RunLost, StepChange, StepState
 from app.deployments.template import StackSecrets, built_in_template
 from app.errors import PortalError
@@ -98,7 +98,7 @@ class Store:
         return run
 
     async def conclude(self, run: Run, conclusion: Conclusion = Conclusion.SUCCEEDED, **more: Any) -> None:
-        end = DeploymentCompleted(run.name, run.kind, "https://ada", conclusion, None, more.get("leftovers", []))
+        end = DeploymentCompleted(run.name, run.kind, "https://ada", conclusion, None, [])
         await self.journal.record(run, Checkpoint(events=[end]), conclusion=conclusion, **more)
 
     async def everything(self) -> dict[str, list[Any]]:
@@ -260,7 +260,7 @@ async def test_why_a_name_cannot_be_had(store: Store):
     run = await store.claim_one()
     await store.journal.record(run, Checkpoint(events=[UndoStarted()], undoing=True))
     await refused(store.deploy(), "name_cleaning_up")
-    await store.conclude(run, Conclusion.FAILED, leftovers=[{"kind": "volume", "name": "v"}])
+    await store.conclude(run, Conclusion.FAILED, left=[Left("volume", "v", "still_in_use")])
     await refused(store.deploy(), "name_cleaning_up")
 
 
@@ -576,17 +576,19 @@ async def test_the_first_problem_stays(store: Store, peer: Store):
 async def test_the_end_of_a_run(store: Store):
     await store.deploy()
     run = await store.claim_one()
-    left = [{"kind": "volume", "name": "v"}]
-    end = DeploymentCompleted("ada", "create", "https://ada", "failed", "deploy_failed", left)
+    left = [Left("volume", "v", "still_in_use")]
+    told = [{"kind": "volume", "name": "v"}]
+    end = DeploymentCompleted("ada", "create", "https://ada", "failed", "deploy_failed", told)
     await store.journal.record(run, Checkpoint(events=[UndoStarted()], status=Status.DEPLOY, undoing=True))
 
     await store.journal.record(
-        run, Checkpoint(events=[LogLine("last words"), end]), conclusion=Conclusion.FAILED, leftovers=left
+        run, Checkpoint(events=[LogLine("last words"), end]), conclusion=Conclusion.FAILED, left=left
     )
 
     record = await store.records.deployment(run.id)
     assert record is not None
-    assert (record.status, record.conclusion, record.leftovers) == (Status.COMPLETED, Conclusion.FAILED, left)
+    assert (record.status, record.conclusion) == (Status.COMPLETED, Conclusion.FAILED)
+    assert record.leftovers == [LeftoverView("volume", "v", None)]
     assert record.undoing
     assert record.concluded_at is not None
     events = await store.records.events(run.id)

@@ -1,0 +1,51 @@
+"""Tries again to remove what was left over, by itself, until it is gone; each try is a deployment with a record."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from app.database import StoreAway
+from app.deployments.intake import Asker, Intake
+from app.deployments.leftovers import Leftovers
+from app.errors import PortalError
+
+log = structlog.get_logger()
+
+# How often the list is looked at; what is due waits at most so long.
+_LOOK_SECONDS: Final = 5.0
+
+
+class Cleaner:
+    """Queues the removal of what is due. Several portals may do so: a stack has one open deployment at a time."""
+
+    def __init__(
+        self, leftovers: Leftovers, intake: Intake, *, first_pause: float, is_active: Callable[[], bool]
+    ) -> None:
+        """`is_active`: whether this process runs deployments at all."""
+        self._leftovers = leftovers
+        self._intake = intake
+        self._every = min(_LOOK_SECONDS, first_pause / 2)
+        self._is_active = is_active
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            await asyncio.sleep(self._every)
+            if not self._is_active():
+                continue
+            try:
+                await self._queue_what_is_due()
+            except StoreAway as error:
+                log.warning("store_away", reason=str(error))
+
+    async def _queue_what_is_due(self) -> None:
+        for stack, volume in await self._leftovers.due():
+            try:
+                deployment_id = await self._intake.remove(stack, volume, Asker(stack.owner, "portal", "portal"))
+            except PortalError as error:
+                # Somebody else has begun to change the stack, or it is gone, since the list was read.
+                log.info("leftovers_not_due", stack=stack.name, code=error.code)
+            else:
+                log.info("leftovers_tried_again", stack=stack.name, deployment=deployment_id)

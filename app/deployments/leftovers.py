@@ -1,0 +1,133 @@
+"""What could not be removed: kept on a list that users and operators see, and due again after growing pauses."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, cast
+
+from sqlalchemy import Connection, exists, insert, select, update
+
+from app.database import Database
+from app.deployments import tables
+from app.deployments.events import Kind, Status
+from app.deployments.record import Records, StackRecord
+from app.deployments.run import Left, Run
+from app.deployments.saga import ResourceState
+
+_LONGEST_PAUSE = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """One thing that is left over, or was. code: why, a code of `app.errors.PROBLEMS`; removed_at: None while it is."""
+
+    stack: str
+    kind: str
+    name: str
+    code: str
+    deployment_id: str
+    attempts: int
+    left_at: datetime
+    tried_at: datetime
+    next_try_at: datetime | None
+    removed_at: datetime | None
+
+
+class Leftovers:
+    """The list, for operators and for the background."""
+
+    def __init__(self, database: Database, records: Records, *, first_pause: float) -> None:
+        """`first_pause`: seconds until the first new try; each further pause is twice as long, up to an hour."""
+        self._database = database
+        self._records = records
+        self._first_pause = timedelta(seconds=first_pause)
+
+    async def all(self, *, removed: bool = False) -> list[Leftover]:
+        """What is left, oldest first; with `removed` also what was once left and is gone by now."""
+        table = tables.leftover
+        query = (
+            select(table, tables.stack.c.name.label("stack"))
+            .join(tables.stack, tables.stack.c.id == table.c.stack_id)
+            .order_by(table.c.left_at, table.c.stack_id, table.c.kind)
+        )
+        if not removed:
+            query = query.where(table.c.removed_at.is_(None))
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        return [
+            Leftover(
+                stack=row.stack,
+                kind=row.kind,
+                name=row.name,
+                code=row.code,
+                deployment_id=row.deployment_id,
+                attempts=row.attempts,
+                left_at=row.left_at,
+                tried_at=row.tried_at,
+                next_try_at=None if row.removed_at else self._next_try(row),
+                removed_at=row.removed_at,
+            )
+            for row in rows
+        ]
+
+    async def due(self) -> list[tuple[StackRecord, Literal["erase", "keep"]]]:
+        """Stacks of which something is to be removed now, each with what is to become of its volume."""
+        leftover, deployment = tables.leftover, tables.deployment
+        is_open = exists().where(deployment.c.stack_id == leftover.c.stack_id, deployment.c.status != Status.COMPLETED)
+        query = select(leftover).where(leftover.c.removed_at.is_(None), ~is_open)
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        now = datetime.now(UTC)
+        stack_ids = {row.stack_id for row in rows if self._next_try(row) <= now}
+        return [
+            (stack, await self._volume_choice(stack.id))
+            for stack in (await self._records.list_stacks(None) if stack_ids else ())
+            if stack.id in stack_ids
+        ]
+
+    async def hurry(self) -> int:
+        """Make everything that is left due at once; return how many things that are."""
+        table = tables.leftover
+        now = update(table).where(table.c.removed_at.is_(None)).values(tried_at=datetime(1970, 1, 1, tzinfo=UTC))
+        return await self._database.write(lambda connection: connection.execute(now).rowcount)
+
+    def _next_try(self, row: Any) -> datetime:
+        pause = self._first_pause * 2 ** min(row.attempts - 1, 20)
+        return cast("datetime", row.tried_at + min(pause, _LONGEST_PAUSE))
+
+    async def _volume_choice(self, stack_id: str) -> Literal["erase", "keep"]:
+        """What whoever removed it last has chosen; a creation takes with it what it made, and no volume it found."""
+        resource = tables.resource.c
+        state = select(resource.state).where(resource.stack_id == stack_id, resource.kind == "volume")
+        kept = await self._database.read(lambda connection: connection.scalar(state)) == ResourceState.KEPT
+        newest = await self._records.newest_deployment(stack_id)
+        if newest is not None and newest.kind is Kind.REMOVE:
+            kept = newest.options.get("volume") == "keep"
+        return "keep" if kept else "erase"
+
+
+def settle(connection: Connection, run: Run, left: Sequence[Left], at: datetime) -> None:
+    """Write down at a run's end what of its stack is left, and that everything else is gone."""
+    table = tables.leftover
+    of_stack = table.c.stack_id == run.stack_id
+    kinds = [each.kind for each in left]
+    connection.execute(
+        update(table).where(of_stack, table.c.removed_at.is_(None), table.c.kind.not_in(kinds)).values(removed_at=at)
+    )
+    for each in left:
+        again = (
+            update(table)
+            .where(of_stack, table.c.kind == each.kind)
+            .values(code=each.code, attempts=table.c.attempts + 1, tried_at=at, removed_at=None)
+        )
+        if connection.execute(again).rowcount == 0:
+            connection.execute(
+                insert(table).values(
+                    stack_id=run.stack_id,
+                    kind=each.kind,
+                    name=each.name,
+                    code=each.code,
+                    deployment_id=run.id,
+                    attempts=1,
+                    left_at=at,
+                    tried_at=at,
+                )
+            )

@@ -1,0 +1,179 @@
+"""What could not be removed is listed, tried again with growing pauses until it is gone, and then frees the name."""
+
+import json
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from app.cli import app as command_line
+from tests.servers import ADMIN_TOKEN, Emulator, PortalServer
+
+StartPortal = Callable[..., PortalServer]
+
+OPERATOR = {"authorization": f"Bearer {ADMIN_TOKEN}"}
+STAYS: dict[str, Any] = {"kind": "volume_in_use", "times": -1}
+
+
+def listed(portal: PortalServer, **query: Any) -> list[dict[str, Any]]:
+    answer = portal.client.get("/api/leftovers", params=query, headers=OPERATOR)
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json()["leftovers"]
+    return found
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def leave_something(portal: PortalServer, emulator: Emulator, name: str = "ada") -> dict[str, Any]:
+    """A deployment that fails and whose volume stays."""
+    emulator.fault("never_ready")
+    emulator.fault(**STAYS)
+    return portal.wait(portal.deploy(name)["deploymentId"])
+
+
+def test_a_volume_that_stays_is_tried_again_until_it_is_gone(
+    start_portal: StartPortal, emulator: Emulator, any_database_url: str
+):
+    portal = start_portal(
+        database_url=any_database_url,
+        leftovers_retry_seconds=0.4,
+        undo_timeout_seconds=0.3,
+        verify_timeout_seconds=0.3,
+    )
+    record = leave_something(portal, emulator)
+    assert [(each["kind"], each["removedAt"]) for each in record["leftovers"]] == [("volume", None)]
+
+    wait_until(lambda: any(each["attempts"] >= 3 for each in listed(portal)))
+    (left,) = listed(portal)
+    assert (left["stack"], left["kind"], left["name"], left["code"]) == (
+        "ada",
+        "volume",
+        "portal-ai-workspace-ada",
+        "still_in_use",
+    )
+    assert left["deploymentId"] == record["id"]
+    assert left["leftAt"] < left["triedAt"] < left["nextTryAt"]
+    assert portal.client.get("/api/check/ada").json()["code"] == "name_cleaning_up"
+    emulator.clear_faults()
+    wait_until(lambda: not listed(portal))
+
+    (gone,) = listed(portal, removed=True)
+    assert gone["removedAt"] is not None
+    assert gone["nextTryAt"] is None
+    assert [each["removedAt"] is not None for each in portal.record(record["id"])["leftovers"]] == [True]
+    assert portal.client.get("/api/check/ada").json()["available"]
+    assert emulator.left() == {}
+    page = portal.client.get(f"/deployments/{record['id']}", headers={"accept": "text/html"}).text
+    assert "Nothing." in page
+
+
+def test_each_try_is_a_deployment_of_the_portals_own(start_portal: StartPortal, emulator: Emulator):
+    portal = start_portal(leftovers_retry_seconds=0.2, undo_timeout_seconds=0.2, verify_timeout_seconds=0.2)
+    leave_something(portal, emulator)
+
+    wait_until(lambda: listed(portal)[0]["attempts"] >= 2)
+
+    (stack,) = portal.client.get("/api/stacks", headers=OPERATOR).json()["stacks"]
+    tried = portal.record(stack["deploymentId"])
+    assert (tried["kind"], tried["trigger"], tried["actor"]) == ("remove", "portal", "portal")
+
+
+def test_pauses_grow(start_portal: StartPortal, emulator: Emulator):
+    portal = start_portal(leftovers_retry_seconds=0.2, undo_timeout_seconds=0.1, verify_timeout_seconds=0.2)
+    leave_something(portal, emulator)
+    pauses: dict[int, float] = {}
+
+    def seen() -> bool:
+        (left,) = listed(portal)
+        tried, following = (datetime.fromisoformat(left[key]) for key in ("triedAt", "nextTryAt"))
+        pauses[left["attempts"]] = round((following - tried).total_seconds(), 6)
+        return len(pauses) >= 4
+
+    wait_until(seen)
+
+    assert pauses == {number: 0.2 * 2 ** (number - 1) for number in pauses}
+
+
+def test_a_volume_that_was_there_before_is_not_erased_by_a_new_try(start_portal: StartPortal, emulator: Emulator):
+    """The creation took up a kept volume and failed; cleaning up after it must leave the volume as it found it."""
+    portal = start_portal(leftovers_retry_seconds=0.3, undo_timeout_seconds=0.3, verify_timeout_seconds=0.3)
+    portal.client.post("/deploy", data={"name": "ada"})
+    portal.client.get("/")
+    (stack,) = portal.client.get("/api/stacks").json()["stacks"]
+    portal.wait(stack["deploymentId"])
+    assert portal.client.delete("/api/stack/ada?volume=keep").json()["removed"]
+    emulator.fault("never_ready")
+    emulator.fault("status", "project.remove", status=500, times=-1)
+    answer = portal.client.post("/deploy", data={"name": "ada"})
+    failed = portal.wait(answer.headers["location"].rpartition("/")[2])
+    assert {each["kind"] for each in failed["leftovers"]} == {"project"}
+    emulator.clear_faults()
+
+    wait_until(lambda: not listed(portal))
+
+    assert {kind: len(things) for kind, things in emulator.left().items()} == {"volumes": 1}
+
+
+def test_two_portals_try_once(start_portal: StartPortal, emulator: Emulator, any_database_url: str):
+    settings = {
+        "database_url": any_database_url,
+        "leftovers_retry_seconds": 0.3,
+        "undo_timeout_seconds": 0.3,
+        "verify_timeout_seconds": 0.3,
+    }
+    portal = start_portal(**settings)
+    start_portal(**settings)
+    leave_something(portal, emulator)
+    wait_until(lambda: listed(portal)[0]["attempts"] >= 2)
+    before = emulator.state()["calls"]["dockerVolume.removeVolume"]
+    emulator.clear_faults()
+
+    wait_until(lambda: not listed(portal))
+
+    after = emulator.state()["calls"]["dockerVolume.removeVolume"]
+    assert after - before >= 1
+    assert emulator.left() == {}
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"), [({}, 401), ({"authorization": "Bearer wrong"}, 403)], ids=["stranger", "wrong token"]
+)
+def test_the_list_is_for_operators(portal: PortalServer, headers: dict[str, str], status: int):
+    assert portal.client.get("/api/leftovers", headers=headers).status_code == status
+
+
+def test_the_command_line_lists_and_hurries(
+    start_portal: StartPortal, emulator: Emulator, database_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    portal = start_portal(leftovers_retry_seconds=60, undo_timeout_seconds=0.3, verify_timeout_seconds=0.3)
+    for name, value in {
+        "DATABASE_URL": database_url,
+        "DOKPLOY_URL": emulator.url,
+        "DOKPLOY_API_TOKEN": "sandbox-token",
+        "STACK_DOMAIN_SUFFIX": "stacks.example",
+        "STACK_IMAGE": "x:1",
+        "SECRET_KEY": "a-key-that-is-only-for-tests",
+    }.items():
+        monkeypatch.setenv(name, value)
+    run = CliRunner().invoke
+    assert run(command_line, ["leftovers"]).output == "Nothing is left over.\n"
+    leave_something(portal, emulator)
+
+    table = run(command_line, ["leftovers"]).output.splitlines()
+    assert table[0].split() == ["STACK", "WHAT", "NAME", "WHY", "TRIES", "NEXT"]
+    assert table[1].split()[:5] == ["ada", "volume", "portal-ai-workspace-ada", "still_in_use", "1"]
+    (row,) = json.loads(run(command_line, ["leftovers", "--json"]).output)
+    assert (row["stack"], row["removed_at"]) == ("ada", None)
+
+    emulator.clear_faults()
+    assert run(command_line, ["leftovers", "--now"]).exit_code == 0
+    wait_until(lambda: not listed(portal))
+    assert "removed" in run(command_line, ["leftovers", "--removed"]).output
