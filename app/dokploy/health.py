@@ -1,24 +1,38 @@
-"""Knows whether Dokploy answers, without asking it for every request that wants to know."""
+"""Knows whether Dokploy answers and takes our calls, without asking it for every request that wants to know."""
 
 import asyncio
+import time
 from dataclasses import dataclass
+from typing import Final
+
+import structlog
 
 from app.dokploy.client import DokployClient
+from app.dokploy.compatibility import Misfit, find_misfits
 from app.dokploy.errors import DokployDatabaseDown, DokployError, DokployForbidden, DokployKeyRefused
+
+log = structlog.get_logger()
+
+# Where a call does not fit the calls are compared again: what answered may have been a server that was still starting.
+_COMPARE_AGAIN_SECONDS: Final = 600.0
 
 
 @dataclass(frozen=True)
 class DokployHealth:
-    """What is known: whether it answers, its version, what is wrong with it, and when it last answered (Unix time)."""
+    """What is known: whether it answers, its version, what is wrong with it, and when it last answered (Unix time).
+
+    incompatible: the calls of ours that this version would not take; None while that is not known.
+    """
 
     reachable: bool | None
     version: str | None
     trouble: str | None
     last_answer: float | None
+    incompatible: tuple[Misfit, ...] | None
 
 
 class HealthWatch:
-    """Asks for Dokploy's version now and then; every other call tells as well."""
+    """Asks for Dokploy's version now and then; every other call tells as well. A new version has its calls compared."""
 
     def __init__(self, dokploy: DokployClient, *, every: float = 30.0) -> None:
         """`every`: seconds between two questions."""
@@ -26,11 +40,15 @@ class HealthWatch:
         self._every = every
         self._version: str | None = None
         self._trouble: str | None = None
+        self._misfits: tuple[Misfit, ...] | None = None
+        self._compared: str | None = None
+        self._compared_at = 0.0
 
     @property
     def now(self) -> DokployHealth:
         """What is known now."""
-        return DokployHealth(self._dokploy.reachable, self._version, self._trouble, self._dokploy.last_answer)
+        dokploy = self._dokploy
+        return DokployHealth(dokploy.reachable, self._version, self._trouble, dokploy.last_answer, self._misfits)
 
     async def run(self) -> None:
         """Ask until cancelled."""
@@ -40,10 +58,11 @@ class HealthWatch:
             await asyncio.sleep(self._every if self._trouble is None else min(self._every, 5.0))
 
     async def ask(self) -> None:
-        """Ask once."""
+        """Ask once, and compare the calls when the version is new."""
         try:
             self._version = await self._dokploy.version()
             self._trouble = None
+            await self._compare(self._version)
         except DokployKeyRefused:
             self._trouble = "key_refused"
         except DokployDatabaseDown:
@@ -52,3 +71,20 @@ class HealthWatch:
             self._trouble = "forbidden"
         except DokployError:
             self._trouble = "unreachable"
+
+    async def _compare(self, version: str) -> None:
+        """Log each call of ours that does not fit. A server that cannot be asked now is asked the next time."""
+        is_new = version != self._compared
+        if not is_new and not (self._misfits and time.monotonic() - self._compared_at > _COMPARE_AGAIN_SECONDS):
+            return
+        if is_new:
+            self._misfits = self._compared = None
+        try:
+            found = await find_misfits(self._dokploy)
+        except DokployError as error:
+            log.info("dokploy_not_compared", call=error.call, status=error.status)
+            return
+        for misfit in found:
+            if misfit not in (self._misfits or ()):
+                log.warning("dokploy_call_does_not_fit", call=misfit.call, why=misfit.why, version=version)
+        self._misfits, self._compared, self._compared_at = found, version, time.monotonic()

@@ -85,7 +85,11 @@ async def health(portal: PortalDep) -> models.HealthAnswer:
     return models.HealthAnswer(
         version=portal.version,
         dokploy=models.HealthAnswer.Dokploy(
-            reachable=known.reachable, version=known.version, trouble=known.trouble, last_answer=known.last_answer
+            reachable=known.reachable,
+            version=known.version,
+            trouble=known.trouble,
+            last_answer=known.last_answer,
+            incompatible=None if known.incompatible is None else [str(misfit) for misfit in known.incompatible],
         ),
         runner=models.HealthAnswer.Runner(
             active=portal.runner.is_active, running=portal.runner.running, watchers=portal.feed.watchers

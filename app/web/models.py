@@ -226,6 +226,8 @@ class HealthAnswer(_Answer):
         version: str | None
         trouble: str | None
         last_answer: float | None
+        incompatible: list[str] | None
+        """Calls of the portal that this Dokploy would not take, and why; null while that is not known."""
 
     class Runner(_Answer):
         """What runs here."""
