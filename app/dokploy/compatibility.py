@@ -167,7 +167,7 @@ def compare(document: object, calls: Iterable[Call] = CALLS) -> list[Misfit]:
         except _UnreadableError:
             problems = ["is described in a way that cannot be read"]
         if problems:
-            found.append(Misfit(call.procedure, "; ".join(problems)))
+            found.append(Misfit(call.procedure, ", and ".join(problems)))
     return found
 
 
