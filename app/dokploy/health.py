@@ -3,7 +3,6 @@
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import Final
 
 import structlog
 
@@ -12,9 +11,6 @@ from app.dokploy.compatibility import Misfit, find_misfits
 from app.dokploy.errors import DokployDatabaseDown, DokployError, DokployForbidden, DokployKeyRefused
 
 log = structlog.get_logger()
-
-# Where a call does not fit the calls are compared again: what answered may have been a server that was still starting.
-_COMPARE_AGAIN_SECONDS: Final = 600.0
 
 
 @dataclass(frozen=True)
@@ -34,10 +30,14 @@ class DokployHealth:
 class HealthWatch:
     """Asks for Dokploy's version now and then; every other call tells as well. A new version has its calls compared."""
 
-    def __init__(self, dokploy: DokployClient, *, every: float = 30.0) -> None:
-        """`every`: seconds between two questions."""
+    def __init__(self, dokploy: DokployClient, *, every: float = 30.0, compare_again: float = 600.0) -> None:
+        """`every`: seconds between two questions; `compare_again`: after which misfits are looked for anew.
+
+        What answered may have been a server that was still starting, or a proxy in front of it.
+        """
         self._dokploy = dokploy
         self._every = every
+        self._compare_again = compare_again
         self._version: str | None = None
         self._trouble: str | None = None
         self._misfits: tuple[Misfit, ...] | None = None
@@ -75,7 +75,7 @@ class HealthWatch:
     async def _compare(self, version: str) -> None:
         """Log each call of ours that does not fit. A server that cannot be asked now is asked the next time."""
         is_new = version != self._compared
-        if not is_new and not (self._misfits and time.monotonic() - self._compared_at > _COMPARE_AGAIN_SECONDS):
+        if not is_new and not (self._misfits and time.monotonic() - self._compared_at >= self._compare_again):
             return
         if is_new:
             self._misfits = self._compared = None

@@ -127,6 +127,21 @@ async def test_the_watch_knows_nothing_of_a_new_version_until_it_could_ask(clien
 
 
 @pytest.mark.anyio
+async def test_misfits_are_looked_for_again_and_told_once(client: DokployClient, emulator: Emulator):
+    watch = HealthWatch(client, compare_again=0)
+    emulator.fault("renamed_call", "domain.create")
+
+    with structlog.testing.capture_logs() as logs:
+        await watch.ask()
+        await watch.ask()
+    assert (told(watch), len(logs)) == ([GONE], 1)
+
+    emulator.clear_faults()
+    await watch.ask()
+    assert told(watch) == []
+
+
+@pytest.mark.anyio
 async def test_the_watch_outlives_every_answer(client: DokployClient, emulator: Emulator):
     for kind, more in (("hang", {}), ("drop_after", {}), ("html", {}), ("status", {"status": 403})):
         watch = HealthWatch(client)
