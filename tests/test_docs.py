@@ -562,6 +562,28 @@ def test_a_key_is_made_as_the_document_says_and_works(
         assert portal.wait(portal.deploy(name)["deploymentId"])["conclusion"] == "succeeded"
 
 
+def test_the_check_prints_what_the_document_shows(emulator: Emulator, tmp_path: Path):
+    (shown,) = (body for language, body in blocks(section("DEPLOYMENT.md", "The check")) if language == "text")
+    (example,) = (
+        body for language, body in blocks(section("DEPLOYMENT.md", "Inside Dokploy (recommended)")) if language == "ini"
+    )
+    given = dict(line.strip().split("=", 1) for line in example.splitlines())
+    given |= {"DOKPLOY_URL": emulator.url, "DOKPLOY_API_TOKEN": TOKEN}
+
+    done = subprocess.run(
+        [sys.executable, "-m", "app", "check"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **given},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+
+    assert done.stdout == shown.replace("http://dokploy:3000", emulator.url)
+    assert done.stderr == ""
+
+
 def test_dokploys_token_can_be_changed(emulator: Emulator, start_portal: Callable[..., PortalServer]):
     body = {"name": "portal", "rateLimitEnabled": False, "metadata": {"organizationId": "any"}}
     made = httpx.post(f"{emulator.url}/api/user.createApiKey", json=body, headers={"x-api-key": TOKEN}, trust_env=False)

@@ -1,10 +1,10 @@
-"""The command line: serve the portal, or start it with a sandbox beside it; each group of commands has a room."""
+"""The command line: serve the portal, start it with a sandbox, or check; each group of commands has a room."""
 
 import sys
 
 import typer
 
-from app.cli import mending, serving
+from app.cli import mending, operating, serving
 from app.errors import SettingsError
 
 app = typer.Typer(
@@ -13,7 +13,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="A web portal that deploys personal AI servers on Dokploy.",
 )
-for command in (serving.serve, serving.sandbox, serving.emulator, mending.leftovers):
+for command in (serving.serve, serving.sandbox, serving.emulator, operating.check, mending.leftovers):
     app.command()(command)
 
 

@@ -283,6 +283,10 @@ class DokployClient:
         """settings.getDokployVersion, such as v0.30.2."""
         return (await self._read("settings.getDokployVersion", str))[:50]
 
+    async def openapi_document(self) -> object:
+        """settings.getOpenApiDocument: the server's own description of its calls, of whatever shape."""
+        return await self._read("settings.getOpenApiDocument", object)
+
     async def _read(self, call: str, answer: type[T], **params: str) -> T:
         async def make() -> T:
             return _parse(call, await self.connection.call("GET", call, params=params), answer)

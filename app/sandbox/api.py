@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 from app.sandbox.connection import BodyTooLargeError, Connection
 from app.sandbox.errors import CODES, CallError
 from app.sandbox.faults import ANSWERS, Fault
-from app.sandbox.registry import NOTHING, PROCEDURES, Call, Procedure
+from app.sandbox.registry import NOTHING, Call, Procedure, offered
 from app.sandbox.server import Server
 from app.sandbox.validation import validated
 
@@ -37,7 +37,7 @@ class Api:
         if name == "health" and not is_rpc:
             await connection.answer_json(200, {"ok": True}, _CHARSET)
             return
-        procedure = PROCEDURES.get(name)
+        procedure = offered(server).get(name)
         if procedure is not None:
             server.calls[name] += 1
         keyless = is_rpc and name == "settings.health"

@@ -28,6 +28,11 @@ What becomes of a deployment (of application.deploy and application.redeploy whe
 - `crash`: done, but the container crashes again and again;
 - `open`: the stack answers strangers without its password.
 
+As a Dokploy of another version would, from then on until it is deleted:
+- `other_version`: it says that it is v0.31.0;
+- `renamed_call`: `call` is there under another name, which ends in `New`; the old one is not found;
+- `renamed_field`: the input's `field` is there under another name, which ends in `New`; the old one is dropped.
+
 At the ingress: `gateway` answers `status` (502, or 404, 500, 504) for `host`, or for every host.
 """
 
@@ -41,6 +46,9 @@ ANSWERS = frozenset({"status", "html", "hang", "drop_after", "error_after", "slo
 DEPLOYMENTS = frozenset(
     {"lose_queue", "drop_title", "fail", "stuck", "unknown_status", "never_ready", "crash", "open"}
 )  # fmt: skip
+RENAMES = frozenset({"renamed_call", "renamed_field"})
+# Kinds that are a state of the server rather than the fate of a request.
+_LASTING = RENAMES | {"database_down", "other_version"}
 # Kinds that are about certain calls by their nature, and therefore need not name one.
 IMPLIED_CALLS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(DEPLOYMENTS, ("application.deploy", "application.redeploy")),
@@ -48,9 +56,10 @@ IMPLIED_CALLS: dict[str, tuple[str, ...]] = {
     "volume_in_use": ("dockerVolume.removeVolume",),
     "keep_route": ("domain.delete", "application.delete"),
     "keep_service": ("application.delete",),
+    "other_version": ("settings.getDokployVersion",),
     "gateway": ("ingress",),
 }
-KINDS = ANSWERS | IMPLIED_CALLS.keys()
+KINDS = ANSWERS | RENAMES | IMPLIED_CALLS.keys()
 _DEFAULT_STATUS = {"status": 500, "error_after": 500, "html": 200, "gateway": 502}
 _DEFAULT_SECONDS = {"slow": 1.0, "late": 1.0}
 _GATEWAY_STATUSES = frozenset({404, 500, 502, 504})
@@ -77,6 +86,7 @@ class Fault:
     match: str = ""
     after: int = 0
     host: str = ""
+    field: str = ""
     until: float | None = None
 
     def row(self) -> dict[str, Any]:
@@ -103,7 +113,7 @@ class Faults:
             raise FaultError(errors)
         kind = given["kind"]
         seconds = given.get("seconds", _DEFAULT_SECONDS.get(kind))
-        times = given.get("times") or (-1 if kind == "database_down" else 1)
+        times = given.get("times") or (-1 if kind in _LASTING else 1)
         fault = Fault(
             id=f"fault-{next(self._ids)}",
             kind=kind,
@@ -114,6 +124,7 @@ class Faults:
             match=given.get("match", ""),
             after=given.get("after", 0),
             host=given.get("host", "").lower(),
+            field=given.get("field", ""),
             until=self._clock() + seconds if kind == "database_down" and seconds is not None else None,
         )
         self._waiting.append(fault)
@@ -128,6 +139,10 @@ class Faults:
         cleared = len(self._waiting)
         self._waiting.clear()
         return cleared
+
+    def waiting(self, kinds: frozenset[str]) -> list[Fault]:
+        """List those of some kinds, without counting them."""
+        return [fault for fault in self._waiting if fault.kind in kinds]
 
     def take(self, call: str, text: str, kinds: frozenset[str], host: str = "") -> Fault | None:
         """Take the oldest fault of these kinds that strikes this request, and count it."""
@@ -170,6 +185,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "after": (int,),
     "seconds": (int, float),
     "host": (str,),
+    "field": (str,),
 }
 
 
@@ -185,6 +201,8 @@ def _errors(given: Any, known_calls: frozenset[str]) -> dict[str, str]:
     kind, call = given.get("kind"), given.get("call")
     if kind not in KINDS:
         errors["kind"] = f"Unknown kind; there are {', '.join(sorted(KINDS))}."
+    elif call in {None, "*"} and kind in RENAMES:
+        errors["call"] = f"A fault of kind {kind} names one call."
     elif call is None and kind not in IMPLIED_CALLS:
         errors["call"] = f"A fault of kind {kind} names its call."
     if call is not None and call not in known_calls and call not in {"*", "ingress"}:
@@ -193,6 +211,8 @@ def _errors(given: Any, known_calls: frozenset[str]) -> dict[str, str]:
         errors["status"] = "Must be an HTTP status."
     elif kind == "gateway" and given.get("status", 502) not in _GATEWAY_STATUSES:
         errors["status"] = "A gateway answers 404, 500, 502 or 504."
+    if kind == "renamed_field" and not given.get("field"):
+        errors["field"] = "A fault of kind renamed_field names the field."
     if given.get("times", 1) < -1:
         errors["times"] = "Must be -1 (for ever), 0 (once) or a number of times."
     if given.get("after", 0) < 0:

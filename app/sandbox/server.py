@@ -14,6 +14,8 @@ from app.sandbox.swarm import Swarm
 from app.sandbox.worker import Worker
 
 VERSION = "v0.30.2"
+OTHER_VERSION = "v0.31.0"
+_OTHER_VERSION = frozenset({"other_version"})
 
 
 class Server:
@@ -33,6 +35,11 @@ class Server:
         self.state = State()
         self.swarm = Swarm(self.settings.START_SECONDS)
         self.worker = Worker(self.state, self.swarm, self.settings)
+
+    @property
+    def version(self) -> str:
+        """The version that it says it is."""
+        return OTHER_VERSION if self.faults.waiting(_OTHER_VERSION) else VERSION
 
     def reset(self) -> None:
         """Begin anew: no rows, no services, no volumes, no faults, no counts."""
@@ -64,7 +71,7 @@ class Server:
         """Tell everything, for the control face."""
         state = self.state
         return {
-            "version": VERSION,
+            "version": self.version,
             "projects": list(state.projects.values()),
             "environments": list(state.environments.values()),
             "applications": list(state.applications.values()),

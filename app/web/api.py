@@ -90,6 +90,7 @@ async def health(portal: PortalDep) -> models.HealthAnswer:
             trouble=known.trouble,
             last_answer=known.last_answer,
             circuit=known.circuit,
+            incompatible=None if known.incompatible is None else [str(misfit) for misfit in known.incompatible],
         ),
         runner=models.HealthAnswer.Runner(
             active=portal.runner.is_active, running=portal.runner.running, watchers=portal.feed.watchers

@@ -249,6 +249,8 @@ class HealthAnswer(_Answer):
         trouble: str | None
         last_answer: float | None
         circuit: Literal["closed", "open", "half_open"]
+        incompatible: list[str] | None
+        """Calls of the portal that this Dokploy would not take, and why; null while that is not known."""
 
     class Runner(_Answer):
         """What runs here."""

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from app.dokploy.compatibility import compare
+
 pytestmark = [pytest.mark.contract, pytest.mark.anyio]
 
 BAD_HOST = (
@@ -265,6 +267,12 @@ async def test_health_and_version(dokploy) -> None:
     assert answer.json() == {"result": {"data": {"json": {"status": "ok"}}}}
     refused = await dokploy.client.get("/api/trpc/project.all")
     assert (refused.status_code, refused.json()["error"]["json"]["code"]) == (401, -32001)
+
+
+async def test_the_servers_own_document_has_every_call_of_the_client(dokploy) -> None:
+    document = await dokploy.read("settings.getOpenApiDocument")
+    assert compare(document) == []
+    assert not any("dockerVolume" in path for path in document["paths"]), "they work, and are in no document"
 
 
 async def test_who_the_key_belongs_to(dokploy) -> None:

@@ -172,6 +172,28 @@ async def test_keep_route_and_service(client) -> None:
     assert (len(state["services"]), len(state["routes"]), state["domains"]) == (1, 1, [])
 
 
+async def test_another_version(client) -> None:
+    await fault(client, kind="other_version")
+    await fault(client, kind="renamed_call", call="domain.create")
+    await fault(client, kind="renamed_field", call="project.create", field="name")
+
+    document = (await client.get("/api/settings.getOpenApiDocument")).json()
+    assert (await client.get("/api/settings.getDokployVersion")).json() == "v0.31.0"
+    assert (await client.post("/api/domain.create", json={"host": NAME})).status_code == 404
+    assert "/domain.create" not in document["paths"]
+    assert "post" in document["paths"]["/domain.createNew"]
+    body = document["paths"]["/project.create"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert body["required"] == ["nameNew"]
+    assert (await client.post("/api/project.create", json={"name": "old"})).status_code == 400
+    await do(client, "project.create", nameNew="new")
+    await do(client, "domain.createNew", host=NAME)
+    assert await names(client) == ["new"]
+
+    await client.delete("/sandbox/faults")
+    await do(client, "project.create", name="old")
+    assert (await client.get("/sandbox/state")).json()["version"] == "v0.30.2"
+
+
 async def test_a_refused_fault(client) -> None:
     response = await client.post("/sandbox/faults", json={"kind": "nonsense"})
     assert (response.status_code, "kind" in response.json()["errors"]) == (422, True)

@@ -75,6 +75,7 @@ READS: dict[str, tuple[Call, str, dict[str, str], Any]] = {
     ),
     "list_volumes": (lambda c: c.list_volumes(), "dockerVolume.getVolumes", {}, [{"Name": "v"}]),
     "version": (lambda c: c.version(), "settings.getDokployVersion", {}, "v0.30.2"),
+    "openapi_document": (lambda c: c.openapi_document(), "settings.getOpenApiDocument", {}, {"openapi": "3.1.0"}),
 }
 WRITES: dict[str, tuple[Call, str, dict[str, Any], Any]] = {
     "create_project": (

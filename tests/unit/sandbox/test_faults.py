@@ -54,6 +54,9 @@ def test_defaults(faults) -> None:
         ({}, "kind"),
         ({"kind": "nonsense"}, "kind"),
         ({"kind": "status"}, "call"),
+        ({"kind": "renamed_call"}, "call"),
+        ({"kind": "renamed_call", "call": "*"}, "call"),
+        ({"kind": "renamed_field", "call": "domain.create"}, "field"),
         ({"kind": "status", "call": "domain.nothing"}, "call"),
         ({"kind": "status", "call": "domain.create", "status": 42}, "status"),
         ({"kind": "status", "call": "domain.create", "status": "500"}, "status"),
@@ -76,3 +79,12 @@ def test_every_kind_is_documented() -> None:
 
     for kind in KINDS:
         assert f"`{kind}`" in (module.__doc__ or "")
+
+
+def test_what_another_version_does_lasts_and_is_not_counted(faults) -> None:
+    faults.add({"kind": "other_version"})
+    renamed = faults.add({"kind": "renamed_field", "call": "domain.create", "field": "host"})
+    for _ in range(3):
+        assert faults.waiting(frozenset({"renamed_field"})) == [renamed]
+    assert (renamed.times, renamed.field, renamed.calls) == (-1, "host", ("domain.create",))
+    assert not strikes(faults)
