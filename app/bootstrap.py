@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from app import __version__
-from app.database import Database, FileLock, Listener
+from app.database import FileLock, Listener
 from app.deployments.context import Surroundings
 from app.deployments.feed import Feed
 from app.deployments.intake import Intake
@@ -23,7 +23,7 @@ from app.deployments.template import Template, built_in_template
 from app.deployments.tracking import Observer
 from app.dokploy import DokployClient
 from app.dokploy.health import HealthWatch
-from app.migrations import migrate
+from app.readiness import Readiness, open_store
 from app.settings import Settings
 from app.vault import Vault, load_keys
 
@@ -34,7 +34,7 @@ class Portal:
 
     settings: Settings
     version: str
-    database: Database
+    readiness: Readiness
     vault: Vault
     template: Template
     feed: Feed
@@ -48,11 +48,11 @@ class Portal:
 async def open_portal(settings: Settings) -> AsyncIterator[Portal]:
     """Open the portal: migrate the store, begin to run deployments; at the end hand them over and close everything.
 
-    Dokploy may be away: the portal starts all the same, and says so in its health.
+    Dokploy may be away: the portal starts all the same, and says so in its health. Raises SettingsError where the store
+    cannot be used.
     """
     vault = Vault(load_keys(settings))
-    database = Database(settings.database_url)
-    await migrate(database)
+    database = await open_store(settings.database_url)
     records = Records(database)
     feed = Feed(records.events)
     journal = Journal(database, feed)
@@ -86,7 +86,7 @@ async def open_portal(settings: Settings) -> AsyncIterator[Portal]:
         yield Portal(
             settings=settings,
             version=__version__,
-            database=database,
+            readiness=Readiness(database),
             vault=vault,
             template=built_in_template(settings),
             feed=feed,
