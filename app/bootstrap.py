@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
+import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -105,6 +106,18 @@ async def open_portal(settings: Settings) -> AsyncIterator[Portal]:
         await database.close()
 
 
+class _Output:
+    """Standard output. A log that cannot be written, as on a full disk, keeps nobody from working."""
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            sys.stdout.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stdout.flush()
+
+
 def configure_logging(level: str, *, readable: bool) -> None:
     """Say how the log looks: one JSON object a line, or columns for a person at a terminal."""
     renderer: Any = structlog.dev.ConsoleRenderer() if readable else structlog.processors.JSONRenderer()
@@ -117,6 +130,7 @@ def configure_logging(level: str, *, readable: bool) -> None:
             structlog.processors.format_exc_info,
             renderer,
         ],
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Output())),
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         cache_logger_on_first_use=True,
     )

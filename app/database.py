@@ -109,12 +109,12 @@ class Database:
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run a transaction that may change something; rolled back when `work` raises."""
-        with _told_apart():
+        with self._told_apart():
             return await self._backend.write(work)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run a transaction that only reads."""
-        with _told_apart():
+        with self._told_apart():
             return await self._backend.read(work)
 
     async def read_patiently(self, work: Callable[[Connection], T]) -> T:
@@ -130,7 +130,7 @@ class Database:
 
     async def write_afresh(self, work: Callable[[Connection], T]) -> T:
         """Write over a connection that remembers nothing of a SQLite file, so that the file itself is asked."""
-        with _told_apart():
+        with self._told_apart():
             return await self._backend.write_afresh(work)
 
     def notify(self, connection: Connection, payload: str) -> None:
@@ -146,18 +146,19 @@ class Database:
         """Close every connection."""
         await self._backend.close()
 
-
-@contextmanager
-def _told_apart() -> Iterator[None]:
-    """Raise StoreAway for what the store itself suffers from; a mistake of ours stays what it is."""
-    try:
-        yield
-    except (DBAPIError, PoolTimeout, OSError) as error:
-        reason = reason_of(error)
-        if reason is None:
-            raise
-        words = str(getattr(error, "orig", None) or error) or type(error).__name__
-        raise StoreAway(reason, words.partition("\n")[0]) from error
+    @contextmanager
+    def _told_apart(self) -> Iterator[None]:
+        """Raise StoreAway for what the store itself suffers from; a mistake of ours stays what it is."""
+        try:
+            yield
+        except (DBAPIError, PoolTimeout, OSError) as error:
+            reason = reason_of(error)
+            if reason is None:
+                raise
+            if reason == "corrupt" and isinstance(self._backend, _Sqlite):
+                self._backend.forget()
+            words = str(getattr(error, "orig", None) or error) or type(error).__name__
+            raise StoreAway(reason, words.partition("\n")[0]) from error
 
 
 def _whereabouts(url: str) -> str:
@@ -208,6 +209,11 @@ class _Sqlite:
     async def write_afresh(self, work: Callable[[Connection], T]) -> T:
         return await self._prober.run(work)
 
+    def forget(self) -> None:
+        """Use no connection again: one that remembers a page from before the damage would go on as if all were well."""
+        self._writer.forget()
+        self._reader.forget()
+
     async def close(self) -> None:
         for threads in (self._writer, self._reader, self._prober):
             await asyncio.to_thread(threads.close)
@@ -228,6 +234,9 @@ class _SqliteThreads:
     def _transact(self, work: Callable[[Connection], T]) -> T:
         with self._engine.begin() as connection:
             return work(connection)
+
+    def forget(self) -> None:
+        self._engine.dispose()
 
     def close(self) -> None:
         self._pool.shutdown(wait=True)
