@@ -53,7 +53,7 @@ STATUSES: Final[Mapping[str, int]] = {
 }
 
 # What an operator has to mend has a code of its own; the rest may pass by itself.
-_STORE_CODES: Final[Mapping[Reason, str]] = {
+STORE_CODES: Final[Mapping[Reason, str]] = {
     "full": "store_full",
     "failing": "store_failing",
     "read_only": "store_read_only",
@@ -64,7 +64,7 @@ _STORE_CODES: Final[Mapping[Reason, str]] = {
 _OF_CODE: Final[Mapping[str, Mapping[str, str]]] = {
     "credential_missing": {"WWW-Authenticate": 'Bearer realm="AI Stack Deployer"'},
     "store_unavailable": {"Retry-After": "10"},
-    **{code: {"Retry-After": "60"} for code in _STORE_CODES.values()},
+    **{code: {"Retry-After": "60"} for code in STORE_CODES.values()},
 }
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
@@ -159,7 +159,7 @@ def install(app: FastAPI) -> None:
     async def store_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, StoreAway)  # noqa: S101
         log.error("store_unavailable", reason=error.reason, detail=error.detail)
-        return _answer(request, PortalError(_STORE_CODES.get(error.reason, "store_unavailable")))
+        return _answer(request, PortalError(STORE_CODES.get(error.reason, "store_unavailable")))
 
     async def any_error(request: Request, error: Exception) -> Response:
         reference = secrets.token_hex(4)
