@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import quote
 
 import structlog
 from sqlalchemy import JSON, Connection, DateTime, Dialect, Float, MetaData, create_engine, event, text
@@ -123,8 +124,7 @@ class Database:
         while True:
             try:
                 return await self.read(work)
-            except StoreAway as error:
-                log.warning("store_away", reason=str(error))
+            except StoreAway:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 2.0)
 
@@ -198,7 +198,9 @@ class _Sqlite:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         self._writer = _SqliteThreads(path, "BEGIN IMMEDIATE", threads=1, pool_size=1, max_overflow=0)
         self._reader = _SqliteThreads(path, "BEGIN", threads=3, pool_size=3, max_overflow=0)
-        self._prober = _SqliteThreads(path, "BEGIN IMMEDIATE", threads=1, poolclass=NullPool)
+        # A file that is gone is not to be made again by looking for it.
+        existing = f"file:{quote(path)}?mode=rw&uri=true"
+        self._prober = _SqliteThreads(existing, "BEGIN IMMEDIATE", threads=1, poolclass=NullPool)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         return await self._writer.run(work)

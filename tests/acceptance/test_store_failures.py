@@ -5,6 +5,7 @@ import os
 import resource
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -165,13 +166,13 @@ class OwnPostgres:
 
 
 @pytest.fixture(scope="module")
-def own_postgres(tmp_path_factory: pytest.TempPathFactory, postgres: Any) -> Iterator[OwnPostgres]:
-    # The wheel looks for its place when it is imported, as `postgres` does.
-    server = type(postgres)(tmp_path_factory.mktemp("own"), cleanup_mode="stop")
-    server.start()
-    yield OwnPostgres(server)
-    server.ensure_postgres_running()
-    server.cleanup()
+def own_postgres(start_postgres: Callable[[Path], Any]) -> Iterator[OwnPostgres]:
+    # Not in pytest's own folder, which another run of it closes to the user that PostgreSQL runs as.
+    with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
+        server = start_postgres(Path(folder) / "data")
+        yield OwnPostgres(server)
+        server.ensure_postgres_running()
+        server.cleanup()
 
 
 # In the middle

@@ -99,6 +99,24 @@ async def test_a_file_that_is_damaged_is_not_used_from_memory(sqlite: Database, 
     assert failure.value.reason == "corrupt"
 
 
+async def test_a_file_that_is_gone_is_not_made_again_by_looking(tmp_path: Path):
+    folder = tmp_path / "100 % odd"
+    folder.mkdir()
+    database = Database(sqlite_url(folder))
+    await migrate(database)
+    assert await check(database) == HEAD
+    await database.close()
+    (folder / "portal.db").unlink()
+
+    again = Database(sqlite_url(folder))
+    with pytest.raises(StoreAway) as failure:
+        await check(again)
+
+    assert failure.value.reason == "unopenable"
+    assert list(folder.iterdir()) == []
+    await again.close()
+
+
 async def test_a_folder_is_no_file(tmp_path: Path):
     (tmp_path / "portal.db").mkdir()
     database = Database(sqlite_url(tmp_path))
