@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TextIO, cast
@@ -23,10 +23,17 @@ from app.deployments.runner import Runner
 from app.deployments.template import Template, built_in_template
 from app.deployments.tracking import Observer
 from app.dokploy import DokployClient
+from app.dokploy.circuit import Circuit
 from app.dokploy.health import HealthWatch
+from app.errors import PortalError
 from app.readiness import Readiness, open_store
 from app.settings import Settings
 from app.vault import Vault, load_keys
+
+log = structlog.get_logger()
+
+# A single call that fails a few times is no outage; so many in a row, with none that succeeds between, are.
+_CIRCUIT_FAILURES = 5
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,7 @@ async def open_portal(settings: Settings) -> AsyncIterator[Portal]:
         settings.dokploy_api_token.get_secret_value(),
         timeout=settings.dokploy_timeout_seconds,
         max_concurrency=settings.dokploy_max_concurrency,
+        circuit=Circuit(failures=_CIRCUIT_FAILURES, seconds=settings.dokploy_circuit_seconds, changed=_tell_circuit),
     )
     prober = Prober(settings.stack_probe_address)
     around = Surroundings(
@@ -92,7 +100,7 @@ async def open_portal(settings: Settings) -> AsyncIterator[Portal]:
             template=built_in_template(settings),
             feed=feed,
             records=records,
-            intake=Intake(database, records, vault, runner.wake),
+            intake=Intake(database, records, vault, runner.wake, admit=_admits(dokploy.connection.circuit)),
             runner=runner,
             health=health,
         )
@@ -138,6 +146,21 @@ def configure_logging(level: str, *, readable: bool) -> None:
     # httpx logs whole addresses, also those of a stack's probes, at INFO.
     for name in ("httpx", "httpcore", "aiosqlite", "alembic", "stamina"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _tell_circuit(state: str, why: str) -> None:
+    """Put each change of the circuit into the log, where an operator's alerts find it (ASD-15)."""
+    (log.warning if state == "open" else log.info)("dokploy_circuit", state=state, reason=why)
+
+
+def _admits(circuit: Circuit) -> Callable[[], None]:
+    """Begin nothing new while Dokploy is left alone: it would only wait, and the person with it."""
+
+    def admit() -> None:
+        if circuit.state == "open":
+            raise PortalError("dokploy_away", seconds=circuit.seconds_left)
+
+    return admit
 
 
 def _hear(runner: Runner, feed: Feed) -> Any:

@@ -267,6 +267,12 @@ PROBLEMS: dict[str, Problem] = {
         N_("Wait until it has ended, then try again."),
     ),
     # Dokploy as such.
+    "dokploy_away": Problem(
+        N_("Dokploy does not answer"),
+        N_("The server that runs the stacks has not answered for a while, so nothing new is begun."),
+        N_("Try again in a minute. The operator can check DOKPLOY_URL and that Dokploy is running."),
+        "operator",
+    ),
     "dokploy_unreachable": Problem(
         N_("Dokploy cannot be reached"),
         N_("The server that runs the stacks does not answer."),

@@ -84,6 +84,12 @@ class Settings(BaseSettings):
     dokploy_max_concurrency: int = Field(8, ge=1, le=200, examples=["8"])
     """How many calls to Dokploy may be under way at once. A real server answers about 38 a second."""
 
+    dokploy_patience_seconds: float = Field(300.0, gt=0, examples=["300"])
+    """How long a deployment that is under way waits for a Dokploy that does not answer."""
+
+    dokploy_circuit_seconds: float = Field(5.0, gt=0, le=300, examples=["5"])
+    """How long Dokploy is left alone after five failures in a row; meanwhile new deployments are refused with 503."""
+
     stack_domain_suffix: str = Field(pattern=rf"^{_LABEL}(\.{_LABEL})*$", max_length=200, examples=["ai.example.com"])
     """Stacks live at `<name>.<suffix>`; a wildcard DNS record for it leads to Dokploy's proxy."""
 

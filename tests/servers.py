@@ -35,6 +35,8 @@ def portal_settings(emulator_url: str, database_url: str, **values: Any) -> Sett
             "dokploy_api_token": TOKEN,
             "dokploy_timeout_seconds": 1.0,
             "dokploy_max_concurrency": 32,
+            "dokploy_patience_seconds": 3,
+            "dokploy_circuit_seconds": 0.3,
             "stack_domain_suffix": SUFFIX,
             "stack_image": "ghcr.io/example/oh-my-opencode:1.0",
             "stack_probe_address": host_and_port,

@@ -1,27 +1,35 @@
-"""What the steps of one run share: its plan, its secrets, the way to Dokploy, and the way into the journal."""
+"""What the steps of one run share: plan, secrets, the way to Dokploy with its patience, the way into the journal."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final, TypeVar
 
-from app.deployments.blame import PASSING, problem_of
-from app.deployments.events import CancelRequested, Event
+from app.deployments.blame import is_away, problem_of
+from app.deployments.events import CancelRequested, Event, Kind, Warned
 from app.deployments.feed import Feed
 from app.deployments.journal import Journal
 from app.deployments.plan import Plan
 from app.deployments.probing import Prober
 from app.deployments.record import Records
 from app.deployments.run import Resource, Run
-from app.deployments.saga import Checkpoint, ResourceChange, RunLost, StepChange, StepState
+from app.deployments.saga import Checkpoint, ResourceChange, ResourceState, RunLost, StepChange, StepState
 from app.deployments.template import Registry, StackSecrets
 from app.deployments.tracking import Observer
-from app.dokploy import DokployClient, DokployError
+from app.dokploy import DokployClient, DokployError, DokployKeyRefused, DokployServerError
 from app.errors import PortalError
 from app.settings import Settings
+
+T = TypeVar("T")
+
+# A call that Dokploy itself refuses with a 5xx is made again for so long; while removing, longer.
+_REFUSED_SECONDS: Final = 0.5
+# An outage is told once it is more than a blink.
+_BLINK_SECONDS: Final = 1.0
+_LONGEST_PAUSE: Final = 3.0
 
 
 @dataclass(frozen=True)
@@ -39,20 +47,27 @@ class Surroundings:
     installation: str
 
 
-@dataclass
 class RunContext:
-    """One run on its way. Satisfies the saga's `Recorder`."""
+    """One run on its way. Satisfies the saga's `Recorder`, and the client's `Persistence`."""
 
-    run: Run
-    around: Surroundings
-    plan: Plan
-    secrets: StackSecrets = field(repr=False)
-    _cancel_told: bool = False
-
-    @property
-    def dokploy(self) -> DokployClient:
-        """The client."""
-        return self.around.dokploy
+    def __init__(self, run: Run, around: Surroundings, plan: Plan, secrets: StackSecrets) -> None:
+        self.run = run
+        self.around = around
+        self.plan = plan
+        self.secrets = secrets
+        self.dokploy: DokployClient = around.dokploy.persisting(self.persist)
+        self.doubted: set[str] = set()
+        self._doubts: dict[str, float] = {}
+        self._away_seconds = 0.0
+        self._cancel_told = False
+        self._away_told = False
+        if run.kind is Kind.CREATE and run.epoch > 1:
+            # An earlier process may have died in the middle of any of these, its request already on the way.
+            for resource in run.resources.values():
+                if resource.state is ResourceState.INTENDED:
+                    self.doubt(resource.kind)
+            if self.output("deploy", "triggered_at") and not self.output("deploy", "row"):
+                self.doubt("deploy")
 
     @property
     def settings(self) -> Settings:
@@ -110,6 +125,81 @@ class RunContext:
         """Whether an earlier process was interrupted in the middle of this step."""
         return self.run.steps[step].attempts > 1
 
+    # Doubt: a create whose answer was lost may land late, at the end of its deadline (nothing over there is fenced)
+
+    def doubt(self, kind: str, since: float | None = None) -> None:
+        """Note that a create may still land. `since`: when it was sent, by the monotonic clock; now, if unknown."""
+        self.doubted.add(kind)
+        self._doubts[kind] = (time.monotonic() if since is None else since) + self.dokploy.timeout
+
+    def is_in_doubt(self, kind: str) -> bool:
+        """Whether a create may still land, or has landed without anybody having looked."""
+        return kind in self._doubts
+
+    def may_land(self, kind: str) -> bool:
+        """Whether its time to land is not over yet."""
+        return time.monotonic() < self._doubts.get(kind, 0.0)
+
+    async def settle(self, kind: str) -> None:
+        """Wait until a create can no longer land, so that whoever looks now sees the truth."""
+        if kind in self._doubts:
+            await self.pause(max(0.0, self._doubts[kind] - time.monotonic()))
+            self.is_certain(kind)
+
+    def is_certain(self, kind: str) -> None:
+        """Note that it is known what became of a create."""
+        self._doubts.pop(kind, None)
+
+    # Patience
+
+    async def persist(self, make: Callable[[], Awaitable[T]], *, repeatable: bool) -> T:
+        """Make a call; while Dokploy is away, wait for it and make the call again.
+
+        A call that may have had its effect, and must not have it twice, is not made again: its error is raised.
+        Raises DokployError also when the patience is over; `canceled` or RunLost while waiting.
+        """
+        began: float | None = None
+        pause = 0.1
+        try:
+            while True:
+                try:
+                    answer = await make()
+                except DokployError as error:
+                    now = time.monotonic()
+                    began = began or now
+                    if (error.uncertain and not repeatable) or now + pause - began > self._patience_with(error):
+                        raise
+                    if now - began > _BLINK_SECONDS:
+                        await self._tell_away(error)
+                    await self.pause(pause)
+                    pause = min(pause * 1.6, _LONGEST_PAUSE)
+                else:
+                    if began is not None:
+                        self._away_told = False
+                    return answer
+        finally:
+            if began is not None:
+                self._away_seconds += time.monotonic() - began
+
+    def _patience_with(self, error: DokployError) -> float:
+        removing = self.run.undoing or self.run.kind is Kind.REMOVE
+        if isinstance(error, DokployKeyRefused) and not removing and not self.dokploy.connection.key_accepted:
+            return 0.0  # not a limit that is used up, but a key that never worked
+        if is_away(error):
+            return self.settings.dokploy_patience_seconds
+        if isinstance(error, DokployServerError):
+            return self.settings.undo_timeout_seconds if removing else _REFUSED_SECONDS
+        return 0.0
+
+    async def _tell_away(self, error: DokployError) -> None:
+        if is_away(error) and not self._away_told:
+            self._away_told = True
+            await self.tell(Warned(code="dokploy_away"))
+
+    def clock(self) -> float:
+        """Seconds that run while Dokploy can be had, for deadlines that an outage does not use up."""
+        return time.monotonic() - self._away_seconds
+
     async def check_canceled(self) -> None:
         """Raise PortalError `canceled` if somebody asked for it; while undoing nothing can be cancelled."""
         if self.run.cancel_requested.is_set() and not self.run.undoing:
@@ -157,30 +247,20 @@ async def dokploy_blamed() -> AsyncIterator[None]:
 
 
 class Patience:
-    """Retries what may pass by itself, with growing pauses, until its time is over."""
+    """Looks again and again for something that takes time, with growing pauses, until its time is over."""
 
-    def __init__(self, seconds: float) -> None:
-        """`seconds`: how long in all."""
-        self._seconds = seconds
-        self.renew()
-
-    def renew(self) -> None:
-        """Begin anew: it worked again, so that earlier failures no longer count."""
-        self._end = time.monotonic() + self._seconds
+    def __init__(self, context: RunContext, seconds: float) -> None:
+        """`seconds`: how long in all, outages of Dokploy not counted."""
+        self._context = context
+        self._end = context.clock() + seconds
         self._pause = 0.1
 
     @property
     def is_over(self) -> bool:
         """Whether the time is over."""
-        return time.monotonic() >= self._end
+        return self._context.clock() >= self._end
 
     async def rest(self) -> None:
-        """Pause before the next try, a little longer each time."""
-        await asyncio.sleep(max(0.0, min(self._pause, self._end - time.monotonic())))
-        self._pause = min(self._pause * 1.6, 3.0)
-
-    async def forgive(self, error: DokployError) -> None:
-        """Pause after a failed call, or raise its problem where waiting is no use or the time is over."""
-        if self.is_over or not isinstance(error, PASSING):
-            raise problem_of(error) from None
-        await self.rest()
+        """Pause before the next look, a little longer each time."""
+        await self._context.pause(max(0.0, min(self._pause, self._end - self._context.clock())))
+        self._pause = min(self._pause * 1.6, _LONGEST_PAUSE)

@@ -6,7 +6,6 @@ from typing import Any
 
 import structlog
 
-from app.deployments.context import Patience
 from app.deployments.events import LogLine, Progressed, QueuePosition, Status
 from app.deployments.saga import Outcome, ResourceChange, ResourceState
 from app.deployments.steps import CreateStep
@@ -57,7 +56,7 @@ class Deploy(CreateStep):
             else [],
         )
 
-    async def compensate(self) -> Outcome:
+    async def undo(self) -> Outcome:
         """Wait until Dokploy has let go of the application."""
         await self.removal.release(self.name)
         return Outcome()
@@ -73,7 +72,7 @@ class Deploy(CreateStep):
         rows: list[DokployDeployment] = []
         if self.context.was_tried(self.name):
             rows = await self.dokploy.list_deployments(self.application_id)
-            queue = await self.context.around.observer.queue()
+            queue = await self._queue()
             if queue.titled(self._title) or find_row(rows, self._title, baseline=None):
                 return
             if self._triggers:  # it was asked for; whether it was lost is for following to find out
@@ -93,6 +92,7 @@ class Deploy(CreateStep):
         except DokployError as error:
             if not error.uncertain:
                 raise
+            self.context.doubt(self.name, self._triggered)
             log.warning("deploy_answer_lost", detail=str(error))
 
     # Following
@@ -101,24 +101,16 @@ class Deploy(CreateStep):
         """Follow our deployment to `done` or `error`; None where Dokploy lost or cancelled it in a restart."""
         self._pace.moved()
         absent_since: float | None = None
-        patience = Patience(self.settings.deploy_timeout_seconds)
         while True:
             await self.context.check_canceled()
-            try:
-                queue = await self.context.around.observer.queue()
-                job = self._job(queue)
-                if job is not None and job.state == "waiting":
-                    absent_since = None
-                    patience.renew()
-                    await self._waits(queue, job)
-                    await self._rest()
-                    continue
-                row = await self._row(job)
-            except DokployError as error:
-                await self.context.check_canceled()
-                await patience.forgive(error)
+            queue = await self._queue()
+            job = self._job(queue)
+            if job is not None and job.state == "waiting":
+                absent_since = None
+                await self._waits(queue, job)
+                await self._rest()
                 continue
-            patience.renew()
+            row = await self._row(job)
             if row is not None and row.status in {"done", "error"} and await self._is_sure(row):
                 return row
             if row is not None and row.status == "cancelled":
@@ -126,12 +118,16 @@ class Deploy(CreateStep):
                 return None
             if job is not None or row is not None:
                 absent_since = None
+                self.context.is_certain(self.name)
                 await self._runs(row)
             else:
                 absent_since = absent_since or time.monotonic()
                 if self._is_lost(absent_since):
                     return None
             await self._rest()
+
+    async def _queue(self) -> Queue:
+        return await self.context.persist(self.context.around.observer.queue, repeatable=True)
 
     @property
     def settings(self) -> Any:
@@ -147,7 +143,7 @@ class Deploy(CreateStep):
 
     async def _row(self, job: QueueJob | None) -> DokployDeployment | None:
         """Our row. While the job is active the row only tells that it runs, so it is read for its log's sake alone."""
-        if job is not None and (self._running_since is None or time.monotonic() - self._running_since < _LOG_AFTER):
+        if job is not None and (self._running_since is None or self.context.clock() - self._running_since < _LOG_AFTER):
             return None
         rows = await self.dokploy.list_deployments(self.application_id)
         late = time.monotonic() - getattr(self, "_triggered", 0.0) > _TITLE_AFTER
@@ -168,6 +164,8 @@ class Deploy(CreateStep):
     def _is_lost(self, absent_since: float) -> bool:
         """Whether Dokploy has forgotten our job. Raises PortalError once a second one does not appear either."""
         absent = time.monotonic() - absent_since
+        if self.context.may_land(self.name):
+            return False
         if self._triggers < 2:
             return absent > _LOST_AFTER
         if absent > self.settings.deploy_appear_seconds:
@@ -196,21 +194,21 @@ class Deploy(CreateStep):
 
     async def _runs(self, row: DokployDeployment | None) -> None:
         """Note that it runs, hand on its log, and keep the deadline, which begins when the job does."""
-        now = time.monotonic()
+        now = self.context.clock()
         if self._running_since is None:
             self._running_since = now
             self._pace.moved()
             await self.context.tell(Progressed(step=self.name, what="container_running"))
         if now - self._running_since > self.settings.deploy_timeout_seconds:
             raise PortalError("deploy_timeout", seconds=self.settings.deploy_timeout_seconds)
-        if row is not None and now - self._log_read_at > _LOG_EVERY:
+        if row is not None and time.monotonic() - self._log_read_at > _LOG_EVERY:
             await self._read_log(row)
 
     async def _read_log(self, row: DokployDeployment, *, last: bool = False) -> None:
         """Record the lines of Dokploy's log that are new. A log that cannot be read is no reason to fail."""
         self._log_read_at = time.monotonic()
         try:
-            lines = await self.dokploy.read_deployment_log(row.deployment_id)
+            lines = await self.context.around.dokploy.read_deployment_log(row.deployment_id)
         except DokployError as error:
             log.info("log_unreadable", detail=str(error))
             return

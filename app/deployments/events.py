@@ -91,6 +91,7 @@ _MESSAGES = {
     "container_answering": N_("The container runs; waiting for its address."),
     "volume_left": N_("Docker still holds the volume; it is listed as left over."),
     "log_line": "{line}",
+    "warning.dokploy_away": N_("Dokploy does not answer. This goes on as soon as it does."),
     "warning.tls_not_ready": N_("The certificate of the address is not valid yet. It usually is a few minutes later."),
     "warning.plain_http": N_("The address is plain http: whoever is on the way can read along."),
     "cancel_requested": N_("Cancelling was asked for."),
@@ -243,7 +244,7 @@ class LogLine(Event):
 
 @dataclass(frozen=True)
 class Warned(Event):
-    """Something is not as it should be, but the deployment goes on. code: tls_not_ready, plain_http."""
+    """Something is not as it should be, but the deployment goes on. code: dokploy_away, tls_not_ready, plain_http."""
 
     type: ClassVar[str] = "warning"
     code: str

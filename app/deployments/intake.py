@@ -48,12 +48,21 @@ class Asker:
 class Intake:
     """The only writer besides the journal: it begins runs, which from then on belong to a runner."""
 
-    def __init__(self, database: Database, records: Records, vault: Vault, wake: Callable[[str], None]) -> None:
-        """`wake` tells this process's runner: `queued`, or `cancel`."""
+    def __init__(
+        self,
+        database: Database,
+        records: Records,
+        vault: Vault,
+        wake: Callable[[str], None],
+        *,
+        admit: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`wake` tells this process's runner: `queued`, or `cancel`; `admit` raises while no stack is to be begun."""
         self._database = database
         self._records = records
         self._vault = vault
         self._wake = wake
+        self._admit = admit
 
     async def deploy(
         self,
@@ -66,7 +75,7 @@ class Intake:
     ) -> Accepted:
         """Record a new stack and queue its deployment.
 
-        Raises PortalError: `name_taken`, `name_cleaning_up`, `idempotency_key_reused`.
+        Raises PortalError: `name_taken`, `name_cleaning_up`, `idempotency_key_reused`, `dokploy_away`.
         """
         accepted = Accepted(str(ULID()), plan.name, plan.url, new_manage_key())
         body_hash = hashlib.sha256(json.dumps(asdict(request), sort_keys=True).encode()).hexdigest()
@@ -75,6 +84,7 @@ class Intake:
         def take_in(connection: Connection) -> Accepted:
             if key_hash and (replay := self._replay(connection, key_hash, body_hash)):
                 return replay
+            self._admit()
             self._insert_stack(connection, accepted, plan, template, asker)
             if key_hash:
                 connection.execute(

@@ -5,22 +5,18 @@ application, then see its containers go, then the volume, and the project last: 
 would leave that running where no list shows it.
 """
 
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Iterable
 
 import structlog
 
-from app.deployments.blame import problem_of
-from app.deployments.context import Patience, RunContext
+from app.deployments.context import Patience, RunContext, dokploy_blamed
 from app.deployments.events import Progressed
 from app.deployments.saga import Outcome, ResourceChange, ResourceState, StepState
-from app.deployments.tracking import Pace
-from app.dokploy import Application, DokployBadRequest, DokployError, DokployNotFound, Project
+from app.deployments.tracking import Pace, find_row
+from app.dokploy import Application, DokployNotFound, Project
 from app.errors import PortalError
 
 log = structlog.get_logger()
-
-T = TypeVar("T")
 
 
 class Removal:
@@ -54,48 +50,59 @@ class Removal:
         """Remove what a create that landed late has made beside the application that counts."""
         for application in await self.find_applications():
             if application.application_id != keep:
-                await _gone(self._dokploy.delete_application(application.application_id))
+                await gone(self._dokploy.delete_application(application.application_id))
 
     # Removing
 
     async def release(self, step: str) -> None:
         """Wait until Dokploy has no job of the application: take the waiting ones out, let the running one end."""
-        application_ids = [application.application_id for application in await self._patiently(self.find_applications)]
+        await self._context.settle("application")
+        application_ids = [application.application_id for application in await self.find_applications()]
         if not application_ids:
             return
-        seconds = self._context.settings.deploy_timeout_seconds
-        pace, patience, told = Pace(), Patience(seconds), False
+        patience = Patience(self._context, self._context.settings.deploy_timeout_seconds)
+        pace, told = Pace(), False
         while True:
-            try:
-                queue = await self._context.around.observer.queue()
-                jobs = [job for application_id in application_ids for job in queue.of_application(application_id)]
-                for application_id in {job.data.application_id for job in jobs if job.state == "waiting"}:
-                    if application_id:
-                        await self._dokploy.clean_queue(application_id)
-            except DokployError as error:
-                await patience.forgive(error)
+            queue = await self._context.persist(self._context.around.observer.queue, repeatable=True)
+            jobs = [job for application_id in application_ids for job in queue.of_application(application_id)]
+            for application_id in {job.data.application_id for job in jobs if job.state == "waiting"}:
+                if application_id:
+                    await self._dokploy.clean_queue(application_id)
+            if jobs:
+                self._context.is_certain("deploy")
+            elif self._context.is_in_doubt("deploy") and not await self._has_row(application_ids):
+                await self._context.settle("deploy")
                 continue
-            if not jobs:
+            else:
                 return
-            if pace.age > seconds:
-                raise PortalError("still_deploying", seconds=seconds)
+            if patience.is_over:
+                raise PortalError("still_deploying", seconds=self._context.settings.deploy_timeout_seconds)
             if not told and any(job.state != "waiting" for job in jobs):
                 told = True
                 await self._context.tell(Progressed(step=step, what="undo_waiting"))
             await self._context.pause(pace.interval(watched=self._context.is_watched()))
 
+    async def _has_row(self, application_ids: Iterable[str]) -> bool:
+        """Whether Dokploy has worked, or works, on the deployment that this run asked for."""
+        for application_id in application_ids:
+            rows = await self._dokploy.list_deployments(application_id)
+            if find_row(rows, self._context.run.id, baseline=None):
+                return True
+        return False
+
     async def remove_domains(self) -> Outcome:
         """Remove every route to the application."""
-        for application in await self._patiently(self.find_applications):
-            for domain in await self._patiently(lambda: self._dokploy.list_domains(application.application_id)):  # noqa: B023 - called at once
-                await self._patiently(lambda: _gone(self._dokploy.delete_domain(domain.domain_id)))  # noqa: B023
+        for application in await self.find_applications():
+            for domain in await self._dokploy.list_domains(application.application_id):
+                await gone(self._dokploy.delete_domain(domain.domain_id))
         return Outcome(resources=[ResourceChange("domain", ResourceState.REMOVED)])
 
     async def remove_applications(self) -> Outcome:
         """Remove the application and see that no container of it is left."""
-        applications = await self._patiently(self.find_applications)
+        await self._context.settle("application")
+        applications = await self.find_applications()
         for application in applications:
-            await self._patiently(lambda: _gone(self._dokploy.delete_application(application.application_id)))  # noqa: B023
+            await gone(self._dokploy.delete_application(application.application_id))
         if self._was_deployed():
             # Dokploy's row may be gone while its container is not, so what was found now is not all there may be.
             known = await self._context.around.records.app_names(self._context.run.stack_id)
@@ -109,41 +116,31 @@ class Removal:
         )
 
     async def _see_containers_go(self, app_name: str) -> None:
-        patience = Patience(self._context.settings.undo_timeout_seconds)
-        while True:
-            try:
-                if not await self._dokploy.list_containers(app_name):
-                    # An empty list also means that Docker cannot be reached; this other call fails then.
-                    await self._dokploy.list_volumes()
-                    return
-            except DokployError as error:
-                await patience.forgive(error)
-                continue
+        patience = Patience(self._context, self._context.settings.undo_timeout_seconds)
+        while await self._dokploy.list_containers(app_name):
             if patience.is_over:
                 raise PortalError("still_running")
             await patience.rest()
+        # An empty list also means that Docker cannot be reached; this other call fails then.
+        await self._dokploy.list_volumes()
 
     async def remove_volume(self) -> Outcome:
         """Remove the volume, as soon as Docker lets go of it. Raises PortalError `still_in_use`."""
         volume = self._context.plan.volume
-        patience = Patience(self._context.settings.undo_timeout_seconds)
-        while True:
-            try:
-                if await self._dokploy.remove_volume(volume):
-                    return Outcome(resources=[ResourceChange("volume", ResourceState.REMOVED)])
-            except DokployError as error:
-                await patience.forgive(error)
-                continue
+        patience = Patience(self._context, self._context.settings.undo_timeout_seconds)
+        while not await self._dokploy.remove_volume(volume):
             if patience.is_over:
                 raise PortalError("still_in_use", volume=volume)
             await patience.rest()
+        return Outcome(resources=[ResourceChange("volume", ResourceState.REMOVED)])
 
     async def remove_volume_or_leave_it(self) -> None:
         """Remove the volume if there may be one; a volume that stays keeps nothing else from being removed."""
         if self._context.resource("volume").state not in {ResourceState.INTENDED, ResourceState.PRESENT}:
             return
         try:
-            outcome = await self.remove_volume()
+            async with dokploy_blamed():
+                outcome = await self.remove_volume()
         except PortalError as error:
             log.warning("volume_left", code=error.code, detail=error.log)
             await self._context.tell(Progressed(step="application", what="volume_left"))
@@ -152,8 +149,9 @@ class Removal:
 
     async def remove_projects(self) -> Outcome:
         """Remove the project, unless somebody has put something of their own into it."""
-        for project in await self._patiently(self.find_projects):
-            await self._patiently(lambda: self._remove_project(project.project_id))  # noqa: B023
+        await self._context.settle("project")
+        for project in await self.find_projects():
+            await self._remove_project(project.project_id)
         return Outcome(resources=[ResourceChange("project", ResourceState.REMOVED)])
 
     async def _remove_project(self, project_id: str) -> None:
@@ -163,25 +161,14 @@ class Removal:
             return
         if any(environment.services() for environment in contents.environments):
             raise PortalError("project_not_empty", name=self._context.plan.project)
-        await _gone(self._dokploy.remove_project(project_id))
+        await gone(self._dokploy.remove_project(project_id))
 
     def _was_deployed(self) -> bool:
         deploy = self._context.run.steps.get("deploy")
         return deploy is None or deploy.state is not StepState.PENDING
 
-    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Try until it works or the time for removing one thing is over."""
-        patience = Patience(self._context.settings.undo_timeout_seconds)
-        while True:
-            try:
-                return await call()
-            except DokployBadRequest as error:
-                raise problem_of(error) from None
-            except DokployError as error:
-                await patience.forgive(error)
 
-
-async def _gone(call: Awaitable[None]) -> None:
+async def gone(call: Awaitable[None]) -> None:
     """Remove something; not being there is as good."""
     try:
         await call

@@ -1,6 +1,6 @@
 """The stations of a removal, which only goes forward: what cannot be removed is left for the next try."""
 
-from app.deployments.context import RunContext
+from app.deployments.context import RunContext, dokploy_blamed
 from app.deployments.events import Status
 from app.deployments.removal import Removal
 from app.deployments.saga import Outcome, ResourceChange, ResourceState
@@ -20,6 +20,11 @@ class RemoveStep:
         self.removal = Removal(context)
 
     async def run(self) -> Outcome:
+        """Do the work, with Dokploy's failures as problems."""
+        async with dokploy_blamed():
+            return await self.work()
+
+    async def work(self) -> Outcome:
         """Remove one kind of thing."""
         raise NotImplementedError
 
@@ -33,7 +38,7 @@ class Release(RemoveStep):
 
     name = "release"
 
-    async def run(self) -> Outcome:
+    async def work(self) -> Outcome:
         """Wait."""
         await self.removal.release(self.name)
         return Outcome()
@@ -45,7 +50,7 @@ class RemoveDomain(RemoveStep):
     name = "domain"
     needs = ("release",)
 
-    async def run(self) -> Outcome:
+    async def work(self) -> Outcome:
         """Remove it."""
         return await self.removal.remove_domains()
 
@@ -57,7 +62,7 @@ class RemoveApplication(RemoveStep):
     needs = ("domain",)
     status = Status.DEPLOY
 
-    async def run(self) -> Outcome:
+    async def work(self) -> Outcome:
         """Remove it."""
         return await self.removal.remove_applications()
 
@@ -69,7 +74,7 @@ class RemoveVolume(RemoveStep):
     needs = ("application",)
     status = Status.DEPLOY
 
-    async def run(self) -> Outcome:
+    async def work(self) -> Outcome:
         """Do what the request chose."""
         if self.context.run.options.get("volume") == "keep":
             return Outcome(resources=[ResourceChange("volume", ResourceState.KEPT)])
@@ -80,10 +85,10 @@ class RemoveProject(RemoveStep):
     """Removes the project."""
 
     name = "project"
-    needs = ("volume",)
+    needs = ("application",)
     status = Status.FINALIZE
 
-    async def run(self) -> Outcome:
+    async def work(self) -> Outcome:
         """Remove it."""
         return await self.removal.remove_projects()
 

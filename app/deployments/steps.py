@@ -8,9 +8,9 @@ from typing import Any, Final, TypeVar, cast
 from app.deployments.context import RunContext, dokploy_blamed
 from app.deployments.dotenv import write_dotenv
 from app.deployments.events import Status
-from app.deployments.removal import Removal
+from app.deployments.removal import Removal, gone
 from app.deployments.saga import Outcome, ResourceChange, ResourceState
-from app.dokploy import Application, ApplicationUpdate, DokployError, DokployServerError, DokployTimeout, Domain, Mount
+from app.dokploy import Application, ApplicationUpdate, DokployError, DokployServerError, Domain, Mount
 from app.errors import PortalError
 
 T = TypeVar("T")
@@ -45,7 +45,12 @@ class CreateStep:
         raise NotImplementedError
 
     async def compensate(self) -> Outcome:
-        """Nothing was made."""
+        """Undo the work, with Dokploy's failures as problems."""
+        async with dokploy_blamed():
+            return await self.undo()
+
+    async def undo(self) -> Outcome:
+        """Remove what the work made, or may have made."""
         return Outcome()
 
     @property
@@ -63,13 +68,8 @@ class CreateStep:
         """
         if self.context.resource(kind).state is ResourceState.PRESENT:
             return None
-        if self.context.was_tried(self.name):
-            found = await find()
-            if not found:
-                await asyncio.sleep(self.dokploy.timeout)
-                found = await find()
-            if found:
-                return found[0]
+        if self.context.is_in_doubt(kind) and (found := await self._find_in_doubt(kind, find)):
+            return found[0]
         for last_try in (False, True):
             began = time.monotonic()
             try:
@@ -77,14 +77,22 @@ class CreateStep:
             except DokployError as error:
                 if not error.uncertain:
                     raise
-                if not isinstance(error, DokployTimeout | DokployServerError):
-                    # The connection broke, or a proxy answered: Dokploy itself may still be at it.
-                    await asyncio.sleep(max(0.0, began + self.dokploy.timeout - time.monotonic()))
-                if found := await find():
+                self.context.doubt(kind, began)
+                if isinstance(error, DokployServerError):  # it has answered, so it is no longer at it
+                    self.context.is_certain(kind)
+                if found := await self._find_in_doubt(kind, find):
                     return found[0]
                 if last_try or isinstance(error, DokployServerError):
                     raise
         raise AssertionError("the last try returns or raises")
+
+    async def _find_in_doubt(self, kind: str, find: Callable[[], Awaitable[Sequence[T]]]) -> Sequence[T]:
+        """Look at once, and if there is nothing, again when it can no longer land."""
+        found = await find()
+        if not found and self.context.is_in_doubt(kind):
+            await self.context.settle(kind)
+            found = await find()
+        return found
 
 
 class Validate(CreateStep):
@@ -105,14 +113,14 @@ class Validate(CreateStep):
         return Outcome(resources=[ResourceChange("volume", ResourceState.KEPT)] if kept else [])
 
     async def _project_is_free(self) -> None:
-        projects = await self.context.around.observer.projects()
+        projects = await self.context.persist(self.context.around.observer.projects, repeatable=True)
         for project in projects.get(self.plan.project, ()):
             if self.context.marker not in (project.description or ""):
                 raise PortalError("project_conflict", field="name", name=self.plan.project)
 
     async def _volume_is_ours(self) -> bool:
         """Whether a volume of that name is there, kept by an earlier stack of the same owner."""
-        if self.plan.volume not in await self.context.around.observer.volumes():
+        if self.plan.volume not in await self.context.persist(self.context.around.observer.volumes, repeatable=True):
             return False
         if await self.context.around.records.is_kept_volume(self.plan.volume, self.context.run.owner_of_stack):
             return True
@@ -137,7 +145,7 @@ class Project(CreateStep):
         if ids is None:
             return Outcome()
         project_id, environment_id = ids
-        if self.context.was_tried(self.name):
+        if "project" in self.context.doubted:
             await self.removal.remove_double_projects(project_id)
         return Outcome(
             output={"environment_id": environment_id},
@@ -157,7 +165,7 @@ class Project(CreateStep):
             ids.append((project.project_id, environment.environment_id))
         return ids
 
-    async def compensate(self) -> Outcome:
+    async def undo(self) -> Outcome:
         """Remove the project."""
         return await self.removal.remove_projects()
 
@@ -174,7 +182,7 @@ class MakeApplication(CreateStep):
         application = await self.find_or_create("application", self.removal.find_applications, self._create)
         if application is None:
             return Outcome()
-        if self.context.was_tried(self.name):
+        if "application" in self.context.doubted:
             await self.removal.remove_double_applications(application.application_id)
         return Outcome(
             output={"app_name": application.app_name},
@@ -189,7 +197,7 @@ class MakeApplication(CreateStep):
             app_name=self.plan.application,
         )
 
-    async def compensate(self) -> Outcome:
+    async def undo(self) -> Outcome:
         """Remove the application, see that its container is gone, and its volume where this run brought it about."""
         outcome = await self.removal.remove_applications()
         if self.context.resource("volume").state is not ResourceState.KEPT:
@@ -210,9 +218,13 @@ class Configure(CreateStep):
             self.find_or_create("mount", self._find_mounts, self._create_mount),
             self.dokploy.update_application(self.application_id, self._update()),
         )
-        return Outcome(
-            resources=[ResourceChange("mount", ResourceState.PRESENT, mount.mount_id)] if mount is not None else []
-        )
+        if mount is None:
+            return Outcome()
+        if "mount" in self.context.doubted:
+            # Two mounts at one path, and Docker would refuse to start the container.
+            for double in (await self._find_mounts())[1:]:
+                await gone(self.dokploy.remove_mount(double.mount_id))
+        return Outcome(resources=[ResourceChange("mount", ResourceState.PRESENT, mount.mount_id)])
 
     def _update(self) -> ApplicationUpdate:
         registry = self.context.around.registry
@@ -234,7 +246,7 @@ class Configure(CreateStep):
         mounts = await self.dokploy.list_mounts(self.application_id)
         return [mount for mount in mounts if mount.volume_name == self.plan.volume]
 
-    async def compensate(self) -> Outcome:
+    async def undo(self) -> Outcome:
         """Settings and mount go with the application."""
         return Outcome(resources=[ResourceChange("mount", ResourceState.REMOVED)])
 
@@ -251,9 +263,9 @@ class Route(CreateStep):
         domain = await self.find_or_create("domain", self._find, self._create)
         if domain is None:
             return Outcome()
-        if self.context.was_tried(self.name):
+        if "domain" in self.context.doubted:
             for double in (await self._find())[1:]:
-                await self.dokploy.delete_domain(double.domain_id)
+                await gone(self.dokploy.delete_domain(double.domain_id))
         return Outcome(resources=[ResourceChange("domain", ResourceState.PRESENT, domain.domain_id)])
 
     async def _create(self) -> Domain:
@@ -270,7 +282,7 @@ class Route(CreateStep):
         domains = await self.dokploy.list_domains(self.application_id)
         return sorted((each for each in domains if each.host == self.plan.host), key=lambda each: each.created_at)
 
-    async def compensate(self) -> Outcome:
+    async def undo(self) -> Outcome:
         """Remove the route."""
         return await self.removal.remove_domains()
 

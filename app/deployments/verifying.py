@@ -8,7 +8,7 @@ from app.deployments.probing import ProbeResult
 from app.deployments.saga import Outcome
 from app.deployments.steps import NOBODY, CreateStep
 from app.deployments.tracking import Pace
-from app.dokploy import DokployError, Task
+from app.dokploy import Task
 from app.errors import PortalError
 
 # Docker starts a container again after five seconds; one that stopped this often will not stay up.
@@ -32,20 +32,16 @@ class Verify(CreateStep):
         self._told: set[str] = set()
         self._open_answers = 0
         pace = Pace()
-        patience = Patience(self.context.settings.verify_timeout_seconds)
+        patience = Patience(self.context, self.context.settings.verify_timeout_seconds)
         missing = PortalError("container_missing")
         while True:
-            try:
-                tasks = await self.dokploy.list_tasks(self.context.output("application", "app_name"))
-            except DokployError as error:
-                await self.context.check_canceled()
-                await patience.forgive(error)
-                continue
+            tasks = await self.dokploy.list_tasks(self.context.output("application", "app_name"))
             problem = self._problem_of_tasks(tasks, missing)
             if problem is None:
                 await self._tell("container_answering")
                 problem = await self._probe()
                 if problem is None:
+                    await self._remove_doubles()
                     return Outcome()
             elif problem.code == "container_not_ready":
                 await self._tell("container_starting")
@@ -53,6 +49,13 @@ class Verify(CreateStep):
                 raise problem
             # A new stack is asked every 2 s at most (DP-4), sooner in its first seconds.
             await self.context.pause(max(0.1, min(pace.age * 0.15, 2.0)))
+
+    async def _remove_doubles(self) -> None:
+        """Remove what creates that landed later than any deadline have made beside what counts."""
+        if "project" in self.context.doubted:
+            await self.removal.remove_double_projects(self.context.resource("project").dokploy_id or "")
+        if "application" in self.context.doubted:
+            await self.removal.remove_double_applications(self.application_id)
 
     def _problem_of_tasks(self, tasks: Sequence[Task], missing: PortalError) -> PortalError | None:
         """What keeps the newest task from running; raises once it is sure that it never will."""

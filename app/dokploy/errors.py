@@ -2,6 +2,7 @@
 
 DokployError
 ├── DokployUnreachable      no connection, or it broke
+│   └── DokployCircuitOpen      not even asked: it has not answered for a while
 ├── DokployTimeout          no answer within the call's deadline
 ├── DokployUnauthorized     401
 │   ├── DokployKeyRefused       the key is wrong, or its rate limit is used up: Dokploy does not say which
@@ -10,7 +11,8 @@ DokployError
 ├── DokployNotFound         404: the thing is not there
 ├── DokployBadRequest       any other 4xx: Dokploy did not accept the request
 ├── DokployServerError      5xx
-└── DokployUnreadable       an answer that is not Dokploy's: HTML of a proxy, a shape that no model fits, too much of it
+└── DokployUnreadable       an answer that is not Dokploy's: HTML of a proxy, too much of it
+    └── DokployMisfit           JSON, but of a shape that no model fits
 """
 
 
@@ -35,6 +37,14 @@ class DokployError(Exception):
 
 class DokployUnreachable(DokployError):
     """No connection, or it broke. Uncertain once the request was on its way."""
+
+
+class DokployCircuitOpen(DokployUnreachable):
+    """The call was not made, because the circuit is open. Certain: nothing has happened. cause: what opened it."""
+
+    def __init__(self, call: str, message: str, *, cause: DokployError | None = None) -> None:
+        super().__init__(call, message)
+        self.cause = cause
 
 
 class DokployTimeout(DokployError):
@@ -77,3 +87,7 @@ class DokployUnreadable(DokployError):
     """What answered was not Dokploy, or not as it is known."""
 
     uncertain = True
+
+
+class DokployMisfit(DokployUnreadable):
+    """Dokploy's JSON is not what its version 0.30 answers; asking again would not help."""

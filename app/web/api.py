@@ -83,7 +83,11 @@ async def health(portal: PortalDep) -> models.HealthAnswer:
     return models.HealthAnswer(
         version=portal.version,
         dokploy=models.HealthAnswer.Dokploy(
-            reachable=known.reachable, version=known.version, trouble=known.trouble, last_answer=known.last_answer
+            reachable=known.reachable,
+            version=known.version,
+            trouble=known.trouble,
+            last_answer=known.last_answer,
+            circuit=known.circuit,
         ),
         runner=models.HealthAnswer.Runner(
             active=portal.runner.is_active, running=portal.runner.running, watchers=portal.feed.watchers

@@ -227,6 +227,7 @@ class HealthAnswer(_Answer):
         version: str | None
         trouble: str | None
         last_answer: float | None
+        circuit: Literal["closed", "open", "half_open"]
 
     class Runner(_Answer):
         """What runs here."""

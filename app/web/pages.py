@@ -52,7 +52,7 @@ from app.web.deps import (
     theme_of,
 )
 from app.web.models import DeployBody
-from app.web.problems import show, show_code, status_of
+from app.web.problems import headers_of, show, show_code, status_of
 from app.web.templating import END_NOTES, STATE_TEXTS, STATION_NOTES
 
 router = APIRouter(include_in_schema=False)
@@ -121,7 +121,9 @@ async def deploy(request: Request, portal: PortalDep, caller: CallerDep, languag
         if error.code in {"name_taken", "name_cleaning_up"}:
             suggestions = await portal.intake.suggest(plan.name, portal.settings.reserved_names)
         page = _deploy_page(request, language, name=name[:100], problem=show(error, language), suggestions=suggestions)
-        return respond(request, page, status=status_of(error.code))
+        refused = respond(request, page, status=status_of(error.code))
+        refused.headers.update(headers_of(error))
+        return refused
     response = RedirectResponse(f"/deployments/{accepted.deployment_id}", status_code=303)
     remember_browser(request, response)
     return response

@@ -35,6 +35,7 @@ STATUSES: Final[Mapping[str, int]] = {
     "store_failing": 503,
     "store_read_only": 503,
     "store_corrupt": 503,
+    "dokploy_away": 503,
     "idempotency_key_invalid": 400,
     "idempotency_key_reused": 422,
     "after_invalid": 400,
@@ -60,13 +61,20 @@ STORE_CODES: Final[Mapping[Reason, str]] = {
     "corrupt": "store_corrupt",
 }
 
-# Headers that belong to a problem, however it is shown.
 _OF_CODE: Final[Mapping[str, Mapping[str, str]]] = {
     "credential_missing": {"WWW-Authenticate": 'Bearer realm="AI Stack Deployer"'},
     "store_unavailable": {"Retry-After": "10"},
     **{code: {"Retry-After": "60"} for code in STORE_CODES.values()},
 }
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+
+
+def headers_of(error: PortalError) -> dict[str, str]:
+    """Headers that belong to a problem, however it is shown."""
+    headers = dict(_OF_CODE.get(error.code, {}))
+    if error.code == "dokploy_away":
+        headers["Retry-After"] = str(error.params["seconds"])
+    return headers
 
 
 def status_of(code: str) -> int:
@@ -117,7 +125,7 @@ def problem_response(
     headers = {
         "Cache-Control": "no-store",
         "Content-Language": language.code,
-        **_OF_CODE.get(error.code, {}),
+        **headers_of(error),
         **(headers or {}),
     }
     document = problem_document(error, language, **more)
@@ -197,7 +205,7 @@ def _answer(
         html = request.app.state.renderer.render(
             page, language=language, path=request.url.path, theme=theme_of(request)
         )
-        shown = {**page_headers(language), **_OF_CODE.get(error.code, {}), **(headers or {})}
+        shown = {**page_headers(language), **headers_of(error), **(headers or {})}
         return HTMLResponse(html, status_code=page.status, headers=shown)
     if status is not None:
         more["status"] = status

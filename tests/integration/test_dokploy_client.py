@@ -18,13 +18,15 @@ from app.dokploy import (
     DokployError,
     DokployForbidden,
     DokployKeyRefused,
+    DokployMisfit,
     DokployNotFound,
     DokployServerError,
     DokployTimeout,
     DokployUnreachable,
     DokployUnreadable,
 )
-from app.dokploy.client import MAX_ANSWER_BYTES
+from app.dokploy.circuit import Circuit
+from app.dokploy.connection import MAX_ANSWER_BYTES
 from app.dokploy.health import HealthWatch
 from tests.servers import TOKEN, Emulator
 
@@ -130,7 +132,7 @@ async def test_a_401_from_a_server_that_then_is_gone_is_unreachable():
         return response(401, b'{"message":"Unauthorized"}') if count == 1 else None
 
     async with serving(once) as (url, _), DokployClient(url, TOKEN, timeout=1) as client:
-        error = await fails(client.delete_domain("x"), DokployUnreachable)
+        error = await fails(client.create_project("ada", "m"), DokployUnreachable)
     assert not error.uncertain
 
 
@@ -183,7 +185,7 @@ async def test_the_deadline_is_kept(emulator: Emulator):
         error = await fails(client.create_project("ada", "m"), DokployTimeout)
         assert time.monotonic() - began < 0.5
     assert (error.uncertain, error.status) == (True, None)
-    assert client.reachable is False
+    assert client.connection.reachable is False
 
 
 async def test_a_slow_body_keeps_no_one_waiting_either():
@@ -232,7 +234,7 @@ async def test_nobody_listens(unused_port: int):
     async with DokployClient(f"http://127.0.0.1:{unused_port}", TOKEN) as client:
         error = await fails(client.create_project("ada", "m"), DokployUnreachable)
     assert not error.uncertain, "nothing was sent"
-    assert client.reachable is False
+    assert client.connection.reachable is False
 
 
 async def test_a_name_that_does_not_resolve():
@@ -262,11 +264,15 @@ async def test_an_answer_that_is_too_long(status: int):
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"null", b"{}", b"[1]", b'{"message": 1', b"\xff\xfe", b"[" * 100_000, b'{"project": {}}']
+    ("body", "kind"),
+    [
+        *((body, DokployUnreadable) for body in (b"", b'{"message": 1', b"\xff\xfe", b"[" * 100_000)),
+        *((body, DokployMisfit) for body in (b"null", b"{}", b"[1]", b'{"project": {}}')),
+    ],
 )
-async def test_an_answer_of_another_shape(body: bytes):
+async def test_an_answer_of_another_shape(body: bytes, kind: type[DokployError]):
     async with answering(200, body) as (url, _), DokployClient(url, TOKEN) as client:
-        error = await fails(client.create_project("ada", "m"), DokployUnreadable)
+        error = await fails(client.create_project("ada", "m"), kind)
     assert error.uncertain
     assert "ada" not in error.message
 
@@ -365,12 +371,13 @@ async def test_a_volume_in_use_is_no_failure(client: DokployClient, emulator: Em
         while not await client.remove_volume("v"):
             await asyncio.sleep(0.02)
     assert await client.remove_volume("v") is True, "what is not there is removed"
-    emulator.fault("status", "dockerVolume.removeVolume", status=500)
+    emulator.fault("status", "dockerVolume.removeVolume", status=500, times=3)
     await fails(client.remove_volume("v"), DokployServerError)
 
 
 async def test_health_knows_what_is_wrong(emulator: Emulator):
-    async with DokployClient(emulator.url, TOKEN, timeout=0.2) as client:
+    circuit = Circuit(failures=100, seconds=5)
+    async with DokployClient(emulator.url, TOKEN, timeout=0.2, circuit=circuit) as client:
         watch = HealthWatch(client)
         assert (watch.now.reachable, watch.now.version, watch.now.trouble) == (None, None, None)
 

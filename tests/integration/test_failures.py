@@ -26,36 +26,23 @@ WAYS: dict[str, dict[str, Any]] = {
     "late": {"kind": "late", "seconds": 0.3},
 }
 
-FAILS = {"refused": "dokploy_refused", "unauthorized": "dokploy_key_refused", "forbidden": "dokploy_forbidden"}
+# What Dokploy thinks of a call is final; a key that worked before and is refused now has used up its rate limit.
+FAILS = {"refused": "dokploy_refused", "forbidden": "dokploy_forbidden"}
 # What becomes of a create whose answer was lost: it is looked up, and made again where it is known not to be there.
 LOOKED_UP = {**FAILS, "broken": "dokploy_failed"}
-SET_ONCE = {
-    **FAILS,
-    "broken": "dokploy_failed",
-    "broken after": "dokploy_failed",
-    "a page": "dokploy_unreadable",
-    "a proxy's page": "dokploy_unreadable",
-    "silence": "dokploy_timeout",
-    "cut after": "dokploy_unreachable",
-    "late": "dokploy_unreachable",
-}
-# A read that fails once is read again where the trouble may be over by then.
-READ_AGAIN = {**FAILS, "a page": "dokploy_unreadable", "a proxy's page": "dokploy_unreadable"}
-# While a deployment is followed, more can be waited out: only a refusal is final.
-FOLLOWED = {"refused": "dokploy_refused", "forbidden": "dokploy_forbidden"}
 # Call -> (step, the ways in which it makes the deployment fail, and with which code). Every other way is survived.
 CALLS: dict[str, tuple[str, dict[str, str]]] = {
-    "project.all": ("validate", READ_AGAIN),
-    "dockerVolume.getVolumes": ("validate", READ_AGAIN),
+    "project.all": ("validate", FAILS),
+    "dockerVolume.getVolumes": ("validate", FAILS),
     "project.create": ("project", LOOKED_UP),
     "application.create": ("application", LOOKED_UP),
-    "application.update": ("configure", SET_ONCE),
+    "application.update": ("configure", FAILS),
     "mounts.create": ("configure", LOOKED_UP),
     "domain.create": ("domain", LOOKED_UP),
     "application.deploy": ("deploy", FAILS),
-    "deployment.queueList": ("deploy", FOLLOWED),
-    "deployment.all": ("deploy", FOLLOWED),
-    "docker.getServiceContainersByAppName": ("verify", FOLLOWED),
+    "deployment.queueList": ("deploy", FAILS),
+    "deployment.all": ("deploy", FAILS),
+    "docker.getServiceContainersByAppName": ("verify", FAILS),
 }
 
 

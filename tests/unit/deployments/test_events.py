@@ -78,6 +78,7 @@ ALL: list[Event] = [
     QueuePosition(2, 5, 95.0),
     *(Progressed("deploy", what) for what in PROGRESS),
     LogLine("pulling {image} 100%"),
+    Warned("dokploy_away"),
     Warned("tls_not_ready"),
     Warned("plain_http"),
     CancelRequested(),
