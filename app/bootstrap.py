@@ -2,15 +2,16 @@
 
 import asyncio
 import logging
+import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 
 from app import __version__
-from app.database import Database, FileLock, Listener
+from app.database import FileLock, Listener
 from app.deployments.cleaning import Cleaner
 from app.deployments.context import Surroundings
 from app.deployments.feed import Feed
@@ -27,7 +28,7 @@ from app.dokploy import DokployClient
 from app.dokploy.circuit import Circuit
 from app.dokploy.health import HealthWatch
 from app.errors import PortalError
-from app.migrations import migrate
+from app.readiness import Readiness, open_store
 from app.settings import Settings
 from app.vault import Vault, load_keys
 
@@ -43,7 +44,7 @@ class Portal:
 
     settings: Settings
     version: str
-    database: Database
+    readiness: Readiness
     vault: Vault
     template: Template
     feed: Feed
@@ -58,11 +59,11 @@ class Portal:
 async def open_portal(settings: Settings) -> AsyncIterator[Portal]:
     """Open the portal: migrate the store, begin to run deployments; at the end hand them over and close everything.
 
-    Dokploy may be away: the portal starts all the same, and says so in its health.
+    Dokploy may be away: the portal starts all the same, and says so in its health. Raises SettingsError where the store
+    cannot be used.
     """
     vault = Vault(load_keys(settings))
-    database = Database(settings.database_url)
-    await migrate(database)
+    database = await open_store(settings.database_url)
     records = Records(database)
     feed = Feed(records.events)
     journal = Journal(database, feed)
@@ -102,7 +103,7 @@ async def open_portal(settings: Settings) -> AsyncIterator[Portal]:
         yield Portal(
             settings=settings,
             version=__version__,
-            database=database,
+            readiness=Readiness(database),
             vault=vault,
             template=built_in_template(settings),
             feed=feed,
@@ -122,6 +123,18 @@ async def open_portal(settings: Settings) -> AsyncIterator[Portal]:
         await database.close()
 
 
+class _Output:
+    """Standard output. A log that cannot be written, as on a full disk, keeps nobody from working."""
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            sys.stdout.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stdout.flush()
+
+
 def configure_logging(level: str, *, readable: bool) -> None:
     """Say how the log looks: one JSON object a line, or columns for a person at a terminal."""
     renderer: Any = structlog.dev.ConsoleRenderer() if readable else structlog.processors.JSONRenderer()
@@ -134,6 +147,7 @@ def configure_logging(level: str, *, readable: bool) -> None:
             structlog.processors.format_exc_info,
             renderer,
         ],
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Output())),
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         cache_logger_on_first_use=True,
     )

@@ -11,17 +11,22 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import quote
 
 import structlog
 from sqlalchemy import JSON, Connection, DateTime, Dialect, Float, MetaData, create_engine, event, text
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
+
+from app.outages import Reason, reason_of, reason_of_file, sqlite_code
 
 log = structlog.get_logger()
 
@@ -45,9 +50,19 @@ CHANNEL: Final = "ai_stack_deployer"
 # How long a new SQLite file may be switched to its write-ahead log by another process.
 _SWITCH_SECONDS: Final = 5.0
 
+# A server that is not there says so at once; one behind a broken network says nothing at all.
+_CONNECT_SECONDS: Final = 5.0
+_STATEMENT_SECONDS: Final = 30.0
+
 
 class StoreAway(Exception):
-    """The store does not answer: gone, full, read-only, or locked for too long. What was under way may be done."""
+    """The store does not do its work, for a reason that is no mistake of ours. What was under way may be done."""
+
+    def __init__(self, reason: Reason, detail: str = "") -> None:
+        """`detail`: the driver's own words, for the log."""
+        self.reason = reason
+        self.detail = detail
+        super().__init__(f"{reason}: {detail}" if detail else reason)
 
 
 class Moment(TypeDecorator[datetime]):
@@ -89,17 +104,34 @@ class Database:
         """`url` in SQLAlchemy's form: sqlite+aiosqlite:///file.db or postgresql+asyncpg://..."""
         self.url = url
         self.is_sqlite = url.startswith("sqlite")
+        self.where = _whereabouts(url)
+        """The file, or the server, to name to an operator; never a password."""
         self._backend = _Sqlite(url) if self.is_sqlite else _Postgresql(url)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run a transaction that may change something; rolled back when `work` raises."""
-        with _told_apart():
+        with self._told_apart():
             return await self._backend.write(work)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run a transaction that only reads."""
-        with _told_apart():
+        with self._told_apart():
             return await self._backend.read(work)
+
+    async def read_patiently(self, work: Callable[[Connection], T]) -> T:
+        """Read, and wait while the store is away: for a run, which nobody is to lose for that."""
+        pause = 0.1
+        while True:
+            try:
+                return await self.read(work)
+            except StoreAway:
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 2.0)
+
+    async def write_afresh(self, work: Callable[[Connection], T]) -> T:
+        """Write over a connection that remembers nothing of a SQLite file, so that the file itself is asked."""
+        with self._told_apart():
+            return await self._backend.write_afresh(work)
 
     def notify(self, connection: Connection, payload: str) -> None:
         """Tell other processes, when this transaction commits. SQLite has none to tell."""
@@ -114,31 +146,41 @@ class Database:
         """Close every connection."""
         await self._backend.close()
 
+    @contextmanager
+    def _told_apart(self) -> Iterator[None]:
+        """Raise StoreAway for what the store itself suffers from; a mistake of ours stays what it is."""
+        try:
+            yield
+        except (DBAPIError, PoolTimeout, OSError) as error:
+            reason = reason_of(error)
+            if reason is None:
+                raise
+            if reason == "corrupt" and isinstance(self._backend, _Sqlite):
+                self._backend.forget()
+            words = str(getattr(error, "orig", None) or error) or type(error).__name__
+            raise StoreAway(reason, words.partition("\n")[0]) from error
 
-@contextmanager
-def _told_apart() -> Iterator[None]:
-    """Raise StoreAway for what may pass by itself; a mistake of ours stays what it is."""
-    try:
-        yield
-    except (OperationalError, InterfaceError, PoolTimeout) as error:
-        raise StoreAway(type(getattr(error, "orig", None) or error).__name__) from error
-    except DBAPIError as error:
-        if not error.connection_invalidated:
-            raise
-        raise StoreAway(type(error.orig).__name__) from error
-    except OSError as error:  # asyncpg's, while it connects
-        raise StoreAway(type(error).__name__) from error
+
+def _whereabouts(url: str) -> str:
+    parts = make_url(url)
+    if parts.drivername.startswith("sqlite"):
+        return parts.database or ""
+    host = parts.host or str(parts.query.get("host", "localhost"))
+    return f"{host}:{parts.port}" if parts.port else host
 
 
 class _Postgresql:
     """Transactions over asyncpg."""
 
     def __init__(self, url: str) -> None:
-        self._engine = create_async_engine(url, pool_size=8, max_overflow=8, pool_pre_ping=True)
+        deadlines = {"timeout": _CONNECT_SECONDS, "command_timeout": _STATEMENT_SECONDS}
+        self._engine = create_async_engine(url, pool_size=8, max_overflow=8, pool_pre_ping=True, connect_args=deadlines)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         async with self._engine.begin() as connection:
             return await connection.run_sync(work)
+
+    write_afresh = write
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         async with self._engine.connect() as connection:
@@ -149,13 +191,16 @@ class _Postgresql:
 
 
 class _Sqlite:
-    """Transactions in threads: one that writes, three that read."""
+    """Transactions in threads: one that writes, three that read, and one that looks whether the file is well."""
 
     def __init__(self, url: str) -> None:
         path = url.partition(":///")[2]
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        self._writer = _SqliteThreads(path, "BEGIN IMMEDIATE", threads=1)
-        self._reader = _SqliteThreads(path, "BEGIN", threads=3)
+        self._writer = _SqliteThreads(path, "BEGIN IMMEDIATE", threads=1, pool_size=1, max_overflow=0)
+        self._reader = _SqliteThreads(path, "BEGIN", threads=3, pool_size=3, max_overflow=0)
+        # A file that is gone is not to be made again by looking for it.
+        existing = f"file:{quote(path)}?mode=rw&uri=true"
+        self._prober = _SqliteThreads(existing, "BEGIN IMMEDIATE", threads=1, poolclass=NullPool)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         return await self._writer.run(work)
@@ -163,16 +208,24 @@ class _Sqlite:
     async def read(self, work: Callable[[Connection], T]) -> T:
         return await self._reader.run(work)
 
+    async def write_afresh(self, work: Callable[[Connection], T]) -> T:
+        return await self._prober.run(work)
+
+    def forget(self) -> None:
+        """Use no connection again: one that remembers a page from before the damage would go on as if all were well."""
+        self._writer.forget()
+        self._reader.forget()
+
     async def close(self) -> None:
-        await asyncio.to_thread(self._writer.close)
-        await asyncio.to_thread(self._reader.close)
+        for threads in (self._writer, self._reader, self._prober):
+            await asyncio.to_thread(threads.close)
 
 
 class _SqliteThreads:
     """Threads with an engine between them; each transaction is one hand-over and back."""
 
-    def __init__(self, path: str, begin: str, *, threads: int) -> None:
-        self._engine = create_engine(f"sqlite:///{path}", pool_size=threads, max_overflow=0)
+    def __init__(self, path: str, begin: str, *, threads: int, **pool: Any) -> None:
+        self._engine = create_engine(f"sqlite:///{path}", **pool)
         event.listen(self._engine, "connect", _configure_sqlite)
         event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql(begin))
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="sqlite")
@@ -183,6 +236,9 @@ class _SqliteThreads:
     def _transact(self, work: Callable[[Connection], T]) -> T:
         with self._engine.begin() as connection:
             return work(connection)
+
+    def forget(self) -> None:
+        self._engine.dispose()
 
     def close(self) -> None:
         self._pool.shutdown(wait=True)
@@ -204,9 +260,9 @@ def _switch_to_wal(cursor: Any) -> None:
     while True:
         try:
             cursor.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError:
+        except sqlite3.OperationalError as error:
             # Another process switches a new file at this moment; busy_timeout does not wait for that.
-            if time.monotonic() > end:
+            if sqlite_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > end:
                 raise
             time.sleep(0.01)
         else:
@@ -223,11 +279,21 @@ class FileLock:
         self._path = database_file.with_name(database_file.name + ".lock")
         self._descriptor: int | None = None
 
+    def check(self) -> None:
+        """Raise StoreAway where the file cannot be opened, so that nobody could ever take the lock."""
+        os.close(self._open())
+
+    def _open(self) -> int:
+        try:
+            return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreAway(reason_of_file(error), f"{self._path.name}: {error.strerror}") from error
+
     def acquire(self) -> bool:
         """Try to take the lock; say whether this process has it now."""
         if self._descriptor is not None:
             return True
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = self._open()
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

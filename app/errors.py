@@ -186,6 +186,30 @@ PROBLEMS: dict[str, Problem] = {
         N_("Try again in a minute. If it stays, tell the operator."),
         "operator",
     ),
+    "store_full": Problem(
+        N_("The portal's disk is full"),
+        N_("The portal's own database has no room to write."),
+        N_("Tell the operator, who makes room on its disk. Then try again; what was under way goes on by itself."),
+        "operator",
+    ),
+    "store_failing": Problem(
+        N_("The portal's disk fails"),
+        N_("The disk under the portal's own database does not read or write."),
+        N_("Tell the operator, who looks at its room, its quota and its health. Then try again."),
+        "operator",
+    ),
+    "store_read_only": Problem(
+        N_("The portal cannot write"),
+        N_("The portal's own database can be read but not written."),
+        N_("Tell the operator, who gives the portal the right to write again. Then try again."),
+        "operator",
+    ),
+    "store_corrupt": Problem(
+        N_("The portal's record is damaged"),
+        N_("The portal's own database is damaged and cannot be read."),
+        N_("Tell the operator, who restores it from a backup."),
+        "operator",
+    ),
     "idempotency_key_invalid": Problem(
         N_("The Idempotency-Key is not usable"),
         N_("An Idempotency-Key has {minimum} to {maximum} printable characters."),

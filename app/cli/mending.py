@@ -12,8 +12,11 @@ import typer
 from app.database import Database
 from app.deployments.leftovers import Leftovers
 from app.deployments.record import Records
-from app.migrations import migrate
+from app.readiness import open_store
 from app.settings import Settings, load_settings
+
+# Somebody sits at the terminal and waits.
+_PATIENCE = 5.0
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -50,9 +53,8 @@ def leftovers(
 
 @asynccontextmanager
 async def _store(settings: Settings) -> AsyncIterator[Database]:
-    database = Database(settings.database_url)
+    database = await open_store(settings.database_url, patience=_PATIENCE)
     try:
-        await migrate(database)
         yield database
     finally:
         await database.close()

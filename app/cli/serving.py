@@ -94,14 +94,22 @@ class _Server(uvicorn.Server):
         """Leave the signals alone."""
         yield
 
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve while the application's lifespan lasts; what keeps it from beginning is raised, not printed."""
+        application = self.config.app
+        async with contextlib.AsyncExitStack() as stack:
+            if isinstance(application, FastAPI):
+                await stack.enter_async_context(application.router.lifespan_context(application))
+            await super().serve(sockets)
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, or say in one line why not: uvicorn would end the process from the middle of its loop."""
         try:
             await super().startup(sockets)
         except SystemExit:
             self.should_exit = True
-            why = "it did not start" if self.lifespan.should_exit else "it is in use, or not allowed"
-            typer.echo(f"error: cannot serve on {self.config.host} port {self.config.port}: {why}", err=True)
+            where = f"{self.config.host} port {self.config.port}"
+            typer.echo(f"error: cannot serve on {where}: it is in use, or not allowed", err=True)
 
 
 def _server(application: Any, settings: Settings) -> _Server:
@@ -117,6 +125,7 @@ def _server(application: Any, settings: Settings) -> _Server:
             server_header=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,
             ws="none",
+            lifespan="off",  # `_Server` sees to it
         )
     )
 
@@ -158,10 +167,10 @@ async def _serve(servers: tuple[_Server, ...]) -> bool:
     failed = False
     for server in servers:
         tasks.append(asyncio.create_task(server.serve()))
-        while not server.started and not tasks[-1].done():  # noqa: ASYNC110 - uvicorn has no event for it
+        while not (server.started or tasks[-1].done() or stop.is_set()):  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.005)
         if not server.started:
-            failed = True
+            failed = not stop.is_set()
             break
     if not failed:
         await asyncio.wait([asyncio.create_task(stop.wait()), *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -169,5 +178,10 @@ async def _serve(servers: tuple[_Server, ...]) -> bool:
         server.should_exit = True
         if isinstance(server.config.app, FastAPI):
             end_streams(server.config.app)
-        await asyncio.gather(task, return_exceptions=True)
+        if not server.started:
+            task.cancel()  # it may still wait for its store
+        await asyncio.wait([task])
+    for task in tasks:
+        if not task.cancelled():
+            task.result()  # what kept it from starting
     return failed

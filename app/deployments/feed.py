@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any, Final
 
+from app.database import StoreAway
 from app.deployments.events import RecordedEvent
 from app.deployments.record import PAGE
 
@@ -90,11 +91,16 @@ class Feed:
         """Yield batches of events after a number, in order and without gaps, as they come; an empty one each `quiet` s.
 
         An empty one also comes when all are poked and there is nothing new: a reader may want to leave then. Never ends
-        by itself: the reader stops at the event that completes the deployment.
+        by itself: the reader stops at the event that completes the deployment. While the store is away there is nothing
+        new.
         """
         watcher = object()
         with self._joined(deployment_id, watcher, after) as channel:
-            events: Sequence[RecordedEvent] = await self._read(deployment_id, after)
+            events: Sequence[RecordedEvent] = ()
+            try:
+                events = await self._read(deployment_id, after)
+            except StoreAway:
+                channel.stale = True
             if len(events) >= PAGE:  # there may be more
                 channel.stale = True
             while True:
@@ -116,6 +122,14 @@ class Feed:
                     change.cancel()
 
     async def _next(self, channel: _Channel, deployment_id: str, after: int) -> Sequence[RecordedEvent]:
+        try:
+            return await self._look(channel, deployment_id, after)
+        except StoreAway:
+            # Nobody is woken for that: all would look at once, and wake each other for ever.
+            channel.stale = True
+            return ()
+
+    async def _look(self, channel: _Channel, deployment_id: str, after: int) -> Sequence[RecordedEvent]:
         if channel.stale:
             channel.stale = False  # one watcher looks for all, also for one that is less far than itself
             channel.looked_at = time.monotonic()
@@ -124,6 +138,8 @@ class Feed:
                 channel.push(found)
                 if len(found) >= PAGE:
                     channel.stale = True
+            except StoreAway:
+                raise
             except BaseException:
                 self.poke(deployment_id)
                 raise

@@ -188,9 +188,10 @@ class Journal:
                     await self._database.write(partial(self._write, writing, uncertain=uncertain))
                     break
                 except StoreAway as error:
+                    if not uncertain:  # once: hundreds of runs may wait side by side
+                        log.warning("store_away", deployment=run.id, reason=str(error))
                     # The commit may or may not have happened; the number of the last event will tell.
                     uncertain = True
-                    log.warning("store_away", deployment=run.id, reason=str(error))
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, 2.0)
             writing.apply()

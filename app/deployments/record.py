@@ -195,10 +195,12 @@ class Records:
             for row in rows
         ]
 
+    # For runs, which wait while the store is away
+
     async def app_names(self, stack_id: str) -> set[str]:
         """What Dokploy called the stack's application: its containers bear that name, whatever becomes of its row."""
         table = tables.step.c
-        rows = await self._rows(
+        rows = await self._rows_patiently(
             select(table.output)
             .join(tables.deployment, tables.deployment.c.id == table.deployment_id)
             .where(tables.deployment.c.stack_id == stack_id, table.name == "application")
@@ -208,7 +210,7 @@ class Records:
     async def usual_deploy_seconds(self) -> float | None:
         """How long Dokploy usually needs for one deployment: the median of the last twenty; None before the first."""
         table = tables.step.c
-        rows = await self._rows(
+        rows = await self._rows_patiently(
             select(table.output)
             .where(table.name == "deploy", table.state == StepState.SUCCEEDED)
             .order_by(table.concluded_at.desc())
@@ -223,7 +225,7 @@ class Records:
         A stack that never came as far as the volume says nothing of it: else a stranger's refused try would count.
         """
         table = tables.resource.c
-        rows = await self._rows(
+        rows = await self._rows_patiently(
             select(table.state, tables.stack.c.owner)
             .join(tables.stack, tables.stack.c.id == table.stack_id)
             .where(
@@ -239,6 +241,10 @@ class Records:
 
     async def _rows(self, query: Select[Any]) -> Sequence[Any]:
         return await self._database.read(lambda connection: connection.execute(query).all())
+
+    async def _rows_patiently(self, query: Select[Any]) -> Sequence[Any]:
+        # Only runs ask these, and a run waits for the store rather than fail.
+        return await self._database.read_patiently(lambda connection: connection.execute(query).all())
 
 
 def _deployment_record(

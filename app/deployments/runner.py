@@ -158,7 +158,12 @@ class Runner:
             await asyncio.sleep(_QUIET_SECONDS / 2)
 
     async def _see_cancellations(self, worker: str) -> None:
-        for deployment_id in await self._around.journal.cancellations(worker):
+        try:
+            asked = await self._around.journal.cancellations(worker)
+        except StoreAway:
+            self._look_for_cancellations = True
+            raise
+        for deployment_id in asked:
             if held := self._runs.get(deployment_id):
                 held[0].cancel_requested.set()
 

@@ -1,12 +1,13 @@
 """Brings the schema up to date at the start. Migrations only expand, so that two versions can run side by side."""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from app.database import Database, StoreAway
+from app.database import Database
 
 HEAD: Final = "0003"
 # Any number, the same in every portal: PostgreSQL lets one at a time hold it.
@@ -29,15 +30,26 @@ async def migrate(database: Database) -> None:
 
 async def current(database: Database) -> str | None:
     """Return the schema's revision; None where there is no schema yet."""
+    return await _revision(database.read, "SELECT version_num FROM alembic_version")
 
+
+async def check(database: Database) -> str | None:
+    """Return the schema's revision, and see on the way that the store can be written. Raises StoreAway."""
+    # Over a connection that remembers nothing: what a file no longer has may still be in memory.
+    return await _revision(
+        database.write_afresh, "UPDATE alembic_version SET version_num = version_num RETURNING version_num"
+    )
+
+
+async def _revision(ask: Callable[[Callable[[Connection], str | None]], Awaitable[str | None]], how: str) -> str | None:
     def revision(connection: Connection) -> str | None:
-        found = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        found = connection.scalar(text(how))
         return str(found) if found else None
 
     try:
-        return await database.read(revision)
-    except (ProgrammingError, StoreAway) as error:
-        if "alembic_version" in str(error.__cause__ or error):  # there is no such table
+        return await ask(revision)
+    except (ProgrammingError, OperationalError) as error:
+        if "alembic_version" in str(error.orig):  # there is no such table
             return None
         raise
 

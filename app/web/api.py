@@ -5,7 +5,6 @@ from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from app.database import StoreAway
 from app.deployments.events import STEP_LABELS, Conclusion, Kind
 from app.deployments.intake import Asker
 from app.deployments.plan import Plan, make_plan
@@ -24,7 +23,6 @@ from app.deployments.template import StackSecrets
 from app.errors import N_, PortalError
 from app.i18n import Language
 from app.identity import Caller, Ownership
-from app.migrations import HEAD, current
 from app.web import models, sse
 from app.web.deps import Portal, caller_of, language_of, portal_of, read_json, same_site, wait_preference
 from app.web.problems import problem_response, show
@@ -100,16 +98,16 @@ async def health(portal: PortalDep) -> models.HealthAnswer:
 
 @router.get("/ready", tags=["health"], responses={503: {"model": models.ReadyAnswer}})
 async def ready(portal: PortalDep, response: Response) -> models.ReadyAnswer:
-    """Whether requests can be taken in: the store answers and its schema is the one this portal knows."""
-    revision, store = None, True
-    try:
-        await portal.database.ping()
-        revision = await current(portal.database)
-    except StoreAway:
-        store = False
-    is_ready = store and revision is not None and revision >= HEAD
-    response.status_code = 200 if is_ready else 503
-    return models.ReadyAnswer(ready=is_ready, store=store, schema_version=revision)
+    """Whether requests can be taken in: the store can be written and its schema is the one this portal knows."""
+    state = await portal.readiness.look()
+    response.status_code = 200 if state.trouble is None else 503
+    response.headers["Cache-Control"] = "no-store"
+    return models.ReadyAnswer(
+        ready=state.trouble is None,
+        store=state.trouble in {None, "schema"},
+        schema_version=state.revision,
+        trouble=state.trouble,
+    )
 
 
 @router.get("/api/check/{name:path}", tags=["names"], openapi_extra={"parameters": query(**_LANG)})

@@ -8,7 +8,6 @@ from urllib.parse import parse_qsl, urlsplit
 from fastapi import Request, Response
 from pydantic import BaseModel, ValidationError
 
-from app.database import Database
 from app.deployments.feed import Feed
 from app.deployments.intake import Intake
 from app.deployments.leftovers import Leftovers
@@ -19,6 +18,7 @@ from app.dokploy.health import HealthWatch
 from app.errors import PortalError
 from app.i18n import Language, choose_language
 from app.identity import Caller, new_browser_owner
+from app.readiness import Readiness
 from app.settings import Settings
 from app.vault import Vault
 
@@ -47,8 +47,8 @@ class Portal(Protocol):
         ...
 
     @property
-    def database(self) -> Database:
-        """The store, to see whether it answers."""
+    def readiness(self) -> Readiness:
+        """Whether the store can be used."""
         ...
 
     @property

@@ -13,6 +13,7 @@ from app.deployments.leftovers import Leftover
 from app.deployments.plan import Plan
 from app.deployments.record import DeploymentRecord, StackRecord
 from app.i18n import Language
+from app.outages import Reason
 from app.web.problems import show_code
 
 
@@ -266,11 +267,13 @@ class HealthAnswer(_Answer):
 
 
 class ReadyAnswer(_Answer):
-    """Whether the store answers and has the right schema."""
+    """Whether the store can be written and has the right schema."""
 
     ready: bool
     store: bool
     schema_version: str | None
+    trouble: Reason | Literal["schema"] | None
+    """What is wrong: a word for programs, none while all is well."""
 
 
 class EventAnswer(_Answer):

@@ -14,6 +14,7 @@ from starlette.routing import Match
 from app.database import StoreAway
 from app.errors import PROBLEMS, PortalError, SettingsError
 from app.i18n import Language
+from app.outages import Reason
 from app.web.contexts import ErrorPage, ShownProblem
 from app.web.deps import MAX_BODY, InvalidBodyError, language_of, page_headers, theme_of
 
@@ -30,6 +31,10 @@ STATUSES: Final[Mapping[str, int]] = {
     "method_not_allowed": 405,
     "internal_error": 500,
     "store_unavailable": 503,
+    "store_full": 503,
+    "store_failing": 503,
+    "store_read_only": 503,
+    "store_corrupt": 503,
     "dokploy_away": 503,
     "idempotency_key_invalid": 400,
     "idempotency_key_reused": 422,
@@ -48,9 +53,18 @@ STATUSES: Final[Mapping[str, int]] = {
     "removal_incomplete": 502,
 }
 
+# What an operator has to mend has a code of its own; the rest may pass by itself.
+STORE_CODES: Final[Mapping[Reason, str]] = {
+    "full": "store_full",
+    "failing": "store_failing",
+    "read_only": "store_read_only",
+    "corrupt": "store_corrupt",
+}
+
 _OF_CODE: Final[Mapping[str, Mapping[str, str]]] = {
     "credential_missing": {"WWW-Authenticate": 'Bearer realm="AI Stack Deployer"'},
     "store_unavailable": {"Retry-After": "10"},
+    **{code: {"Retry-After": "60"} for code in STORE_CODES.values()},
 }
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
@@ -151,8 +165,9 @@ def install(app: FastAPI) -> None:
         return _answer(request, PortalError("request_invalid"), errors=field_errors(error.errors()))
 
     async def store_error(request: Request, error: Exception) -> Response:
-        log.error("store_unavailable", reason=str(error))
-        return _answer(request, PortalError("store_unavailable"))
+        assert isinstance(error, StoreAway)  # noqa: S101
+        log.error("store_unavailable", reason=error.reason, detail=error.detail)
+        return _answer(request, PortalError(STORE_CODES.get(error.reason, "store_unavailable")))
 
     async def any_error(request: Request, error: Exception) -> Response:
         reference = secrets.token_hex(4)

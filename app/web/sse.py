@@ -112,15 +112,18 @@ async def _lines(
     if reading.gap is not None:
         yield json.dumps({"type": "gap", "after": reading.gap, "last": reading.after}) + "\n"
     quiet = settings.sse_heartbeat_seconds if follow else _SOON
+    place = reading.after
     async for events in portal_of(request).feed.follow(record.id, reading.after, quiet=quiet):
         for event in events:
             yield encode(event, language) + "\n"
+            place = event.n
             if event.conclusion is not None:
                 return
         if not events:
-            if not follow:
+            if follow:
+                yield json.dumps({"type": "heartbeat"}) + "\n"
+            elif place >= record.last_event:  # else the store is away, and the rest comes when it is back
                 return
-            yield json.dumps({"type": "heartbeat"}) + "\n"
         if time.monotonic() > end or _is_stopping(request):
             return
 

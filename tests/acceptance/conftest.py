@@ -39,6 +39,10 @@ class Process:
         )
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def output(self) -> str:
         self._output.flush()
         return Path(self._output.name).read_text()

@@ -68,7 +68,7 @@ class Unreliable(Database):
             self.lose_answer -= 1
             if self.lost is not None:
                 await self.lost()
-            raise StoreAway("COMMIT")
+            raise StoreAway("away", "COMMIT")
         return done
 
 

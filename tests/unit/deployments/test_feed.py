@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from app.database import StoreAway
 from app.deployments.events import RecordedEvent, Status
 from app.deployments.feed import Feed
 from app.deployments.record import PAGE
@@ -31,14 +32,17 @@ class Store:
         self.before: Callable[[], None] = lambda: None
         self.after: Callable[[], None] = lambda: None
         self.fails = 0
+        self.away = False
 
     async def read(self, deployment_id: str, after: int) -> Sequence[RecordedEvent]:
         assert deployment_id == D
         self.reads.append(after)
         self.before()
+        if self.away:
+            raise StoreAway("away")
         if self.fails:
             self.fails -= 1
-            raise OSError("the store is away")
+            raise OSError("a mistake")
         found = [each for each in self.events if each.n > after][:PAGE]
         await asyncio.sleep(0)
         self.after()
@@ -295,6 +299,39 @@ async def test_a_look_that_failed_is_looked_at_again_by_the_next(follow):
 
     seen = sorted([first.seen, second.seen], key=len)
     assert seen == [[1], [1, 2]], "one met the failure, the other looked again"
+
+
+async def test_while_the_store_is_away_watchers_wait_and_then_see_everything_once(follow):
+    store = Store(3)
+    store.away = True
+    feed = Feed(store.read)
+    watchers = [follow(feed, quiet=0.05) for _ in range(20)]
+    async with asyncio.timeout(5):
+        while min(watcher.quiets for watcher in watchers) < 4:
+            await asyncio.sleep(0.01)
+    assert len(store.reads) < 20 * 2 * 20, "they do not wake each other to look again at once"
+
+    feed.publish(D, store.write())
+    store.away = False
+
+    for watcher in watchers:
+        assert await watcher.until(4) == [1, 2, 3, 4]
+
+
+async def test_a_store_that_goes_away_in_between_ends_no_stream(follow):
+    store = Store(1)
+    feed = Feed(store.read)
+    watcher = follow(feed, quiet=0.02)
+    await watcher.until(1)
+    store.write()
+    store.away = True
+    feed.poke(D)
+    await asyncio.sleep(0.1)
+    assert watcher.seen == [1]
+
+    store.away = False
+
+    assert await watcher.until(2) == [1, 2]
 
 
 async def test_silence_is_told_and_nothing_is_lost_by_it(follow):
