@@ -4,6 +4,7 @@ import sys
 
 import typer
 
+from app.bootstrap import configure_logging
 from app.cli import mending, operating, serving
 from app.errors import SettingsError
 
@@ -13,12 +14,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="A web portal that deploys personal AI servers on Dokploy.",
 )
-for command in (serving.serve, serving.sandbox, serving.emulator, operating.check, mending.leftovers):
+for command in (
+    *(serving.serve, serving.sandbox, serving.emulator),
+    *(operating.check, mending.leftovers, mending.reconcile),
+):
     app.command()(command)
 
 
 def main() -> None:
     """Run the command line; a mistake in the settings is one line and exit status 1."""
+    # A command's output is its answer; one that serves says more.
+    configure_logging("error", readable=sys.stderr.isatty())
     try:
         app()
     except SettingsError as error:

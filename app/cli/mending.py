@@ -10,10 +10,17 @@ from typing import Annotated, Any
 import typer
 
 from app.database import Database
+from app.deployments.feed import Feed
+from app.deployments.intake import Intake
+from app.deployments.journal import Journal
 from app.deployments.leftovers import Leftovers
+from app.deployments.reconcile import Reconciler, repair_all
 from app.deployments.record import Records
+from app.dokploy import DokployClient, DokployError
+from app.errors import SettingsError
 from app.readiness import open_store
 from app.settings import Settings, load_settings
+from app.vault import Vault, load_keys
 
 # Somebody sits at the terminal and waits.
 _PATIENCE = 5.0
@@ -49,6 +56,55 @@ def leftovers(
                 for row in rows
             ],
         )
+
+
+def reconcile(
+    repair: Annotated[bool, typer.Option("--repair", help="Put right what differs.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the recorded stacks with Dokploy, and change nothing; exit status 1 where anything differs."""
+    settings = load_settings()
+
+    async def look() -> list[dict[str, Any]]:
+        async with _store(settings) as database, _reconciler(settings, database) as reconciler:
+            found = await reconciler.differences()
+            if not repair:
+                return [asdict(each) for each in found]
+            return [{**asdict(each), "outcome": said} for each, said in await repair_all(reconciler, found)]
+
+    try:
+        rows = asyncio.run(look())
+    except DokployError as error:
+        raise SettingsError(f"Dokploy cannot be asked: {error}") from None
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    elif not rows:
+        typer.echo("Dokploy holds what the record says.")
+    else:
+        last = "OUTCOME" if repair else "REPAIR"
+        _print_table(
+            ("STACK", "WHAT", "NAME", "ID IN DOKPLOY", last),
+            [
+                (row["stack"] or "-", row["code"], row["name"], row["dokploy_id"] or "-", row[last.lower()] or "none")
+                for row in rows
+            ],
+        )
+    if any(not repair or row["outcome"].startswith(("failed", "nothing")) for row in rows):
+        raise typer.Exit(1)
+
+
+@asynccontextmanager
+async def _reconciler(settings: Settings, database: Database) -> AsyncIterator[Reconciler]:
+    records = Records(database)
+    intake = Intake(database, records, Vault(load_keys(settings)), lambda _: None)
+    installation = await Journal(database, Feed(records.events)).installation_id()
+    async with DokployClient(
+        settings.dokploy_base,
+        settings.dokploy_api_token.get_secret_value(),
+        timeout=settings.dokploy_timeout_seconds,
+        max_concurrency=settings.dokploy_max_concurrency,
+    ) as dokploy:
+        yield Reconciler(dokploy, records, intake, installation)
 
 
 @asynccontextmanager

@@ -4,7 +4,6 @@ import asyncio
 import json
 import secrets
 import socket
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Annotated, Final, Literal
@@ -13,7 +12,6 @@ from urllib.parse import unquote, urlsplit
 import typer
 from sqlalchemy import Connection, text
 
-from app.bootstrap import configure_logging
 from app.database import Database
 from app.deployments.plan import registry_of
 from app.dokploy import (
@@ -54,7 +52,6 @@ def check(
 ) -> None:
     """Check that the portal could serve: settings, store, Dokploy and its calls, registry, DNS. Status 1 if not."""
     # Nothing but the findings: what is worth a warning is one of them.
-    configure_logging("error", readable=sys.stderr.isatty())
     try:
         settings = load_settings()
     except SettingsError as error:

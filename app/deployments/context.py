@@ -62,10 +62,10 @@ class RunContext:
         self._away_seconds = 0.0
         self._cancel_told = False
         self._away_told = False
-        if run.kind is Kind.CREATE and run.epoch > 1:
+        if run.kind is not Kind.REMOVE and run.epoch > 1:
             # An earlier process may have died in the middle of any of these, its request already on the way.
             for resource in run.resources.values():
-                if resource.state is ResourceState.INTENDED:
+                if resource.state is ResourceState.INTENDED or run.kind is Kind.REDEPLOY:
                     self.doubt(resource.kind)
             if self.output("deploy", "triggered_at") and not self.output("deploy", "row"):
                 self.doubt("deploy")

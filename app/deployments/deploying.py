@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-from app.deployments.events import LogLine, Progressed, QueuePosition, Status
+from app.deployments.events import Kind, LogLine, Progressed, QueuePosition, Status
 from app.deployments.saga import Outcome, ResourceChange, ResourceState
 from app.deployments.steps import CreateStep
 from app.deployments.tracking import Pace, Queue, find_row
@@ -35,6 +35,7 @@ class Deploy(CreateStep):
         """Ask, follow, and ask once more if Dokploy loses it."""
         self._pace = Pace()
         self._title = self.context.run.id
+        self._asked = 0  # by this process: what an earlier one wrote down may never have been sent
         self._place: tuple[int, int] | None = None
         self._warned_slow = False
         self._running_since: float | None = None
@@ -42,7 +43,7 @@ class Deploy(CreateStep):
         self._log_read_at = 0.0
         await self._trigger_unless_done()
         while (row := await self._follow()) is None:
-            if self._triggers > 1:
+            if self._asked > 1:
                 raise PortalError("deploy_cancelled")
             await self.context.tell(Progressed(step=self.name, what="deploy_triggered_again"))
             await self._trigger()
@@ -63,29 +64,27 @@ class Deploy(CreateStep):
 
     # Asking
 
-    @property
-    def _triggers(self) -> int:
-        return self.context.output(self.name, "triggers") or 0
-
     async def _trigger_unless_done(self) -> None:
         """Ask, unless an earlier process has asked already."""
         rows: list[DokployDeployment] = []
-        if self.context.was_tried(self.name):
+        if self.context.run.kind is not Kind.CREATE or self.context.was_tried(self.name):
             rows = await self.dokploy.list_deployments(self.application_id)
+        if self.context.was_tried(self.name):
             queue = await self._queue()
             if queue.titled(self._title) or find_row(rows, self._title, baseline=None):
                 return
-            if self._triggers:  # it was asked for; whether it was lost is for following to find out
+            if self.context.output(
+                self.name, "triggered_at"
+            ):  # it was asked for; whether it was lost is for following to find out
                 return
-        # A new application has no deployments yet; one that is taken up may.
+        # A new application has no deployments yet; one of an earlier run may have.
         await self.context.note(self.name, {"baseline": [row.deployment_id for row in rows]})
         await self._trigger()
 
     async def _trigger(self) -> None:
         """Put the job into the queue. Written down before: an answer that is lost leaves the rest to following."""
-        await self.context.note(
-            self.name, {"triggers": self._triggers + 1, "triggered_at": datetime.now(UTC).isoformat()}
-        )
+        await self.context.note(self.name, {"triggered_at": datetime.now(UTC).isoformat()})
+        self._asked += 1
         self._triggered = time.monotonic()
         try:
             await self.dokploy.deploy_application(self.application_id, self._title, self.context.marker)
@@ -166,7 +165,7 @@ class Deploy(CreateStep):
         absent = time.monotonic() - absent_since
         if self.context.may_land(self.name):
             return False
-        if self._triggers < 2:
+        if self._asked < 2:
             return absent > _LOST_AFTER
         if absent > self.settings.deploy_appear_seconds:
             raise PortalError("deploy_not_found", seconds=self.settings.deploy_appear_seconds)

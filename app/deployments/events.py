@@ -30,15 +30,19 @@ class Conclusion(StrEnum):
 
 
 class Kind(StrEnum):
-    """What a deployment does to its stack."""
+    """What a deployment does to its stack. REDEPLOY: makes it again what its plan says, and looks at it anew."""
 
     CREATE = "create"
+    REDEPLOY = "redeploy"
     REMOVE = "remove"
 
 
 # The stations, in reading order. configure and domain run side by side.
 CREATE_STEPS = ("validate", "project", "application", "configure", "domain", "deploy", "verify")
+REDEPLOY_STEPS = CREATE_STEPS[1:]
 REMOVE_STEPS = ("release", "domain", "application", "volume", "project")
+
+STEPS = {Kind.CREATE: CREATE_STEPS, Kind.REDEPLOY: REDEPLOY_STEPS, Kind.REMOVE: REMOVE_STEPS}
 
 STEP_LABELS = {
     "validate": N_("Check"),
@@ -54,8 +58,10 @@ STEP_LABELS = {
 
 _MESSAGES = {
     "deployment_queued.create": N_("{name} is in line."),
+    "deployment_queued.redeploy": N_("{name} is in line to be deployed again."),
     "deployment_queued.remove": N_("The removal of {name} is in line."),
     "deployment_started.create": N_("The deployment of {name} has started."),
+    "deployment_started.redeploy": N_("{name} is being deployed again."),
     "deployment_started.remove": N_("The removal of {name} has started."),
     "deployment_resumed": N_("The portal restarted and goes on where it was."),
     "step_started.create.validate": N_("Checking that the name and the address are free."),
@@ -104,6 +110,9 @@ _MESSAGES = {
     "deployment_completed.create.failed.leftovers": N_("{name} was not deployed. Some of it could not be removed."),
     "deployment_completed.create.canceled": N_("Cancelled. Everything that was made is removed again."),
     "deployment_completed.create.canceled.leftovers": N_("Cancelled. Some of it could not be removed."),
+    "deployment_completed.redeploy.succeeded": N_("{name} is ready again at {url}."),
+    "deployment_completed.redeploy.failed": N_("{name} could not be deployed again. What is there was left as it is."),
+    "deployment_completed.redeploy.canceled": N_("Cancelled. What is there was left as it is."),
     "deployment_completed.remove.succeeded": N_("{name} is removed."),
     "deployment_completed.remove.failed.leftovers": N_("{name} could not be removed completely."),
 }
@@ -161,6 +170,10 @@ class DeploymentResumed(Event):
     type: ClassVar[str] = "deployment_resumed"
 
 
+def _told_as(kind: str) -> str:
+    return Kind.CREATE if kind == Kind.REDEPLOY else kind
+
+
 @dataclass(frozen=True)
 class StepStarted(Event):
     """A station was reached."""
@@ -171,8 +184,8 @@ class StepStarted(Event):
 
     @property
     def key(self) -> str:
-        """One sentence a step."""
-        return f"{self.type}.{self.kind}.{self.step}"
+        """One sentence a step; a step that is taken again is told as the first time."""
+        return f"{self.type}.{_told_as(self.kind)}.{self.step}"
 
 
 @dataclass(frozen=True)
@@ -186,8 +199,8 @@ class StepSucceeded(Event):
 
     @property
     def key(self) -> str:
-        """One sentence a step."""
-        return f"{self.type}.{self.kind}.{self.step}"
+        """One sentence a step; a step that is taken again is told as the first time."""
+        return f"{self.type}.{_told_as(self.kind)}.{self.step}"
 
 
 @dataclass(frozen=True)

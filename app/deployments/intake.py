@@ -13,7 +13,7 @@ from ulid import ULID
 
 from app.database import Database
 from app.deployments import tables
-from app.deployments.events import CREATE_STEPS, REMOVE_STEPS, DeploymentQueued, Kind, Status
+from app.deployments.events import STEPS, DeploymentQueued, Kind, Status
 from app.deployments.plan import Plan
 from app.deployments.record import DeploymentRecord, Records, StackRecord
 from app.deployments.request import DeploymentRequest, suggest_names
@@ -204,7 +204,7 @@ class Intake:
                     "attempts": 0,
                     "output": {},
                 }
-                for place, step in enumerate(CREATE_STEPS if kind is Kind.CREATE else REMOVE_STEPS)
+                for place, step in enumerate(STEPS[kind])
             ],
         )
         queued = DeploymentQueued(name=name, kind=kind)
@@ -253,11 +253,7 @@ class Intake:
                 asker=asker,
                 options={"volume": volume},
             )
-            # Looked at last: now that this run is the stack's only open one, nobody else can end the stack. Its
-            # name, and with it the volume's, may be somebody else's by now.
-            query = select(tables.stack.c.removed_at).where(tables.stack.c.id == stack.id)
-            if connection.scalar(query) is not None:
-                raise PortalError("stack_not_found", name=stack.name)
+            self._must_exist(connection, stack)
             self._database.notify(connection, "queued")
 
         try:
@@ -274,6 +270,37 @@ class Intake:
             raise PortalError("stack_busy", name=stack.name) from None
         self._wake("queued")
         return deployment_id
+
+    async def redeploy(self, stack: StackRecord, asker: Asker) -> str:
+        """Queue what makes a stack again what its plan says, and return the deployment's id.
+
+        Raises PortalError: `stack_busy` while something else changes the stack, `stack_not_found` once it is gone.
+        """
+        deployment_id = str(ULID())
+
+        def take_in(connection: Connection) -> None:
+            self._insert_deployment(
+                connection, deployment_id, stack.id, name=stack.name, plan=stack.plan, kind=Kind.REDEPLOY, asker=asker
+            )
+            self._must_exist(connection, stack)
+            self._database.notify(connection, "queued")
+
+        try:
+            await self._database.write(take_in)
+        except IntegrityError:
+            raise PortalError("stack_busy", name=stack.name) from None
+        self._wake("queued")
+        return deployment_id
+
+    @staticmethod
+    def _must_exist(connection: Connection, stack: StackRecord) -> None:
+        """Look last: now that a run is the stack's only open one, nobody else can end the stack.
+
+        Its name, and with it the volume's, may be somebody else's by now.
+        """
+        query = select(tables.stack.c.removed_at).where(tables.stack.c.id == stack.id)
+        if connection.scalar(query) is not None:
+            raise PortalError("stack_not_found", name=stack.name)
 
     async def cancel(self, deployment_id: str) -> bool:
         """Ask for a deployment to be cancelled; False where it is already over. Asking twice changes nothing."""

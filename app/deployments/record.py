@@ -197,6 +197,19 @@ class Records:
 
     # For runs, which wait while the store is away
 
+    async def dokploy_ids(self, stack_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Dokploy's ids of what stacks have there, by stack id and kind."""
+        table = tables.resource.c
+        rows = await self._rows(
+            select(table.stack_id, table.kind, table.dokploy_id).where(
+                table.stack_id.in_(stack_ids), table.dokploy_id.is_not(None)
+            )
+        )
+        ids: dict[str, dict[str, str]] = {}
+        for row in rows:
+            ids.setdefault(row.stack_id, {})[row.kind] = row.dokploy_id
+        return ids
+
     async def app_names(self, stack_id: str) -> set[str]:
         """What Dokploy called the stack's application: its containers bear that name, whatever becomes of its row."""
         table = tables.step.c

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import structlog
@@ -32,6 +32,12 @@ from app.vault import Vault
 log = structlog.get_logger()
 
 CREATION: tuple[type[CreateStep], ...] = (Validate, Project, MakeApplication, Configure, Route, Deploy, Verify)
+
+_STEPS: dict[Kind, Sequence[Callable[[RunContext], Step]]] = {
+    Kind.CREATE: CREATION,
+    Kind.REDEPLOY: CREATION[1:],
+    Kind.REMOVE: REMOVAL,
+}
 
 # A burst of requests is over when none came for so long, or has lasted long enough to begin all the same.
 _QUIET_SECONDS = 0.02
@@ -206,7 +212,7 @@ class Runner:
     async def _run(self, run: Run) -> None:
         secrets = StackSecrets.decrypt(run.secrets, self._vault)
         context = RunContext(run, self._around, Plan.from_json(run.plan), secrets)
-        steps: Sequence[Step] = [step(context) for step in (CREATION if run.kind is Kind.CREATE else REMOVAL)]
+        steps: Sequence[Step] = [step(context) for step in _STEPS[run.kind]]
         first: list[Event] = [DeploymentResumed()]
         if run.last_event <= 1:
             warnings = context.plan.warnings if run.kind is Kind.CREATE else ()
@@ -225,6 +231,7 @@ class Runner:
             conclusion = Conclusion.SUCCEEDED
         else:
             conclusion = Conclusion.CANCELED if problem.code == "canceled" else Conclusion.FAILED
+        if problem is not None and run.kind is not Kind.REDEPLOY:
             left = [
                 Left(resource.kind, resource.name, context.left_because.get(resource.kind, because))
                 for resource in run.resources.values()

@@ -96,8 +96,9 @@ class Outcome:
 class Step(Protocol):
     """One unit of a run. Both methods may be called again after an interruption and must then finish the same work.
 
-    needs: names of the steps that must have succeeded before; intends: kinds of resource that `run` will create;
-    status: how far the deployment is while this step runs; undoable: whether it makes anything that can be undone.
+    needs: names of the steps that must have succeeded before, where the run has them; intends: kinds of resource that
+    `run` will create; status: how far the deployment is while this step runs; undoable: whether it makes anything
+    that can be undone.
     """
 
     name: str
@@ -219,7 +220,7 @@ class Saga:
         # RUNNING in the record but not here: an earlier process was interrupted in the middle of it.
         return (
             states[step.name] in {StepState.PENDING, StepState.RUNNING}
-            and all(states[name] is StepState.SUCCEEDED for name in step.needs)
+            and all(states[name] is StepState.SUCCEEDED for name in step.needs if name in states)
             and all(step.name != other.name for other in running.values())
         )
 

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar, cast
 
 from app.deployments.context import RunContext, dokploy_blamed
 from app.deployments.dotenv import write_dotenv
-from app.deployments.events import Status
+from app.deployments.events import Kind, Status
 from app.deployments.removal import Removal, gone
 from app.deployments.saga import Outcome, ResourceChange, ResourceState
 from app.dokploy import Application, ApplicationUpdate, DokployError, DokployServerError, Domain, Mount
@@ -63,11 +63,15 @@ class CreateStep:
     ) -> T | None:
         """Create a resource exactly once, although nothing over there is unique and answers get lost.
 
-        find: the resources that bear our marker, oldest first. Returns None where it is known to be there already.
+        find: the resources that bear our marker, oldest first. Returns None where this run has made it already.
         After an uncertain create its deadline is waited out before looking: it may land late (rule 6 of the journal).
         """
         if self.context.resource(kind).state is ResourceState.PRESENT:
-            return None
+            if self.context.run.kind is Kind.CREATE:
+                return None
+            # An earlier run made it, and much can have happened since.
+            if found := await find():
+                return found[0]
         if self.context.is_in_doubt(kind) and (found := await self._find_in_doubt(kind, find)):
             return found[0]
         for last_try in (False, True):

@@ -40,6 +40,9 @@ T = TypeVar("T")
 
 _PASSING: Final = (DokployUnreachable, DokployTimeout, DokployServerError, DokployDatabaseDown)
 
+# As many applications as one answer holds.
+_PAGE: Final = 100
+
 _ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
 
 
@@ -161,9 +164,14 @@ class DokployClient:
         )
 
     async def search_applications(self, description: str) -> list[Application]:
-        """application.search: applications whose description contains the text, newest first, at most 100."""
-        found = await self._read("application.search", FoundApplications, description=description, limit="100")
-        return found.items
+        """application.search: applications whose description contains the text, newest first; in pages of 100."""
+        items: dict[str, Application] = {}
+        while True:
+            page = {"description": description, "limit": str(_PAGE), "offset": str(len(items))}
+            found = await self._read("application.search", FoundApplications, **page)
+            items |= {item.application_id: item for item in found.items}
+            if len(found.items) < _PAGE or len(items) >= found.total:
+                return list(items.values())
 
     async def update_application(self, application_id: str, update: ApplicationUpdate) -> None:
         """application.update: image, credentials, variables and limits in one call."""

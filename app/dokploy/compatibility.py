@@ -74,7 +74,9 @@ CALLS: Final = (
     Call(
         "POST", "application.create", (*_texts("name", "environmentId", "description"), Field("appName", always=False))
     ),
-    Call("GET", "application.search", (Field("description"), Field("limit", ("integer",)))),
+    Call(
+        "GET", "application.search", (Field("description"), Field("limit", ("integer",)), Field("offset", ("integer",)))
+    ),
     Call(
         "POST",
         "application.update",

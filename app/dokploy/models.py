@@ -81,6 +81,7 @@ class FoundApplications(_Answer):
     """What application.search answers."""
 
     items: list[Application]
+    total: int = 0
 
 
 class ApplicationUpdate(_Answer):

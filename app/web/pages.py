@@ -160,7 +160,7 @@ async def _deployment_page(
     over = record.conclusion is not None
     problem = show_code(record.problem["code"], record.problem["params"], language) if record.problem else None
     plan = record.plan
-    ready = over and record.conclusion == "succeeded" and record.kind is Kind.CREATE and record.stack_exists
+    ready = over and record.conclusion == "succeeded" and record.kind is not Kind.REMOVE and record.stack_exists
     return DeploymentPage(
         id=record.id,
         kind=record.kind,

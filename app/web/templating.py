@@ -34,16 +34,18 @@ END_NOTES: Final[Mapping[str, str]] = {
 }
 
 # What a station is for, in at most four words, as long as there is no duration to show.
+_CREATION: Final[Mapping[str, str]] = {
+    "validate": N_("Is the name free?"),
+    "project": N_("A folder in Dokploy"),
+    "application": N_("Your coding server"),
+    "configure": N_("Password and limits"),
+    "domain": N_("The route to it"),
+    "deploy": N_("The container starts"),
+    "verify": N_("Opened once, to be sure"),
+}
 STATION_NOTES: Final[Mapping[str, Mapping[str, str]]] = {
-    "create": {
-        "validate": N_("Is the name free?"),
-        "project": N_("A folder in Dokploy"),
-        "application": N_("Your coding server"),
-        "configure": N_("Password and limits"),
-        "domain": N_("The route to it"),
-        "deploy": N_("The container starts"),
-        "verify": N_("Opened once, to be sure"),
-    },
+    "create": _CREATION,
+    "redeploy": _CREATION,
     "remove": {
         "release": N_("Dokploy lets go"),
         "domain": N_("The route goes"),

@@ -63,6 +63,7 @@ def completed(kind: Kind, conclusion: Conclusion, leftovers: list[dict[str, str]
 
 
 ALL: list[Event] = [
+    *(completed(Kind.REDEPLOY, conclusion, []) for conclusion in Conclusion if conclusion is not Conclusion.SKIPPED),
     *(DeploymentQueued("ada", kind) for kind in Kind),
     *(DeploymentStarted("ada", kind) for kind in Kind),
     DeploymentResumed(),

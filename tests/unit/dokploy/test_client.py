@@ -48,7 +48,7 @@ READS: dict[str, tuple[Call, str, dict[str, str], Any]] = {
     "search_applications": (
         lambda c: c.search_applications("asd:x"),
         "application.search",
-        {"description": "asd:x", "limit": "100"},
+        {"description": "asd:x", "limit": "100", "offset": "0"},
         {"items": [APPLICATION], "total": 1},
     ),
     "list_mounts": (

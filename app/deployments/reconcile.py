@@ -1,0 +1,241 @@
+"""Compares the stacks on record with what Dokploy holds, says what differs, and puts it right where that is asked."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from app.deployments.events import Conclusion, Kind
+from app.deployments.intake import Asker, Intake
+from app.deployments.record import DeploymentRecord, Records, StackRecord
+from app.deployments.removal import gone
+from app.dokploy import Application, DokployClient, DokployError, DokployNotFound, Domain, Project
+from app.errors import PortalError
+
+Code = Literal[
+    "project_missing",
+    "project_double",
+    "project_without_stack",
+    "application_missing",
+    "application_double",
+    "application_without_stack",
+    "domain_missing",
+    "domain_stray",
+    "volume_missing",
+]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that is not as the record says. name: in Dokploy; dokploy_id: its id there, None for what is missing.
+
+    stack: whose it is, None where no stack holds it; repair: what `repair` does about it, None: nothing can.
+    """
+
+    code: Code
+    stack: str | None
+    name: str
+    dokploy_id: str | None
+    repair: Literal["redeploy", "remove"] | None
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What Dokploy holds that bears this portal's marker. Keys are stack ids, and for domains application ids."""
+
+    projects: Mapping[str, Sequence[Project]]
+    applications: Mapping[str, Sequence[Application]]
+    domains: Mapping[str, Sequence[Domain]]
+    volumes: Collection[str]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What the record says. settled: running stacks that nothing is changing now; held: ids of all that hold a name."""
+
+    settled: Sequence[StackRecord]
+    held: Collection[str]
+    ids: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Dokploy's ids of a stack's resources, by stack id and kind."""
+
+
+def compare(recorded: Recorded, observed: Observed) -> list[Difference]:
+    """Say what differs, stack by stack, and then what belongs to none. Pure."""
+    found = [each for stack in recorded.settled for each in _compare_stack(stack, recorded, observed)]
+    # Applications before the projects that they are in: that is the order in which they are removed.
+    for stack_id, applications in observed.applications.items():
+        if stack_id not in recorded.held:
+            found += [_of_nobody("application_without_stack", each.name, each.application_id) for each in applications]
+    for stack_id, projects in observed.projects.items():
+        if stack_id not in recorded.held:
+            found += [_of_nobody("project_without_stack", each.name, each.project_id) for each in projects]
+    return found
+
+
+def _compare_stack(stack: StackRecord, recorded: Recorded, observed: Observed) -> list[Difference]:
+    ids, plan = recorded.ids.get(stack.id, {}), stack.plan
+    found: list[Difference] = []
+    projects = {each.project_id: each.name for each in observed.projects.get(stack.id, ())}
+    applications = {each.application_id: each.name for each in observed.applications.get(stack.id, ())}
+    application_id = _the_one(applications, ids.get("application"))
+    if application_id is None:
+        found.append(Difference("application_missing", stack.name, plan["application"], None, "redeploy"))
+    project_id = _the_one(projects, ids.get("project"))
+    if project_id is None:
+        found.append(Difference("project_missing", stack.name, plan["project"], None, "redeploy"))
+    found += [
+        Difference("application_double", stack.name, name, each, "remove")
+        for each, name in applications.items()
+        if each != application_id
+    ]
+    found += [
+        Difference("project_double", stack.name, name, each, "remove")
+        for each, name in projects.items()
+        if each != project_id
+    ]
+    if application_id is not None:
+        found += _compare_domains(stack, observed.domains.get(application_id, ()), ids.get("domain"))
+    if plan["volume"] not in observed.volumes:
+        found.append(Difference("volume_missing", stack.name, plan["volume"], None, None))
+    return found
+
+
+def _compare_domains(stack: StackRecord, domains: Sequence[Domain], recorded_id: str | None) -> list[Difference]:
+    host = stack.plan["host"]
+    domain_id = _the_one({each.domain_id: each.host for each in domains if each.host == host}, recorded_id)
+    found = [
+        Difference("domain_stray", stack.name, each.host, each.domain_id, "remove")
+        for each in domains
+        if each.domain_id != domain_id
+    ]
+    if domain_id is None:
+        found.insert(0, Difference("domain_missing", stack.name, host, None, "redeploy"))
+    return found
+
+
+def _the_one(found: Mapping[str, str], recorded_id: str | None) -> str | None:
+    """Which of several counts: the one on record, or else the oldest."""
+    return recorded_id if recorded_id in found else next(iter(found), None)
+
+
+def _of_nobody(code: Code, name: str, dokploy_id: str) -> Difference:
+    return Difference(code, None, name, dokploy_id, "remove")
+
+
+class Reconciler:
+    """Reads both sides; changes Dokploy, or queues a deployment, only when asked to repair."""
+
+    def __init__(self, dokploy: DokployClient, records: Records, intake: Intake, installation: str) -> None:
+        """`installation`: the id in every marker of this portal; whatever bears another is never touched."""
+        self._dokploy = dokploy
+        self._records = records
+        self._intake = intake
+        self._prefix = f"asd:{installation}:"
+
+    async def differences(self) -> list[Difference]:
+        """What differs now. Raises DokployError."""
+        # Dokploy first: what is begun between the two looks is then on record as being under way, and left alone.
+        observed = await self._observe()
+        return compare(await self._record(), observed)
+
+    async def repair(self, difference: Difference) -> str | None:
+        """Put one difference right; return the id of the deployment that does it, None where it is done.
+
+        Raises DokployError, and PortalError: `stack_busy`, `stack_not_found`, `project_not_empty`.
+        """
+        if difference.repair == "redeploy" and difference.stack:
+            stack = await self._records.find_stack(difference.stack)
+            if stack is None:
+                raise PortalError("stack_not_found", name=difference.stack)
+            return await self._intake.redeploy(stack, Asker(stack.owner, "operator", "cli"))
+        if difference.dokploy_id is None or difference.repair is None:
+            return None
+        if difference.code == "domain_stray":
+            await gone(self._dokploy.delete_domain(difference.dokploy_id))
+        elif difference.code in {"application_double", "application_without_stack"}:
+            await self._remove_application(difference.dokploy_id)
+        else:
+            await self._remove_project(difference)
+        return None
+
+    async def _remove_application(self, application_id: str) -> None:
+        jobs = [job for job in await self._dokploy.list_queue() if job.data.application_id == application_id]
+        if any(job.state != "waiting" for job in jobs):
+            # Dokploy would make the service after the delete.
+            raise PortalError("still_deploying", seconds=0)
+        if jobs:
+            await self._dokploy.clean_queue(application_id)
+        await gone(self._dokploy.delete_application(application_id))
+
+    async def _remove_project(self, difference: Difference) -> None:
+        project_id = difference.dokploy_id or ""
+        try:
+            contents = await self._dokploy.read_project(project_id)
+        except DokployNotFound:
+            return
+        if any(environment.services() for environment in contents.environments):
+            raise PortalError("project_not_empty", name=difference.name)
+        await gone(self._dokploy.remove_project(project_id))
+
+    async def _observe(self) -> Observed:
+        projects: defaultdict[str, list[Project]] = defaultdict(list)
+        for project in reversed(await self._dokploy.list_projects()):
+            if stack_id := self._stack_of(project.description):
+                projects[stack_id].append(project)
+        applications: defaultdict[str, list[Application]] = defaultdict(list)
+        for application in reversed(await self._dokploy.search_applications(self._prefix)):
+            if stack_id := self._stack_of(application.description):
+                applications[stack_id].append(application)
+        domains = {
+            each.application_id: await self._dokploy.list_domains(each.application_id)
+            for group in applications.values()
+            for each in group
+        }
+        volumes = {volume.name for volume in await self._dokploy.list_volumes()}
+        return Observed(projects, applications, domains, volumes)
+
+    def _stack_of(self, description: str | None) -> str | None:
+        return description.removeprefix(self._prefix) if description and description.startswith(self._prefix) else None
+
+    async def _record(self) -> Recorded:
+        stacks = await self._records.list_stacks(None)
+        settled = []
+        for stack in stacks:
+            newest = await self._records.newest_deployment(stack.id)
+            if newest is not None and _is_settled(newest):
+                settled.append(stack)
+        ids = await self._records.dokploy_ids([stack.id for stack in stacks])
+        return Recorded(settled, {stack.id for stack in stacks}, ids)
+
+
+def _is_settled(newest: DeploymentRecord) -> bool:
+    """Whether a stack is meant to be there as its plan says: nothing changes it now, and nothing of it is to go."""
+    if newest.kind is Kind.REDEPLOY:
+        return newest.conclusion is not None
+    return newest.kind is Kind.CREATE and newest.conclusion is Conclusion.SUCCEEDED
+
+
+async def repair_all(reconciler: Reconciler, differences: Sequence[Difference]) -> list[tuple[Difference, str]]:
+    """Repair one after the other; say of each what came of it: `removed`, a deployment's id, or why it failed."""
+    results: list[tuple[Difference, str]] = []
+    queued: dict[str, str] = {}
+    for difference in differences:
+        if difference.repair is None:
+            results.append((difference, "nothing can be done"))
+            continue
+        if difference.repair == "redeploy" and difference.stack in queued:
+            # One deployment makes everything again that is missing.
+            results.append((difference, queued[difference.stack]))
+            continue
+        try:
+            deployment_id = await reconciler.repair(difference)
+        except PortalError as error:
+            results.append((difference, f"failed: {error.code}"))
+        except DokployError as error:
+            results.append((difference, f"failed: {error}"))
+        else:
+            outcome = f"deployment {deployment_id}" if deployment_id else "removed"
+            if deployment_id and difference.stack:
+                queued[difference.stack] = outcome
+            results.append((difference, outcome))
+    return results

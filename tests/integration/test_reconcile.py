@@ -1,0 +1,219 @@
+"""The record against Dokploy, over the wire and by the command line: seen without a change, and repaired when asked."""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from app.cli import app as command_line
+from tests.servers import SUFFIX, TOKEN, Emulator, PortalServer
+
+StartPortal = Callable[..., PortalServer]
+
+KINDS = ("projects", "applications", "domains", "mounts", "volumes", "services")
+
+
+@pytest.fixture
+def reconcile(
+    emulator: Emulator, any_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[Result, list[dict[str, Any]]]]:
+    """Run the command against the same store and Dokploy as the portal's, as JSON."""
+    for name, value in {
+        "DATABASE_URL": any_database_url,
+        "DOKPLOY_URL": emulator.url,
+        "DOKPLOY_API_TOKEN": TOKEN,
+        "STACK_DOMAIN_SUFFIX": SUFFIX,
+        "STACK_IMAGE": "x:1",
+        "SECRET_KEY": "a-key-that-is-only-for-tests",
+    }.items():
+        monkeypatch.setenv(name, value)
+
+    def run(*arguments: str) -> tuple[Result, list[dict[str, Any]]]:
+        result = CliRunner().invoke(command_line, ["reconcile", "--json", *arguments])
+        return result, json.loads(result.output)
+
+    return run
+
+
+@pytest.fixture
+def stacks(start_portal: StartPortal, any_database_url: str) -> PortalServer:
+    """A portal with two stacks."""
+    portal = start_portal(database_url=any_database_url)
+    for accepted in [portal.deploy(name) for name in ("ada", "bob")]:
+        assert portal.wait(accepted["deploymentId"])["conclusion"] == "succeeded"
+    return portal
+
+
+def counts(emulator: Emulator) -> dict[str, int]:
+    state = emulator.state()
+    return {kind: len(state[kind]) for kind in KINDS}
+
+
+def the_one(emulator: Emulator, kind: str, **values: str) -> dict[str, Any]:
+    (row,) = [row for row in emulator.state()[kind] if values.items() <= row.items()]
+    found: dict[str, Any] = row
+    return found
+
+
+def wait_until_running(portal: PortalServer, deployment_id: str) -> None:
+    assert portal.wait(deployment_id)["conclusion"] == "succeeded"
+
+
+def test_nothing_differs_and_nothing_is_changed(stacks: PortalServer, emulator: Emulator, reconcile):
+    before = emulator.state()
+
+    result, found = reconcile()
+    repaired, nothing = reconcile("--repair")
+
+    assert (result.exit_code, found, repaired.exit_code, nothing) == (0, [], 0, [])
+    after = emulator.state()
+    assert {kind: before[kind] for kind in KINDS} == {kind: after[kind] for kind in KINDS}
+
+
+def test_a_stack_that_lost_its_application_is_deployed_again_with_its_files(
+    stacks: PortalServer, emulator: Emulator, reconcile
+):
+    lost = the_one(emulator, "applications", name="ada")
+    emulator.call("application.delete", applicationId=lost["applicationId"])
+
+    result, found = reconcile()
+    assert result.exit_code == 1
+    assert [(each["code"], each["stack"], each["repair"]) for each in found] == [
+        ("application_missing", "ada", "redeploy")
+    ]
+    assert counts(emulator)["applications"] == 1, "looking changes nothing"
+
+    result, done = reconcile("--repair")
+    assert result.exit_code == 0
+    deployment_id = done[0]["outcome"].removeprefix("deployment ")
+    wait_until_running(stacks, deployment_id)
+
+    record = stacks.record(deployment_id)
+    assert (record["kind"], record["actor"], record["trigger"]) == ("redeploy", "operator", "cli")
+    assert counts(emulator) == dict.fromkeys(KINDS, 2)
+    assert the_one(emulator, "applications", name="ada")["env"] == lost["env"], "the password stays"
+    assert reconcile()[1] == []
+    events = stacks.events(deployment_id)
+    assert events[-1]["message"].startswith("ada is ready again at ")
+    page = stacks.client.get(f"/deployments/{deployment_id}", headers={"accept": "text/html"})
+    assert page.status_code == 200
+
+
+def test_everything_of_a_stack_is_gone(stacks: PortalServer, emulator: Emulator, reconcile):
+    emulator.call("application.delete", applicationId=the_one(emulator, "applications", name="ada")["applicationId"])
+    emulator.call("project.remove", projectId=the_one(emulator, "projects", name="ada")["projectId"])
+
+    result, done = reconcile("--repair")
+
+    assert result.exit_code == 0
+    assert {each["code"] for each in done} == {"application_missing", "project_missing"}
+    assert len({each["outcome"] for each in done}) == 1, "one deployment makes both again"
+    wait_until_running(stacks, done[0]["outcome"].removeprefix("deployment "))
+    assert counts(emulator) == dict.fromkeys(KINDS, 2)
+
+
+def test_a_route_that_is_lost_or_strays(stacks: PortalServer, emulator: Emulator, reconcile):
+    ada = the_one(emulator, "domains", host=f"ada.{SUFFIX}")
+    emulator.call("domain.delete", domainId=ada["domainId"])
+    bob = the_one(emulator, "applications", name="bob")["applicationId"]
+    emulator.call("domain.create", host="elsewhere.example", applicationId=bob, port=8080)
+
+    _, found = reconcile()
+    assert {(each["code"], each["stack"], each["name"]) for each in found} == {
+        ("domain_missing", "ada", f"ada.{SUFFIX}"),
+        ("domain_stray", "bob", "elsewhere.example"),
+    }
+
+    _, done = reconcile("--repair")
+    for each in done:
+        if each["code"] == "domain_missing":
+            wait_until_running(stacks, each["outcome"].removeprefix("deployment "))
+    assert {row["host"] for row in emulator.state()["domains"]} == {f"ada.{SUFFIX}", f"bob.{SUFFIX}"}
+    assert reconcile()[1] == []
+
+
+def test_what_belongs_to_no_stack_and_what_is_there_twice(stacks: PortalServer, emulator: Emulator, reconcile):
+    ada = the_one(emulator, "projects", name="ada")
+    installation = ada["description"].split(":")[1]
+    stray = emulator.call("project.create", name="lost", description=f"asd:{installation}:01ARZ3NDEKTSV4RRFFQ69G5FAV")
+    emulator.call(
+        "application.create",
+        name="lost",
+        environmentId=stray["environment"]["environmentId"],
+        description=stray["project"]["description"],
+    )
+    emulator.call("project.create", name="ada", description=ada["description"])
+    theirs = emulator.call("project.create", name="theirs", description="asd:another-portal:01ARZ3NDEKTSV4RRFFQ69G5FAV")
+    emulator.call("project.create", name="nobody's")
+
+    result, found = reconcile()
+    assert result.exit_code == 1
+    assert [each["code"] for each in found] == ["project_double", "application_without_stack", "project_without_stack"]
+
+    result, _ = reconcile("--repair")
+    assert result.exit_code == 0
+    assert {row["name"] for row in emulator.state()["projects"]} == {"ada", "bob", "theirs", "nobody's"}
+    assert the_one(emulator, "projects", name="ada")["projectId"] == ada["projectId"]
+    assert theirs["project"]["projectId"] in {row["projectId"] for row in emulator.state()["projects"]}
+
+
+def test_a_project_of_no_stack_with_something_of_somebody_in_it_stays(
+    stacks: PortalServer, emulator: Emulator, reconcile
+):
+    installation = the_one(emulator, "projects", name="ada")["description"].split(":")[1]
+    stray = emulator.call("project.create", name="lost", description=f"asd:{installation}:01ARZ3NDEKTSV4RRFFQ69G5FAV")
+    emulator.call("application.create", name="theirs", environmentId=stray["environment"]["environmentId"])
+
+    result, done = reconcile("--repair")
+
+    assert (result.exit_code, [each["outcome"] for each in done]) == (1, ["failed: project_not_empty"])
+    assert "theirs" in {row["name"] for row in emulator.state()["applications"]}
+
+
+def test_a_stack_that_is_being_made_is_left_alone(stacks: PortalServer, emulator: Emulator, reconcile):
+    emulator.fault("stuck", seconds=1.5)
+    deployment_id = stacks.deploy("eve")["deploymentId"]
+    stacks.wait_for(deployment_id, "progressed", what="container_running")
+
+    assert reconcile()[1] == []
+
+    wait_until_running(stacks, deployment_id)
+
+
+def test_a_redeployment_that_fails_leaves_what_is_there(stacks: PortalServer, emulator: Emulator, reconcile):
+    emulator.call("domain.delete", domainId=the_one(emulator, "domains", host=f"ada.{SUFFIX}")["domainId"])
+    emulator.fault("fail")
+
+    _, done = reconcile("--repair")
+    record = stacks.wait(done[0]["outcome"].removeprefix("deployment "))
+
+    assert (record["conclusion"], record["problem"]["code"], record["leftovers"]) == ("failed", "deploy_failed", [])
+    assert counts(emulator) == dict.fromkeys(KINDS, 2)
+    assert stacks.client.get("/api/check/ada").json()["code"] == "name_taken"
+    page = stacks.client.get(f"/deployments/{record['id']}", headers={"accept": "text/html"}).text
+    assert "What is there was left as it is." in page
+
+
+def test_dokploy_away_is_one_line(stacks: PortalServer, emulator: Emulator, any_database_url: str, reconcile):
+    emulator.fault("database_down")
+    began = time.monotonic()
+
+    result = CliRunner().invoke(command_line, ["reconcile"])
+
+    assert result.exit_code == 1
+    assert str(result.exception).startswith("Dokploy cannot be asked: ")
+    assert time.monotonic() - began < 10
+
+
+def test_people_read_a_table(stacks: PortalServer, emulator: Emulator, reconcile):
+    result = CliRunner().invoke(command_line, ["reconcile"])
+    assert (result.exit_code, result.output) == (0, "Dokploy holds what the record says.\n")
+    emulator.call("domain.delete", domainId=the_one(emulator, "domains", host=f"ada.{SUFFIX}")["domainId"])
+
+    lines = CliRunner().invoke(command_line, ["reconcile"]).output.splitlines()
+
+    assert lines[0].split() == ["STACK", "WHAT", "NAME", "ID", "IN", "DOKPLOY", "REPAIR"]
+    assert lines[1].split() == ["ada", "domain_missing", f"ada.{SUFFIX}", "-", "redeploy"]
