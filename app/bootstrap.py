@@ -23,6 +23,7 @@ from app.deployments.template import Template, built_in_template
 from app.deployments.tracking import Observer
 from app.dokploy import DokployClient
 from app.dokploy.health import HealthWatch
+from app.failpoints import Failpoints
 from app.migrations import migrate
 from app.settings import Settings
 from app.vault import Vault, load_keys
@@ -51,7 +52,8 @@ async def open_portal(settings: Settings) -> AsyncIterator[Portal]:
     Dokploy may be away: the portal starts all the same, and says so in its health.
     """
     vault = Vault(load_keys(settings))
-    database = Database(settings.database_url)
+    failpoints = Failpoints.from_environment()
+    database = failpoints.open(settings.database_url) if failpoints else Database(settings.database_url)
     await migrate(database)
     records = Records(database)
     feed = Feed(records.events)
@@ -61,6 +63,7 @@ async def open_portal(settings: Settings) -> AsyncIterator[Portal]:
         settings.dokploy_api_token.get_secret_value(),
         timeout=settings.dokploy_timeout_seconds,
         max_concurrency=settings.dokploy_max_concurrency,
+        wrap=failpoints.wrap if failpoints else None,
     )
     prober = Prober(settings.stack_probe_address)
     around = Surroundings(

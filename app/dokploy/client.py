@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -71,8 +71,12 @@ class DokployClient:
         timeout: float = 30.0,
         max_concurrency: int = 8,
         transport: httpx.AsyncBaseTransport | None = None,
+        wrap: Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport] | None = None,
     ) -> None:
-        """`base_url` without `/api`; `timeout` in seconds for one call, waiting for its turn not counted."""
+        """`base_url` without `/api`; `timeout` in seconds for one call, waiting for its turn not counted.
+
+        For tests, `transport` takes the network's place, and `wrap` is put around whatever transport there is.
+        """
         self.timeout = timeout
         self._token = token
         self._base_url = base_url.rstrip("/")
@@ -88,7 +92,8 @@ class DokployClient:
         verify = httpx.create_ssl_context()  # once: reading the certificates takes 20 ms
         one = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=30)
         for _ in range(max_concurrency):
-            self._slots.put_nowait(transport or httpx.AsyncHTTPTransport(verify=verify, limits=one, trust_env=False))
+            slot = transport or httpx.AsyncHTTPTransport(verify=verify, limits=one, trust_env=False)
+            self._slots.put_nowait(wrap(slot) if wrap else slot)
         self.reachable: bool | None = None
         self.last_answer: float | None = None
 
