@@ -7,6 +7,7 @@ module, run by `python -m tests.acceptance.mortal`; what it forks is as real a p
 
 import contextlib
 import ctypes
+import importlib
 import json
 import os
 import select
@@ -19,6 +20,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 _DIE_WITH_PARENT = 1
+# The program, and what it imports only once it serves.
+_LOADED = (
+    "app.cli",
+    "app.sandbox",
+    "alembic.command",
+    "asyncpg",
+    "sqlalchemy.dialects.postgresql.asyncpg",
+    "uvicorn.loops.auto",
+    "uvicorn.protocols.http.auto",
+)
 
 
 class Mortal:
@@ -112,16 +123,8 @@ def _environment(given: Mapping[str, str]) -> dict[str, str]:
 
 def _serve() -> None:
     """Fork a program for each line of standard input, and answer with its process id."""
-    # What the program imports only when it serves.
-    import alembic.command
-    import alembic.config
-    import asyncpg  # noqa: F401
-    import uvicorn.loops.auto
-    import uvicorn.protocols.http.auto  # noqa: F401
-
-    import app.main
-    from app.sandbox import create_emulator  # noqa: F401
-
+    for module in _LOADED:
+        importlib.import_module(module)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so that the dead are not kept
     for line in sys.stdin:
         order = json.loads(line)
