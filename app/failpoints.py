@@ -2,15 +2,17 @@
 
 A point stands before and after each call to Dokploy (`before project.create#1`) and each transaction that writes
 (`after Journal._write#3`); `#` counts how often this process came by. `trace:<file>` writes the names of the points
-passed into a file, one a line; `kill:<point>` ends the process by SIGKILL at that point, as a power cut would.
+passed into a file, one a line; `kill:<point>` ends the process by SIGKILL at that point, as a power cut would;
+`hold:<point>` does so a moment later, in which whoever passes the point waits there and everything else goes on.
 """
 
+import asyncio
 import functools
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
@@ -28,14 +30,18 @@ T = TypeVar("T")
 VARIABLE: Final = "FAILPOINTS"
 # By the clock rather than by what is done, so that they would be another point in each run.
 _PERIODIC: Final = frozenset({"Journal.renew"})
+# Long enough for a stream to send what was written, and for a call made beside this one to be answered.
+_MOMENT: Final = 0.05
 
 
 class Failpoints:
     """The points of one process, and what happens at them."""
 
-    def __init__(self, *, trace: Path | None = None, kill: str | None = None) -> None:
+    def __init__(self, *, trace: Path | None = None, death: str | None = None, moment: float = 0.0) -> None:
+        """`trace`: where names are written; `death`: the point at which to die, after a `moment` in seconds."""
         self._trace = trace
-        self._kill = kill
+        self._death = death
+        self._moment = moment
         self._counts: Counter[str] = Counter()
 
     @classmethod
@@ -45,11 +51,13 @@ class Failpoints:
         if not given:
             return None
         log.warning("failpoints", given=given)
-        what, _, value = given.partition(":")
-        if what == "trace" and value:
-            return cls(trace=Path(value))
-        if what == "kill" and value:
-            return cls(kill=value)
+        match given.partition(":"):
+            case "trace", _, str(file) if file:
+                return cls(trace=Path(file))
+            case "kill", _, str(point) if point:
+                return cls(death=point)
+            case "hold", _, str(point) if point:
+                return cls(death=point, moment=_MOMENT)
         raise SettingsError(f"{VARIABLE} is malformed; for example {VARIABLE}='kill:after project.create#1'")
 
     def wrap(self, transport: httpx.AsyncBaseTransport) -> httpx.AsyncBaseTransport:
@@ -60,22 +68,23 @@ class Failpoints:
         """Open a store with a point before and after each transaction that writes."""
         return _Writes(url, self)
 
-    @contextmanager
-    def around(self, what: str) -> Iterator[None]:
+    @asynccontextmanager
+    async def around(self, what: str) -> AsyncIterator[None]:
         """Pass the two points around something, whether it fails or not."""
         self._counts[what] += 1
         name = f"{what}#{self._counts[what]}"
-        self._pass(f"before {name}")
+        await self._pass(f"before {name}")
         try:
             yield
         finally:
-            self._pass(f"after {name}")
+            await self._pass(f"after {name}")
 
-    def _pass(self, point: str) -> None:
+    async def _pass(self, point: str) -> None:
         if self._trace is not None:
-            with self._trace.open("a") as file:
+            with self._trace.open("a") as file:  # noqa: ASYNC230 - a line, in a test
                 file.write(f"{point}\n")
-        if point == self._kill:
+        if point == self._death:
+            await asyncio.sleep(self._moment)
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -87,7 +96,7 @@ class _Calls(httpx.AsyncBaseTransport):
         self._points = points
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        with self._points.around(request.url.path.rpartition("/")[2]):
+        async with self._points.around(request.url.path.rpartition("/")[2]):
             return await self._inner.handle_async_request(request)
 
     async def aclose(self) -> None:
@@ -105,7 +114,7 @@ class _Writes(Database):
         name = _name_of(work)
         if name in _PERIODIC:
             return await super().write(work)
-        with self._points.around(name):
+        async with self._points.around(name):
             return await super().write(work)
 
 

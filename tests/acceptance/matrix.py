@@ -9,6 +9,7 @@ import random
 import sys
 import tempfile
 import time
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -44,7 +45,7 @@ class Matrix:
         """The violations, and a table of what was tried."""
         lines = []
         for verdict in self.violations:
-            lines.append(f"{verdict.scenario.title} | {verdict.database} | {verdict.point}")
+            lines.append(f"{verdict.scenario.title} | {verdict.database} | {verdict.failpoints}")
             lines += [f"    {kind}: {what}" for kind, what in verdict.wrong]
         kinds = ("orphans", "duplicates", "lost", "repeated")
         table = [["scenario", "database", "points", "tried", "reached", "violations", *kinds]]
@@ -113,14 +114,21 @@ def run_matrix(
     launcher: Callable[[], Launcher] = ForkingLauncher,
     tell: Callable[[Verdict], None] = lambda verdict: None,
 ) -> Matrix:
-    """Try each point of the scenarios on each store; `point`: only this one; `sample`: so many of each name, spread."""
+    """Try each point of the scenarios on each store; `point`: only this one; `sample`: so many of each name, spread.
+
+    Each is tried in both ways: the process dies at once on one database, and is held for a moment on the other.
+    """
     began = time.monotonic()
     matrix = Matrix()
     pairs = [(scenario, database) for scenario in scenarios for database in stores]
     benches = Benches(workers, launcher)
 
-    def enumerate_one(bench: Bench, pair: tuple[Scenario, str]) -> list[str]:
-        return [point] if point else enumerate_points(bench, pair[0], stores[pair[1]])
+    def enumerate_one(bench: Bench, pair: tuple[Scenario, str]) -> tuple[list[str], Verdict | None]:
+        scenario, database = pair
+        if point:
+            return [point if point.startswith(_WAYS) else f"kill:{point}"], None
+        points, wrong = enumerate_points(bench, scenario, stores[database], database)
+        return [f"{_way(each, database)}:{each}" for each in points], wrong
 
     def judge(bench: Bench, trial: tuple[Scenario, str, str]) -> Verdict:
         scenario, database, where = trial
@@ -130,17 +138,26 @@ def run_matrix(
 
     try:
         trials: dict[tuple[str, str], list[tuple[Scenario, str, str]]] = defaultdict(list)
-        for (scenario, database), points in zip(pairs, benches.map(enumerate_one, pairs), strict=True):
+        for (scenario, database), (points, wrong) in zip(pairs, benches.map(enumerate_one, pairs), strict=True):
+            matrix.verdicts += [wrong] if wrong else []
             trials[scenario.name, database] += [(scenario, database, each) for each in points]
         matrix.points.update({row: len(those) for row, those in trials.items()})
         chosen = [trial for those in trials.values() for trial in _spread(those, sample)]
         # Mixed, because some wait for most of their time and others compute.
         random.Random(1).shuffle(chosen)
-        matrix.verdicts = benches.map(judge, chosen)
+        matrix.verdicts += benches.map(judge, chosen)
     finally:
         benches.close()
     matrix.seconds = time.monotonic() - began
     return matrix
+
+
+_WAYS: Final = ("kill:", "hold:")
+
+
+def _way(point: str, database: str) -> str:
+    """How the process dies at a point: on the other database it is the other way."""
+    return ("kill", "hold")[(zlib.crc32(point.encode()) + DATABASES.index(database)) % 2]
 
 
 def _spread(items: Sequence[T], number: int | None) -> Sequence[T]:
@@ -154,14 +171,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.acceptance.matrix", description="The crash matrix.")
     parser.add_argument("--scenario", action="append", default=[], choices=[*NAMES, *SCENARIOS], metavar="NAME")
     parser.add_argument("--database", action="append", choices=DATABASES, help="only this one")
-    parser.add_argument("--point", help="only this one, with the portal's log, as 'after project.create#1'")
+    parser.add_argument("--point", help="only this one, with the portal's log, as 'kill:after project.create#1'")
     parser.add_argument("--sample", type=int, help="so many points of each scenario, instead of all")
     parser.add_argument("--workers", type=int, default=5, help="trials at once (5)")
     given = parser.parse_args()
 
     def tell(verdict: Verdict) -> None:
         mark = "WRONG" if verdict.wrong else "ok" if verdict.died else "not reached"
-        where = f"{verdict.scenario.title} | {verdict.database} | {verdict.point}"
+        where = f"{verdict.scenario.title} | {verdict.database} | {verdict.failpoints}"
         print(f"{mark:11} {verdict.seconds:5.1f} s  {where} -> {verdict.conclusion}", flush=True)
         if given.point:
             print(verdict.log)

@@ -54,7 +54,7 @@ def test_a_point_that_is_not_reached_is_told(store: Callable[[str], Store]):
     matrix = run_matrix(
         {"sqlite": store("sqlite")},
         chosen_scenarios(["create"]),
-        point="before nothing#1",
+        point="kill:before nothing#1",
         workers=1,
         launcher=Launcher,
     )

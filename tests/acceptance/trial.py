@@ -62,7 +62,7 @@ class Verdict:
 
     scenario: Scenario
     database: str
-    point: str
+    failpoints: str
     died: bool = False
     conclusion: str | None = None
     seconds: float = 0.0
@@ -393,11 +393,11 @@ class Trial:
                 yield "orphans", f"a {kind} of another application"
 
 
-def try_point(bench: Bench, scenario: Scenario, store: Store, database: str, point: str) -> Verdict:
-    """Run a scenario on a bench, dying at a point, and judge what is left."""
-    verdict = Verdict(scenario, database, point)
+def try_point(bench: Bench, scenario: Scenario, store: Store, database: str, failpoints: str) -> Verdict:
+    """Run a scenario on a bench with these failpoints, and judge what is left."""
+    verdict = Verdict(scenario, database, failpoints)
     began = time.monotonic()
-    with _trial(bench, scenario, store, f"kill:{point}") as trial:
+    with _trial(bench, scenario, store, failpoints) as trial:
         try:
             record = trial.run()
             verdict.conclusion = record["conclusion"] if record else "gone"
@@ -412,17 +412,14 @@ def try_point(bench: Bench, scenario: Scenario, store: Store, database: str, poi
     return verdict
 
 
-def enumerate_points(bench: Bench, scenario: Scenario, store: Store) -> list[str]:
-    """Run a scenario once to its end and read which points the program came by."""
+def enumerate_points(bench: Bench, scenario: Scenario, store: Store, database: str) -> tuple[list[str], Verdict | None]:
+    """Run a scenario once to its end and read which points the program came by; and what was wrong without a crash."""
     if scenario.points is not None:
-        return list(scenario.points)
+        return list(scenario.points), None
     trace = bench.folder / "trace"
-    trace.unlink(missing_ok=True)
-    with _trial(bench, scenario, store, f"trace:{trace}") as trial:
-        record = trial.run()
-        wrong = list(trial.check(record))
-        assert not wrong, f"{scenario.title} is wrong without any crash: {wrong}\n{trial.log.read_text()}"
-    return list(dict.fromkeys(trace.read_text().splitlines()))
+    trace.write_text("")
+    verdict = try_point(bench, scenario, store, database, f"trace:{trace}")
+    return list(dict.fromkeys(trace.read_text().splitlines())), verdict if verdict.wrong else None
 
 
 @contextmanager

@@ -28,7 +28,7 @@ def test_there_are_none_unless_they_are_asked_for(monkeypatch: pytest.MonkeyPatc
     assert Failpoints.from_environment() is None
 
 
-@pytest.mark.parametrize("given", ["kill", "kill:", "trace:", "sleep:1", "after project.create#1"])
+@pytest.mark.parametrize("given", ["kill", "kill:", "hold:", "trace:", "sleep:1", "after project.create#1"])
 def test_what_cannot_be_read_is_refused(given: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("FAILPOINTS", given)
 
@@ -82,24 +82,30 @@ def test_transactions_are_named_by_whose_they_are_and_renewals_are_none(tmp_path
     ]
 
 
-def test_a_process_dies_at_its_point_and_not_before():
+@pytest.mark.parametrize(("given", "done"), [("kill", ["one"]), ("hold", ["one", "meanwhile"])])
+def test_a_process_dies_at_its_point_and_not_before(given: str, done: list[str]):
     program = """
+import asyncio
 from app.failpoints import Failpoints
-points = Failpoints.from_environment()
-for _ in range(3):
-    with points.around("something"):
-        print("done", flush=True)
+
+async def main():
+    points = Failpoints.from_environment()
+    for number in ("one", "two", "three"):
+        async with points.around("something"):
+            print(number, flush=True)
+        asyncio.get_running_loop().call_soon(print, "meanwhile")
+
+asyncio.run(main())
 """
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", program],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "FAILPOINTS": "kill:before something#2"},
+        env={"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", "FAILPOINTS": f"{given}:before something#2"},
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
 
-    assert done.returncode == -signal.SIGKILL
-    assert done.stdout.splitlines()[-1] == "done"
-    assert done.stdout.splitlines().count("done") == 1
+    assert process.returncode == -signal.SIGKILL
+    assert [line for line in process.stdout.splitlines() if "failpoints" not in line] == done
