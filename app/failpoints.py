@@ -81,7 +81,7 @@ class Failpoints:
 
     async def _pass(self, point: str) -> None:
         if self._trace is not None:
-            with self._trace.open("a") as file:  # noqa: ASYNC230 - a line, in a test
+            with self._trace.open("a") as file:
                 file.write(f"{point}\n")
         if point == self._death:
             await asyncio.sleep(self._moment)
