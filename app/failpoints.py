@@ -84,7 +84,8 @@ class Failpoints:
             with self._trace.open("a") as file:
                 file.write(f"{point}\n")
         if point == self._death:
-            await asyncio.sleep(self._moment)
+            if self._moment:
+                await asyncio.sleep(self._moment)
             os.kill(os.getpid(), signal.SIGKILL)
 
 

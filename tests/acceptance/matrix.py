@@ -161,10 +161,12 @@ def _way(point: str, database: str) -> str:
 
 
 def _spread(items: Sequence[T], number: int | None) -> Sequence[T]:
-    """So many of them, evenly spread; all of them for None."""
+    """So many of them, one out of each stretch, and always the same; all of them for None."""
     if number is None or number >= len(items):
         return items
-    return [items[int((place + 0.5) * len(items) / number)] for place in range(number)]
+    # Every second point lies before something, so that a regular stride would see one half only.
+    dice = random.Random(number)
+    return [items[int((place + dice.random()) * len(items) / number)] for place in range(number)]
 
 
 def main() -> int:
