@@ -18,9 +18,10 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Final, TypeVar
 
+from tests.acceptance.bench import Bench, Store
 from tests.acceptance.mortal import ForkingLauncher, Launcher
 from tests.acceptance.scenarios import NAMES, SCENARIOS, Scenario, chosen_scenarios
-from tests.acceptance.trial import Bench, Store, Verdict, enumerate_points, try_point
+from tests.acceptance.trial import Verdict, enumerate_points, try_point
 from tests.servers import serve_postgresql
 
 T = TypeVar("T")

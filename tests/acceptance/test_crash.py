@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.acceptance.bench import Store
 from tests.acceptance.matrix import DATABASES, Matrix, run_matrix
 from tests.acceptance.mortal import Launcher
 from tests.acceptance.scenarios import SCENARIOS, chosen_scenarios
-from tests.acceptance.trial import Store
 
 LATE_IN_THE_UNDO = (
     "late create, cancelled: project.create after 2.6 s",

