@@ -11,8 +11,8 @@ from tests.acceptance.scenarios import SCENARIOS, chosen_scenarios
 
 LATE_IN_THE_UNDO = (
     "late create, cancelled: project.create after 2.6 s",
-    "late create, undone slowly: application.create after 0.5 s",
-    "late create, undone slowly: application.deploy after 0.9 s",
+    "late create, undone slowly: application.create after 0.7 s",
+    "late create, undone slowly: application.deploy after 1.1 s",
 )
 
 

@@ -275,7 +275,7 @@ class Trial:
         while (state := self._bench.emulator.state())["queue"] and time.monotonic() < end:
             time.sleep(0.02)
         kinds = ("projects", "environments", "applications", "domains", "mounts", "volumes", "services", "routes")
-        for kind in (*kinds, "queue"):
+        for kind in (*kinds, "deployments", "queue"):
             held, wanted = len(state[kind]), int(exists and kind != "queue")
             if held < wanted:
                 yield "missing", kind
