@@ -59,6 +59,8 @@ def _scenarios() -> Iterator[Scenario]:
         for lands in (BEFORE_RESTART, AFTER_RESTART):
             yield _late("late create", station, lands)
             yield _late("late create, cancelled", station, lands)
+    # Later than the time after which a job that is nowhere counts as lost (3 s), and still within its call's deadline.
+    yield _late("late create", "deploy", 5.0, deadline=8.0)
     # What lands late in these makes something that the undo would have had to wait for. On PostgreSQL the undo begins up
     # to 2 s later, when the lease of the dead process is over.
     for station in ("project", "application", "deploy"):
@@ -66,7 +68,7 @@ def _scenarios() -> Iterator[Scenario]:
             yield _late("late create, undone slowly", station, tenths / 10)
 
 
-def _late(name: str, station: str, lands: float) -> Scenario:
+def _late(name: str, station: str, lands: float, deadline: float = LATE_DEADLINE) -> Scenario:
     """A create whose connection breaks, and that lands so many seconds later; meanwhile the portal dies."""
     call, cancelled = CALLS[station], name != "late create"
     faults: list[Mapping[str, Any]] = [{"kind": "late", "call": call, "seconds": lands}]
@@ -79,7 +81,7 @@ def _late(name: str, station: str, lands: float) -> Scenario:
         variant=f"{call} after {lands:g} s",
         faults=tuple(faults),
         cancels_at=station if cancelled else None,
-        settings={"DOKPLOY_TIMEOUT_SECONDS": str(LATE_DEADLINE)},
+        settings={"DOKPLOY_TIMEOUT_SECONDS": str(deadline)},
         points=("after Intake.cancel#1",) if cancelled else (f"after {call}#1",),
         lands=lands,
     )
