@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 3000
 PYTEST_ARGS ?=
+MATRIX_ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 ##@ Try it
@@ -19,6 +20,10 @@ setup: $(VENV)/.dev ## Set up the virtual environment with everything for develo
 .PHONY: test
 test: $(VENV)/.dev ## Run every test (PYTEST_ARGS="-k name" for some)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+.PHONY: test-crash
+test-crash: $(VENV)/.dev ## Kill the program at every point of its work, start it again, and see what is left
+	$(BIN)/python -m tests.acceptance.matrix $(MATRIX_ARGS)
 
 .PHONY: check
 check: $(VENV)/.dev ## Format, lint, types, imports, templates, Dockerfile, catalogs

@@ -11,7 +11,7 @@ from typing import Any, TextIO, cast
 import structlog
 
 from app import __version__
-from app.database import FileLock, Listener
+from app.database import Database, FileLock, Listener
 from app.deployments.cleaning import Cleaner
 from app.deployments.context import Surroundings
 from app.deployments.feed import Feed
@@ -28,6 +28,7 @@ from app.dokploy import DokployClient
 from app.dokploy.circuit import Circuit
 from app.dokploy.health import HealthWatch
 from app.errors import PortalError
+from app.failpoints import Failpoints
 from app.readiness import Readiness, open_store
 from app.settings import Settings
 from app.vault import Vault, load_keys
@@ -63,7 +64,8 @@ async def open_portal(settings: Settings) -> AsyncIterator[Portal]:
     cannot be used.
     """
     vault = Vault(load_keys(settings))
-    database = await open_store(settings.database_url)
+    failpoints = Failpoints.from_environment()
+    database = await open_store(settings.database_url, make=failpoints.open if failpoints else Database)
     records = Records(database)
     feed = Feed(records.events)
     journal = Journal(database, feed)
@@ -73,6 +75,7 @@ async def open_portal(settings: Settings) -> AsyncIterator[Portal]:
         timeout=settings.dokploy_timeout_seconds,
         max_concurrency=settings.dokploy_max_concurrency,
         circuit=Circuit(failures=_CIRCUIT_FAILURES, seconds=settings.dokploy_circuit_seconds, changed=_tell_circuit),
+        wrap=failpoints.wrap if failpoints else None,
     )
     prober = Prober(settings.stack_probe_address)
     around = Surroundings(

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -39,13 +39,13 @@ _LINES: Final[Mapping[Reason, str]] = {
 }
 
 
-async def open_store(url: str, *, patience: float = PATIENCE) -> Database:
-    """Open the store, bring its schema up to date and see that it can be written.
+async def open_store(url: str, *, patience: float = PATIENCE, make: Callable[[str], Database] = Database) -> Database:
+    """Open the store, bring its schema up to date and see that it can be written. `make` opens another kind of it.
 
     One that is away is waited for. Raises SettingsError, with the one line that the operator reads.
     """
     try:
-        database = Database(url)
+        database = make(url)
     except (ArgumentError, ValueError):
         raise SettingsError(
             "DATABASE_URL is malformed; for example DATABASE_URL=postgresql+asyncpg://portal:secret@db/portal"

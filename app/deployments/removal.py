@@ -70,8 +70,12 @@ class Removal:
                     await self._dokploy.clean_queue(application_id)
             if jobs:
                 self._context.is_certain("deploy")
-            elif self._context.is_in_doubt("deploy") and not await self._has_row(application_ids):
-                await self._context.settle("deploy")
+            elif self._context.is_in_doubt("deploy"):
+                # The queue is read once more in any case: the job may have come since.
+                if await self._has_row(application_ids):
+                    self._context.is_certain("deploy")
+                else:
+                    await self._context.settle("deploy")
                 continue
             else:
                 return

@@ -86,10 +86,12 @@ class DokployClient:
         circuit: Circuit | None = None,
         may_write: Callable[[], None] = lambda: None,
         transport: httpx.AsyncBaseTransport | None = None,
+        wrap: Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport] | None = None,
     ) -> None:
         """`base_url` without `/api`; `timeout` in seconds for one call, waiting for its turn not counted.
 
-        `may_write` is asked right before each call that changes something is sent, and raises to prevent it.
+        `may_write` is asked right before each call that changes something is sent, and raises to prevent it. For tests,
+        `transport` takes the network's place, and `wrap` is put around whatever transport there is.
         """
         self.connection = Connection(
             base_url,
@@ -99,6 +101,7 @@ class DokployClient:
             circuit=circuit or Circuit(failures=5, seconds=5.0),
             may_write=may_write,
             transport=transport,
+            wrap=wrap,
         )
         self._persist: Persistence = _quickly
 

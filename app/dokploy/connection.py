@@ -49,8 +49,9 @@ class Connection:
         circuit: Circuit,
         may_write: Callable[[], None],
         transport: httpx.AsyncBaseTransport | None = None,
+        wrap: Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport] | None = None,
     ) -> None:
-        """`timeout` in seconds for one call, waiting for its turn not counted; `may_write` as in DokployClient."""
+        """All as in DokployClient."""
         self.timeout = timeout
         self.circuit = circuit
         self._may_write = may_write
@@ -68,7 +69,8 @@ class Connection:
         verify = httpx.create_ssl_context()  # once: reading the certificates takes 20 ms
         one = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=30)
         for _ in range(max_concurrency):
-            self._slots.put_nowait(transport or httpx.AsyncHTTPTransport(verify=verify, limits=one, trust_env=False))
+            slot = transport or httpx.AsyncHTTPTransport(verify=verify, limits=one, trust_env=False)
+            self._slots.put_nowait(wrap(slot) if wrap else slot)
         self.reachable: bool | None = None
         self.key_accepted = False
         self.last_answer: float | None = None

@@ -20,7 +20,7 @@ from app.database import Database
 from app.migrations import migrate
 from app.sandbox import SandboxSettings
 from tests.acceptance.conftest import ROOT, Process
-from tests.servers import ADMIN_TOKEN, SUFFIX, TOKEN, Emulator, sqlite_url
+from tests.servers import ADMIN_TOKEN, SUFFIX, TOKEN, Emulator, sqlite_url, start_postgresql
 
 AWAY_SECONDS = 20
 
@@ -166,10 +166,10 @@ class OwnPostgres:
 
 
 @pytest.fixture(scope="module")
-def own_postgres(start_postgres: Callable[[Path], Any]) -> Iterator[OwnPostgres]:
+def own_postgres() -> Iterator[OwnPostgres]:
     # Not in pytest's own folder, which another run of it closes to the user that PostgreSQL runs as.
     with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
-        server = start_postgres(Path(folder) / "data")
+        server = start_postgresql(Path(folder))
         yield OwnPostgres(server)
         server.ensure_postgres_running()
         server.cleanup()
