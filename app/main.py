@@ -82,10 +82,15 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def end_streams(app: FastAPI) -> None:
-    """Tell every open stream to end and its reader to come back, so that the server can stop at once."""
+def begin_shutdown(app: FastAPI) -> None:
+    """Begin to stop at the signal itself: runs are handed over, streams end and their readers are told to come back.
+
+    The server then finds nothing that it has to wait for, and its lifespan's end only what is left of the hand-over.
+    """
     app.state.stopping.set()
-    if portal := getattr(app.state, "portal", None):
+    portal: Portal | None = getattr(app.state, "portal", None)
+    if portal is not None:
+        portal.runner.begin_stop()
         portal.feed.poke_all()
 
 

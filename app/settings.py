@@ -155,7 +155,7 @@ class Settings(BaseSettings):
     runner_concurrency: int = Field(500, ge=1, le=5000, examples=["500"])
     """How many deployments one portal process runs at once; more wait in line."""
 
-    runner_lease_seconds: float = Field(4.0, ge=1, le=300, examples=["4"])
+    runner_lease_seconds: float = Field(3.0, ge=1, le=300, examples=["3"])
     """How long a silent process keeps its deployments before another may take them."""
 
     deploy_appear_seconds: float = Field(240.0, gt=0, examples=["240"])

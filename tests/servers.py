@@ -1,5 +1,6 @@
 """Real servers for tests, on real sockets: a portal in a thread, with verbs for what tests do to it."""
 
+import asyncio
 import json
 import threading
 import time
@@ -11,7 +12,7 @@ from typing import Any
 import httpx
 import uvicorn
 
-from app.main import create_app, end_streams
+from app.main import begin_shutdown, create_app
 from app.settings import Settings, load_settings
 
 TOKEN = "sandbox-token"
@@ -65,7 +66,7 @@ class PortalServer:
                 timeout_graceful_shutdown=1,
             )
         )
-        self._thread = threading.Thread(target=self._server.run, name="portal", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="portal", daemon=True)
         self._thread.start()
         deadline = time.monotonic() + 20
         while not self._server.started:
@@ -75,11 +76,16 @@ class PortalServer:
         self.url = f"http://127.0.0.1:{self._server.servers[0].sockets[0].getsockname()[1]}"
         self.client = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
 
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=self._server.config.get_loop_factory()) as runner:
+            self._loop = runner.get_loop()
+            runner.run(self._server.serve())
+
     def stop(self) -> None:
         """Stop as on SIGTERM, and wait until it has."""
         if self._thread.is_alive():
             self.client.close()
-            end_streams(self._app)
+            self._loop.call_soon_threadsafe(begin_shutdown, self._app)
             self._server.should_exit = True
             self._thread.join(timeout=20)
             assert not self._thread.is_alive(), "the portal did not stop"

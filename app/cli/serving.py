@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from app.bootstrap import configure_logging
 from app.errors import SettingsError
-from app.main import create_app, end_streams
+from app.main import begin_shutdown, create_app
 from app.settings import Settings, explain, load_settings
 
 if TYPE_CHECKING:
@@ -168,6 +168,6 @@ async def _serve(servers: tuple[_Server, ...]) -> bool:
     for server, task in reversed(list(zip(servers, tasks, strict=False))):
         server.should_exit = True
         if isinstance(server.config.app, FastAPI):
-            end_streams(server.config.app)
+            begin_shutdown(server.config.app)
         await asyncio.gather(task, return_exceptions=True)
     return failed

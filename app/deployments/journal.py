@@ -47,10 +47,14 @@ class Journal:
         return worker
 
     async def renew(self, worker: str, lease_seconds: float) -> bool:
-        """Renew the lease; False where the row is gone, so that nothing is held any more."""
-        renewal = (
-            update(tables.worker).where(tables.worker.c.id == worker).values(expires_at=database_now() + lease_seconds)
-        )
+        """Renew the lease; False where it is gone or has run out, so that nothing is held any more.
+
+        On SQLite, where a lock keeps others out, one that has run out is as good as before.
+        """
+        table = tables.worker
+        renewal = update(table).where(table.c.id == worker).values(expires_at=database_now() + lease_seconds)
+        if not self._database.is_sqlite:
+            renewal = renewal.where(table.c.expires_at > database_now())
         return await self._database.write(lambda connection: connection.execute(renewal).rowcount == 1)
 
     async def leave(self, worker: str) -> None:
@@ -68,12 +72,19 @@ class Journal:
         await self._database.write(go)
 
     async def claim(self, worker: str, limit: int) -> list[Run]:
-        """Take up to `limit` deployments that nobody alive holds, oldest first."""
+        """Take up to `limit` deployments that nobody alive holds, oldest first; none for a worker not alive itself.
+
+        Otherwise a process that was asleep would, before it has noticed, take its own runs a second time.
+        """
         table = tables.deployment
         alive = select(tables.worker.c.id).where(tables.worker.c.expires_at > database_now())
         free = (
             select(table.c.id)
-            .where(table.c.status != Status.COMPLETED, or_(table.c.owner.is_(None), table.c.owner.not_in(alive)))
+            .where(
+                alive.where(tables.worker.c.id == worker).exists(),
+                table.c.status != Status.COMPLETED,
+                or_(table.c.owner.is_(None), table.c.owner.not_in(alive)),
+            )
             .order_by(table.c.created_at)
             .limit(limit)
             .with_for_update(skip_locked=True)
