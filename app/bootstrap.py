@@ -45,10 +45,11 @@ class Portal:
 
 
 @asynccontextmanager
-async def open_portal(settings: Settings) -> AsyncIterator[Portal]:
+async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator[Portal]:
     """Open the portal: migrate the store, begin to run deployments; at the end hand them over and close everything.
 
-    Dokploy may be away: the portal starts all the same, and says so in its health.
+    `runs`: whether this process runs deployments, or leaves them to others on the same PostgreSQL. Dokploy may be
+    away: the portal starts all the same, and says so in its health.
     """
     vault = Vault(load_keys(settings))
     database = Database(settings.database_url)
@@ -81,7 +82,8 @@ async def open_portal(settings: Settings) -> AsyncIterator[Portal]:
     if not database.is_sqlite:
         listener = Listener(settings.database_url, _hear(runner, feed), _catch_up(runner, feed))
         background.append(asyncio.create_task(listener.run(), name="listener"))
-    runner.start()
+    if runs:
+        runner.start()
     try:
         yield Portal(
             settings=settings,

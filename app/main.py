@@ -50,12 +50,12 @@ class SecurityHeaders:
         await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """Make the application. The store is opened and deployments are run while its lifespan lasts."""
+def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
+    """Make the application. While its lifespan lasts the store is open and, if it `runs` them, deployments are run."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_portal(settings) as portal:
+        async with open_portal(settings, runs=runs) as portal:
             given: Portal = portal
             app.state.portal = given
             yield

@@ -303,6 +303,15 @@ def load_settings(**values: Any) -> Settings:
         raise SettingsError(explain(error, Settings)) from None
 
 
+def require_postgresql(settings: Settings, command: str) -> None:
+    """Raise SettingsError unless the store is PostgreSQL: processes on SQLite tell each other nothing."""
+    if settings.database_url.startswith("sqlite"):
+        raise SettingsError(
+            f"`{command}` needs PostgreSQL, over which its processes tell each other what there is to do; "
+            "for example DATABASE_URL=postgresql+asyncpg://portal:secret@db/portal"
+        )
+
+
 def explain(error: ValidationError, of: type[BaseSettings]) -> str:
     """One line for the first mistake: the variable, what is wrong and an example; never the value."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]

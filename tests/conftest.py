@@ -89,9 +89,9 @@ def any_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def start_portal(emulator: Emulator, database_url: str) -> Iterator[Callable[..., PortalServer]]:
     started: list[PortalServer] = []
 
-    def start(*, listen_on: int = 0, **values: Any) -> PortalServer:
+    def start(*, listen_on: int = 0, runs: bool = True, **values: Any) -> PortalServer:
         values.setdefault("database_url", database_url)
-        server = PortalServer(portal_settings(emulator.url, **values), port=listen_on)
+        server = PortalServer(portal_settings(emulator.url, **values), port=listen_on, runs=runs)
         started.append(server)
         return server
 

@@ -49,11 +49,11 @@ def portal_settings(emulator_url: str, database_url: str, **values: Any) -> Sett
 
 
 class PortalServer:
-    """A portal that serves in a thread of its own. port: where it listens; 0 takes a free one."""
+    """A portal that serves in a thread of its own. port: where it listens; 0 takes a free one; runs: deployments."""
 
-    def __init__(self, settings: Settings, port: int = 0) -> None:
+    def __init__(self, settings: Settings, port: int = 0, *, runs: bool = True) -> None:
         self.settings = settings
-        self._app = create_app(settings)
+        self._app = create_app(settings, runs=runs)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 self._app,

@@ -1,10 +1,10 @@
-"""The command line: serve the portal, or start it with a sandbox beside it; each group of commands has a room."""
+"""The command line: serve the portal, run its deployments, or start it with a sandbox; each group has a room."""
 
 import sys
 
 import typer
 
-from app.cli import serving
+from app.cli import running, serving
 from app.errors import SettingsError
 
 app = typer.Typer(
@@ -15,6 +15,8 @@ app = typer.Typer(
 )
 for command in (serving.serve, serving.sandbox, serving.emulator):
     app.command()(command)
+app.command()(running.runner)
+app.command("check-runner")(running.check_runner)
 
 
 def main() -> None:

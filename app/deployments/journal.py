@@ -1,6 +1,8 @@
 """Runs as the store keeps them: who holds which, how far it is, what it made, its events; fenced by owner and epoch."""
 
 import asyncio
+import os
+import socket
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -40,7 +42,13 @@ class Journal:
             old = tables.worker.delete()
             connection.execute(old if alone else old.where(tables.worker.c.expires_at < database_now() - 3600))
             connection.execute(
-                insert(tables.worker).values(id=worker, started_at=_now(), expires_at=database_now() + lease_seconds)
+                insert(tables.worker).values(
+                    id=worker,
+                    started_at=_now(),
+                    expires_at=database_now() + lease_seconds,
+                    host=socket.gethostname(),
+                    pid=os.getpid(),
+                )
             )
 
         await self._database.write(enter)
@@ -56,6 +64,14 @@ class Journal:
         if not self._database.is_sqlite:
             renewal = renewal.where(table.c.expires_at > database_now())
         return await self._database.write(lambda connection: connection.execute(renewal).rowcount == 1)
+
+    async def living_here(self) -> list[int]:
+        """Processes of this host that hold a living lease."""
+        table = tables.worker.c
+        here = select(table.pid).where(
+            table.host == socket.gethostname(), table.pid.is_not(None), table.expires_at > database_now()
+        )
+        return await self._database.read(lambda connection: [row.pid for row in connection.execute(here)])
 
     async def leave(self, worker: str) -> None:
         """Give up the lease and everything held under it, so that a peer goes on at once."""

@@ -88,7 +88,10 @@ async def health(portal: PortalDep) -> models.HealthAnswer:
             reachable=known.reachable, version=known.version, trouble=known.trouble, last_answer=known.last_answer
         ),
         runner=models.HealthAnswer.Runner(
-            active=portal.runner.is_active, running=portal.runner.running, watchers=portal.feed.watchers
+            enabled=portal.runner.is_started,
+            active=portal.runner.is_active,
+            running=portal.runner.running,
+            watchers=portal.feed.watchers,
         ),
     )
 

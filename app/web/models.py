@@ -228,8 +228,9 @@ class HealthAnswer(_Answer):
         last_answer: float | None
 
     class Runner(_Answer):
-        """What runs here."""
+        """What runs here. enabled: whether this process runs deployments at all; active: whether it does now."""
 
+        enabled: bool
         active: bool
         running: int
         watchers: int

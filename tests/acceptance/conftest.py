@@ -58,6 +58,10 @@ class Process:
                 assert time.monotonic() < deadline, f"No answer at {url} within {seconds} s:\n{self.output}"
                 time.sleep(0.05)
 
+    def send(self, number: int) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
+
     def wait(self, seconds: float = 30) -> int:
         """Wait for the end and give the exit status."""
         return self._process.wait(seconds)

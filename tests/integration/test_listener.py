@@ -100,7 +100,7 @@ def test_a_stream_misses_nothing_while_connections_are_ended(
     """The run is on one portal, its reader at another, and neither hears the other for a while."""
     emulator.fault("slow", "*", seconds=0.1, times=-1)
     here = start_portal(database_url=postgres_url)
-    there = start_portal(database_url=postgres_url, runner_concurrency=1, sse_heartbeat_seconds=10)
+    there = start_portal(database_url=postgres_url, runs=False, sse_heartbeat_seconds=10)
     deployment = here.deploy("ada")["deploymentId"]
     numbers: list[int] = []
     conclusion = None
