@@ -6,7 +6,8 @@ import json
 import random
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -124,10 +125,11 @@ class Reader:
     connections: int = 0
     pauses: int = 0
     conclusion: str | None = None
+    given_up: bool = False
 
     async def read(self, client: httpx.AsyncClient) -> None:
         """Read to the end of the deployment."""
-        while self.conclusion is None:
+        while self.conclusion is None and not self.given_up:
             with contextlib.suppress(httpx.TransportError):
                 await self._connect(client)
             if self.conclusion is None:
@@ -163,8 +165,9 @@ class Reader:
         self.conclusion = event["conclusion"]
 
 
-def read_all(readers: Sequence[Reader], seconds: float) -> None:
-    """Read with all of them to the end."""
+@contextlib.contextmanager
+def reading(readers: Sequence[Reader], seconds: float) -> Iterator[None]:
+    """Read with all of them beside the block; at its end wait until all have read to the end."""
 
     async def work() -> None:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
@@ -176,7 +179,15 @@ def read_all(readers: Sequence[Reader], seconds: float) -> None:
             for reader in readers:
                 group.create_task(reader.read(client))
 
-    asyncio.run(work())
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(lambda: asyncio.run(work()))
+        try:
+            yield
+        except BaseException:
+            for reader in readers:
+                reader.given_up = True
+            raise
+        done.result()
 
 
 def lines_of(process: Process, event: str) -> list[dict[str, Any]]:

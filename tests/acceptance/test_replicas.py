@@ -3,7 +3,6 @@
 import signal
 import statistics
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ from tests.acceptance.replicas import (
     Replica,
     free_port,
     lines_of,
-    read_all,
+    reading,
     replica_settings,
     seconds_since,
 )
@@ -110,7 +109,8 @@ def test_a_replica_streams_at_once_what_another_runs(
     readers = [
         Reader(deployment, [replica.url], 0) for deployment in map(web.deploy, names) for replica in (web, running)
     ]
-    read_all(readers, 30)
+    with reading(readers, 30):
+        pass
 
     for reader in readers:
         assert reader.conclusion == "succeeded"
@@ -189,14 +189,11 @@ def test_a_replica_that_is_told_to_stop_hands_over_at_once(
     dokploy.fault("slow", "project.create", seconds=2)
     deployments.append(leaving.deploy("late"))
     readers = [Reader(deployment, [leaving.url, staying.url], 0) for deployment in deployments]
-    reading = threading.Thread(target=read_all, args=(readers, 40))
-    reading.start()
-    wait_until(lambda: all(reader.numbers for reader in readers))
-
-    moment = time.time()
-    status, seconds = leaving.process.terminate()
-    resumed = [staying.wait_for(deployment, "deployment_resumed") for deployment in deployments[:4]]
-    reading.join()
+    with reading(readers, 40):
+        wait_until(lambda: all(reader.numbers for reader in readers))
+        moment = time.time()
+        status, seconds = leaving.process.terminate()
+        resumed = [staying.wait_for(deployment, "deployment_resumed") for deployment in deployments[:4]]
 
     taken = [seconds_since(event, moment) for event in resumed]
     report("a stopping replica's run on another, s", taken, record_property)
@@ -276,30 +273,29 @@ def test_a_rolling_restart_loses_nothing(
     """Three replicas one after the other, under 100 deployments that run and 300 streams that are open."""
     many = 100
     dokploy.fault("stuck", seconds=12, times=many)
-    replicas = [start_replica(LOG_LEVEL="warning", RUNNER_CONCURRENCY="60") for _ in range(3)]
+    replicas = [start_replica(RUNNER_CONCURRENCY="60") for _ in range(3)]
     for replica in replicas:
         replica.ready()
     with ThreadPoolExecutor(8) as pool:
         deployments = list(pool.map(lambda number: replicas[number % 3].deploy(f"ada-{number}"), range(many)))
     addresses = [replica.url for replica in replicas]
     readers = [Reader(deployment, addresses, place) for deployment in deployments for place in range(3)]
-    reading = threading.Thread(target=read_all, args=(readers, 90))
-    reading.start()
-    # Most wait for Dokploy by now, some are still in the middle of their calls.
-    wait_until(deployed(dokploy, many * 2 // 3), 40)
-    assert sum(replica.health()["runner"]["watchers"] for replica in replicas) == len(readers)
-
-    ends = []
-    for replica in replicas:
-        status, seconds = replica.process.terminate(15)
-        assert status == 0
-        assert "Traceback" not in replica.process.output
-        ends.append(seconds)
-        replica.start()
-        replica.ready()
-    reading.join()
+    ends: list[float] = []
+    handed_over: list[float] = []
+    with reading(readers, 90):
+        # Most wait for Dokploy by now, some are still in the middle of their calls.
+        wait_until(deployed(dokploy, many * 2 // 3), 40)
+        wait_until(lambda: sum(replica.health()["runner"]["watchers"] for replica in replicas) == len(readers))
+        for replica in replicas:
+            status, seconds = replica.process.terminate(15)
+            assert (status, "Traceback" in replica.process.output) == (0, False), replica.process.output
+            ends.append(seconds)
+            handed_over.extend(line["seconds"] for line in lines_of(replica.process, "runs_handed_over"))
+            replica.start()
+            replica.ready()
 
     report("a replica's end under load, s", ends, record_property)
+    report("a replica's hand-over under load, s", handed_over, record_property)
     for reader in readers:
         assert reader.conclusion == "succeeded"
         assert reader.numbers == list(range(1, len(reader.numbers) + 1))
