@@ -10,14 +10,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from tests.acceptance.conftest import Process
 from tests.servers import ADMIN_TOKEN, TOKEN
 
-Command = Callable[..., Process]
+if TYPE_CHECKING:
+    from tests.acceptance.conftest import Process
+
+Command = Callable[..., "Process"]
 
 
 def free_port() -> int:
@@ -190,7 +192,7 @@ def reading(readers: Sequence[Reader], seconds: float) -> Iterator[None]:
         done.result()
 
 
-def lines_of(process: Process, event: str) -> list[dict[str, Any]]:
+def lines_of(process: "Process", event: str) -> list[dict[str, Any]]:
     """The lines of a process's log that tell of an event."""
     found = []
     for line in process.output.splitlines():

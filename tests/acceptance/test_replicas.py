@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -65,16 +66,9 @@ def settings(postgres_url: str, dokploy: Emulator) -> dict[str, str]:
 
 
 @pytest.fixture
-def start_replica(portal_command: Command, settings: dict[str, str]) -> Iterator[StartReplica]:
-    started: list[Replica] = []
-
-    def start(*arguments: str, **more: str) -> Replica:
-        started.append(Replica(portal_command, {**settings, **more}, *arguments))
-        return started[-1]
-
-    yield start
-    for replica in started:
-        replica.client.close()
+def add_replica(start_replica: StartReplica, settings: dict[str, str]) -> StartReplica:
+    """Starts a replica with the settings that all share."""
+    return partial(start_replica, settings)
 
 
 def calls(dokploy: Emulator, *names: str) -> dict[str, int]:
@@ -97,10 +91,10 @@ def deployed(dokploy: Emulator, count: int) -> Callable[[], bool]:
 
 
 def test_a_replica_streams_at_once_what_another_runs(
-    start_replica: StartReplica, dokploy: Emulator, record_property: Callable[[str, Any], None]
+    add_replica: StartReplica, dokploy: Emulator, record_property: Callable[[str, Any], None]
 ):
     dokploy.fault("slow", "*", seconds=0.02, times=-1)
-    web, running = start_replica("--web-only"), start_replica()
+    web, running = add_replica("--web-only"), add_replica()
     web.ready()
     running.ready()
     names = [f"ada-{number}" for number in range(8)]
@@ -124,13 +118,13 @@ def test_a_replica_streams_at_once_what_another_runs(
 
 
 def test_a_killed_replicas_runs_go_on_at_another(
-    start_replica: StartReplica, dokploy: Emulator, record_property: Callable[[str, Any], None]
+    add_replica: StartReplica, dokploy: Emulator, record_property: Callable[[str, Any], None]
 ):
     dokploy.fault("stuck", seconds=9, times=4)
-    killed = start_replica().ready()
+    killed = add_replica().ready()
     deployments = [killed.deploy(f"ada-{number}") for number in range(4)]
     wait_until(deployed(dokploy, 4))
-    other = start_replica().ready()
+    other = add_replica().ready()
 
     killed.process.send(signal.SIGKILL)
     moment = time.time()
@@ -144,19 +138,19 @@ def test_a_killed_replicas_runs_go_on_at_another(
     assert set(calls(dokploy, *MUTATIONS).values()) == {4}
 
 
-def test_a_replica_that_was_stopped_and_wakes_up_is_fenced(start_replica: StartReplica, dokploy: Emulator):
+def test_a_replica_that_was_stopped_and_wakes_up_is_fenced(add_replica: StartReplica, dokploy: Emulator):
     # One waits for Dokploy, the other is in the middle of its calls.
     dokploy.fault("stuck", seconds=9)
-    sleeper = start_replica().ready()
+    sleeper = add_replica().ready()
     waiting = sleeper.deploy("ada")
     wait_until(deployed(dokploy, 1))
-    other = start_replica("--web-only").ready()
+    other = add_replica("--web-only").ready()
     dokploy.fault("slow", "application.create", seconds=1)
     calling = sleeper.deploy("bob")
     wait_until(lambda: calls(dokploy, "application.create")["application.create"] == 2)
 
     sleeper.process.send(signal.SIGSTOP)
-    taker = start_replica().ready()
+    taker = add_replica().ready()
     for deployment in (waiting, calling):
         taker.wait_for(deployment, "deployment_resumed")
     sleeper.process.send(signal.SIGCONT)
@@ -178,13 +172,13 @@ def test_a_replica_that_was_stopped_and_wakes_up_is_fenced(start_replica: StartR
 
 
 def test_a_replica_that_is_told_to_stop_hands_over_at_once(
-    start_replica: StartReplica, dokploy: Emulator, record_property: Callable[[str, Any], None]
+    add_replica: StartReplica, dokploy: Emulator, record_property: Callable[[str, Any], None]
 ):
     dokploy.fault("stuck", seconds=6, times=4)
-    leaving = start_replica().ready()
+    leaving = add_replica().ready()
     deployments = [leaving.deploy(f"ada-{number}") for number in range(4)]
     wait_until(deployed(dokploy, 4))
-    staying = start_replica().ready()
+    staying = add_replica().ready()
     # One is in the middle of a call, which lands without it and within its deadline.
     dokploy.fault("slow", "project.create", seconds=2)
     deployments.append(leaving.deploy("late"))
@@ -209,10 +203,10 @@ def test_a_replica_that_is_told_to_stop_hands_over_at_once(
 
 
 def test_the_web_and_the_runner_are_processes_of_their_own(
-    start_replica: StartReplica, portal_command: Command, settings: dict[str, str], dokploy: Emulator
+    add_replica: StartReplica, portal_command: Command, settings: dict[str, str], dokploy: Emulator
 ):
     # Health checks are of the same host, of which there is only one here: no other runner may be on this database.
-    web = start_replica("--web-only").ready()
+    web = add_replica("--web-only").ready()
     waiting = web.deploy("ada")
     assert portal_command("check-runner", **settings).wait() == 1
     assert web.health()["status"] == "healthy"
@@ -268,12 +262,12 @@ def test_a_runner_without_its_store_says_so(portal_command: Command, command: st
 
 
 def test_a_rolling_restart_loses_nothing(
-    start_replica: StartReplica, dokploy: Emulator, record_property: Callable[[str, Any], None]
+    add_replica: StartReplica, dokploy: Emulator, record_property: Callable[[str, Any], None]
 ):
     """Three replicas one after the other, under 100 deployments that run and 300 streams that are open."""
     many = 100
     dokploy.fault("stuck", seconds=12, times=many)
-    replicas = [start_replica(RUNNER_CONCURRENCY="60") for _ in range(3)]
+    replicas = [add_replica(RUNNER_CONCURRENCY="60") for _ in range(3)]
     for replica in replicas:
         replica.ready()
     with ThreadPoolExecutor(8) as pool:
@@ -307,7 +301,9 @@ def test_a_rolling_restart_loses_nothing(
     for kind in ("projects", "applications", "domains", "mounts", "volumes", "services"):
         assert len(state[kind]) == many, kind
     assert state["queue"] == []
-    assert calls(dokploy, "application.deploy")["application.deploy"] == many
+    # A call that was cut off before it was read counts as a call, so it is Dokploy's own records that are counted.
+    for application in state["applications"]:
+        assert len(dokploy.ask("deployment.all", applicationId=application["applicationId"])) == 1
 
 
 def report(what: str, values: Sequence[float], record_property: Callable[[str, Any], None]) -> None:
