@@ -67,7 +67,8 @@ class Settings(BaseSettings):
 
     secret_key: CommaList = Field((), examples=["a-long-random-text"], repr=False)
     """Signs cookies and encrypts stack passwords, 16 characters or more; several, newest first, while rotating.
-    Required in production; otherwise made once and kept beside the database in a file only the portal can read."""
+    Required in production and with PostgreSQL; otherwise made once and kept beside the database in a file only the
+    portal can read."""
 
     admin_token: SecretStr | None = Field(None, min_length=16, examples=["another-long-random-text"])
     """Bearer token of the operator: may manage every stack. Unset, nobody can."""
@@ -252,7 +253,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _belong_together(self) -> Self:
-        if self.app_env == "production" and not self.secret_key:
+        # One made by itself would be another on each machine.
+        if not self.secret_key and (self.app_env == "production" or not self.database_url.startswith("sqlite")):
             raise ValueError("SECRET_KEY is not set; for example SECRET_KEY=$(openssl rand -hex 32)")
         if (self.stack_registry_username is None) != (self.stack_registry_password is None):
             raise ValueError(

@@ -38,6 +38,9 @@ _QUIET_SECONDS = 0.02
 _BURST_SECONDS = 0.5
 # How long runs may take to come to a place where they can be handed over; all of it is to be done within a second.
 _STOP_SECONDS = 0.6
+# The same for runs whose lease is lost. Not at once: a process that wakes up finds deadlines of calls over as well, and a
+# call that is cut off twice at the same moment may leave its connection for ever in use.
+_LOST_SECONDS = 0.1
 # A process that was told of nothing still looks now and then: a notification can be lost, and none tells that a lease
 # has run out. The lease, this, and a claim are what a killed process's runs wait for.
 _LOOK_SECONDS = 0.5
@@ -115,14 +118,8 @@ class Runner:
         if self._claiming is not None:
             self._claiming.cancel()
             await asyncio.gather(self._claiming, return_exceptions=True)
-        for run, _ in self._runs.values():
-            run.stopping.set()
         runs = len(self._runs)
-        if tasks := [task for _, task in self._runs.values()]:
-            _, late = await asyncio.wait(tasks, timeout=_STOP_SECONDS)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await self._end_runs(_STOP_SECONDS)
         if self._worker is not None:
             self._held_until = float("-inf")
             with suppress(StoreAway):
@@ -130,6 +127,16 @@ class Runner:
             log.info("runs_handed_over", worker=self._worker, runs=runs, seconds=round(_now() - began, 3))
         if self._lock is not None:
             self._lock.release()
+
+    async def _end_runs(self, seconds: float) -> None:
+        """See every run end: most come to a place where they can be left within the time, the others are cut off."""
+        for run, _ in self._runs.values():
+            run.stopping.set()
+        if tasks := [task for _, task in self._runs.values()]:
+            _, late = await asyncio.wait(tasks, timeout=seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _claim_forever(self) -> None:
         while True:
@@ -142,6 +149,7 @@ class Runner:
             renewal = asyncio.create_task(self._renew(worker), name="renew")
             try:
                 await self._claim_while_active(worker)
+                await renewal  # which sees the runs end, so that none is there still when it is taken anew
             finally:
                 renewal.cancel()
                 await asyncio.gather(renewal, return_exceptions=True)
@@ -158,7 +166,7 @@ class Runner:
         return self._worker
 
     async def _claim_while_active(self, worker: str) -> None:
-        """Claim until the lease is lost; then see the runs end, so that none is there still when it is taken anew."""
+        """Claim until the lease is lost."""
         while self._worker is not None:
             self._woken.clear()
             try:
@@ -171,8 +179,6 @@ class Runner:
                     await self._woken.wait()
             except TimeoutError:
                 self._look_for_cancellations = True
-        while tasks := [task for _, task in self._runs.values()]:
-            await asyncio.wait(tasks)
 
     async def _look(self, worker: str) -> bool:
         """See what was cancelled, and claim; say whether there may be more to claim."""
@@ -214,7 +220,7 @@ class Runner:
                 held[0].cancel_requested.set()
 
     async def _renew(self, worker: str) -> None:
-        """Renew the lease; once it may have run out, stop everything: another may have taken the runs."""
+        """Renew the lease; once it may have run out, end every run: another may have taken them."""
         seconds = self._around.settings.runner_lease_seconds
         while True:
             await asyncio.sleep(seconds / 3)
@@ -227,16 +233,11 @@ class Runner:
                 self._held_until = began + seconds
             if self._lock is None and _now() >= self._held_until:
                 break
-        self._lose(worker)
-
-    def _lose(self, worker: str) -> None:
-        """Stop every run: they may be another's by now. This process goes on as a new worker."""
         log.warning("lease_lost", worker=worker, runs=len(self._runs))
         self._worker = None
         self._held_until = float("-inf")
-        for _, task in self._runs.values():
-            task.cancel()
         self._woken.set()
+        await self._end_runs(_LOST_SECONDS)
 
     async def _execute(self, run: Run) -> None:
         structlog.contextvars.bind_contextvars(deployment=run.id, stack=run.name)

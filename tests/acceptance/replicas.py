@@ -83,7 +83,9 @@ class Replica:
         """Wait until it is over, and return its events: it succeeded, and each of them is there once."""
         completed = self.wait_for(deployment, "deployment_completed", seconds)
         events = self.events(deployment)
-        assert completed["conclusion"] == "succeeded", events
+        assert completed["conclusion"] == "succeeded", [
+            (event["at"], event["key"], event["params"]) for event in events
+        ]
         assert [event["n"] for event in events] == list(range(1, len(events) + 1))
         assert [event["type"] for event in events].count("deployment_completed") == 1
         return events
