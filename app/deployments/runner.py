@@ -38,8 +38,8 @@ _QUIET_SECONDS = 0.02
 _BURST_SECONDS = 0.5
 # How long runs may take to come to a place where they can be handed over; all of it is to be done within a second.
 _STOP_SECONDS = 0.6
-# The same for runs whose lease is lost. Not at once: a process that wakes up finds deadlines of calls over as well, and a
-# call that is cut off twice at the same moment may leave its connection for ever in use.
+# The same for runs whose lease is lost. Not at once: a process that wakes up finds deadlines of calls over as well, and
+# a call that is cut off twice at the same moment may leave its connection for ever in use.
 _LOST_SECONDS = 0.1
 # A process that was told of nothing still looks now and then: a notification can be lost, and none tells that a lease
 # has run out. The lease, this, and a claim are what a killed process's runs wait for.
