@@ -1,6 +1,7 @@
 """The store on both databases: who may write, what a crash leaves, and what two at once come to."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -439,6 +440,19 @@ async def test_a_worker_whose_lease_has_run_out_takes_nothing(store: Store, peer
 
     other = await peer.journal.register(60, alone=False)
     assert len(await peer.journal.claim(other, 10)) == 2
+
+
+async def test_a_check_finds_the_living_workers_of_its_host(store: Store, peer: Store):
+    elsewhere = await store.journal.register(60, alone=False)
+    move = update(tables.worker).where(tables.worker.c.id == elsewhere).values(host="elsewhere", pid=1)
+    await store.database.write(lambda connection: connection.execute(move))
+    assert await peer.journal.living_here() == []
+
+    here = await store.journal.register(60, alone=False)
+    assert await peer.journal.living_here() == [os.getpid()]
+
+    await store.journal.renew(here, -1)
+    assert await peer.journal.living_here() == []
 
 
 async def test_a_lease_that_has_run_out_is_renewed_only_where_a_lock_keeps_others_out(store: Store):
