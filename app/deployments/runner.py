@@ -142,8 +142,8 @@ class Runner:
         while True:
             try:
                 worker = await self._become_active()
-            except StoreAway as error:
-                log.warning("store_away", reason=str(error))
+            except Exception as error:  # noqa: BLE001 - as below
+                _tell(error)
                 await asyncio.sleep(0.5)
                 continue
             renewal = asyncio.create_task(self._renew(worker), name="renew")
@@ -172,8 +172,8 @@ class Runner:
             try:
                 if await self._look(worker):
                     continue
-            except StoreAway as error:
-                log.warning("store_away", reason=str(error))
+            except Exception as error:  # noqa: BLE001 - a process that no longer looks would seem to be well
+                _tell(error)
             try:
                 async with asyncio.timeout(_LOOK_SECONDS):
                     await self._woken.wait()
@@ -225,12 +225,14 @@ class Runner:
         while True:
             await asyncio.sleep(seconds / 3)
             began = _now()
-            with suppress(StoreAway, TimeoutError):
+            try:
                 # On PostgreSQL no longer than there is something to renew.
                 async with asyncio.timeout(seconds if self._lock else self._held_until - began):
                     if not await self._around.journal.renew(worker, seconds):
                         break
                 self._held_until = began + seconds
+            except Exception as error:  # noqa: BLE001 - as above
+                _tell(error)
             if self._lock is None and _now() >= self._held_until:
                 break
         log.warning("lease_lost", worker=worker, runs=len(self._runs))
@@ -298,6 +300,14 @@ class Runner:
             run, rest, conclusion=conclusion, leftovers=leftovers, frees_name=removed or undone
         )
         log.info("deployment_completed", conclusion=conclusion, code=completed.code, leftovers=len(leftovers))
+
+
+def _tell(error: Exception) -> None:
+    """Log what keeps this process from its store, and more of what may not pass by itself."""
+    if isinstance(error, StoreAway | TimeoutError):
+        log.warning("store_away", reason=str(error) or type(error).__name__)
+    else:
+        log.error("store_refused", reason=type(error).__name__, detail=str(error)[:500])
 
 
 def _now() -> float:

@@ -4,9 +4,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select, text, update
 
 from app.bootstrap import Portal, open_portal
 from app.deployments import tables
@@ -87,6 +88,29 @@ async def test_a_process_that_was_asleep_may_change_nothing_until_it_is_a_new_wo
                 while await workers(portal) == before:
                     await asyncio.sleep(0.01)
             portal.runner.assert_lease()
+
+
+async def test_a_process_that_cannot_reach_its_store_holds_no_lease(
+    emulator: Emulator, postgres: Any, postgres_url: str
+):
+    """However often it tries; and it is there again when the store is."""
+    query = text("SELECT current_database()")
+    async with opened(emulator, postgres_url) as portal:
+        name = await portal.database.read(lambda connection: connection.scalar(query))
+        postgres.psql(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false;")
+        postgres.psql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}';")
+
+        await asyncio.sleep(LEASE * 1.1)
+        for _ in range(20):
+            with pytest.raises(RunLost):
+                portal.runner.assert_lease()
+            await asyncio.sleep(0.1)
+        assert not portal.runner.is_active
+
+        postgres.psql(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true;")
+        await until(lambda: portal.runner.is_active)
+        portal.runner.assert_lease()
+        await finished(portal, await deploy(portal))
 
 
 async def test_a_run_goes_on_once_after_a_sleep(emulator: Emulator, any_database_url: str):
