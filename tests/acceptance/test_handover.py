@@ -26,7 +26,7 @@ def test_the_second_process_on_a_file_takes_over_without_a_gap(
     record_property: Callable[[str, Any], None],
 ):
     settings = replica_settings(sqlite_url(tmp_path), emulator.url, SSE_HEARTBEAT_SECONDS="0.5")
-    emulator.fault("stuck", seconds=7, times=2)
+    emulator.fault("stuck", seconds=6, times=2)
     first = start_replica(settings).ready()
     before = first.deploy("ada")
     first.wait_for(before, "step_started", step="deploy")
