@@ -130,9 +130,10 @@ def configure_logging(level: str, *, readable: bool) -> None:
 
 def _hear(runner: Runner, feed: Feed) -> Any:
     def hear(payload: str) -> None:
-        what, _, deployment_id = payload.partition(" ")
+        what, *more = payload.split(" ")
         if what == "events":
-            feed.poke(deployment_id)
+            deployment_id, last = more
+            feed.poke(deployment_id, int(last))
         else:
             runner.wake(what)
 

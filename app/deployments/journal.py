@@ -249,7 +249,7 @@ class Journal:
                 update(tables.stack).where(tables.stack.c.id == run.stack_id).values(removed_at=writing.at)
             )
         if writing.events:
-            self._database.notify(connection, f"events {run.id}")
+            self._database.notify(connection, f"events {run.id} {writing.last_event}")
 
     @staticmethod
     def _landed(connection: Connection, writing: Writing) -> bool:
