@@ -38,8 +38,10 @@ _QUIET_SECONDS = 0.02
 _BURST_SECONDS = 0.5
 # How long runs may take to come to a place where they can be handed over; all of it is to be done within a second.
 _STOP_SECONDS = 0.6
-# The same for runs whose lease is lost. Not at once: a process that wakes up finds deadlines of calls over as well, and
-# a call that is cut off twice at the same moment may leave its connection for ever in use.
+# How long the store may take to be told.
+_LEAVE_SECONDS = 2.0
+# As _STOP_SECONDS, for runs whose lease is lost. Not at once: a process that wakes up finds deadlines of calls over as
+# well, and a call that is cut off twice at the same moment may leave its connection for ever in use.
 _LOST_SECONDS = 0.1
 # A process that was told of nothing still looks now and then: a notification can be lost, and none tells that a lease
 # has run out. The lease, this, and a claim are what a killed process's runs wait for.
@@ -121,10 +123,14 @@ class Runner:
         runs = len(self._runs)
         await self._end_runs(_STOP_SECONDS)
         if self._worker is not None:
+            worker, self._worker = self._worker, None
             self._held_until = float("-inf")
-            with suppress(StoreAway):
-                await self._around.journal.leave(self._worker)
-            log.info("runs_handed_over", worker=self._worker, runs=runs, seconds=round(_now() - began, 3))
+            try:
+                async with asyncio.timeout(_LEAVE_SECONDS):
+                    await self._around.journal.leave(worker)
+            except Exception as error:  # noqa: BLE001 - then the lease runs out by itself
+                _tell(error)
+            log.info("runs_handed_over", worker=worker, runs=runs, seconds=round(_now() - began, 3))
         if self._lock is not None:
             self._lock.release()
 

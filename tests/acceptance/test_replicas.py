@@ -205,6 +205,8 @@ def test_the_web_and_the_runner_are_processes_of_their_own(
     add_replica: StartReplica, portal_command: Command, settings: dict[str, str], dokploy: Emulator
 ):
     # Health checks are of the same host, of which there is only one here: no other runner may be on this database.
+    empty = portal_command("check-runner", **settings)
+    assert (empty.wait(), len(empty.output.splitlines())) == (1, 1)
     web = add_replica("--web-only").ready()
     waiting = web.deploy("ada")
     assert portal_command("check-runner", **settings).wait() == 1
