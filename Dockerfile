@@ -31,7 +31,7 @@ COPY locales ./locales
 USER 10001:10001
 VOLUME ["/data"]
 EXPOSE 3000
-# Runs are handed over within two seconds; open streams are told to come back.
+# Runs are handed over within a second; open streams are told to come back.
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
     CMD ["python", "-c", "import http.client, os; c = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('PORT') or 3000), timeout=4); c.request('GET', '/health'); raise SystemExit(c.getresponse().status != 200)"]

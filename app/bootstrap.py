@@ -57,11 +57,11 @@ class Portal:
 
 
 @asynccontextmanager
-async def open_portal(settings: Settings) -> AsyncIterator[Portal]:
+async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator[Portal]:
     """Open the portal: migrate the store, begin to run deployments; at the end hand them over and close everything.
 
-    Dokploy may be away: the portal starts all the same, and says so in its health. Raises SettingsError where the store
-    cannot be used.
+    `runs`: whether this process runs deployments, or leaves them to others on the same PostgreSQL. Dokploy may be away:
+    the portal starts all the same, and says so in its health. Raises SettingsError where the store cannot be used.
     """
     vault = Vault(load_keys(settings))
     failpoints = Failpoints.from_environment()
@@ -69,12 +69,17 @@ async def open_portal(settings: Settings) -> AsyncIterator[Portal]:
     records = Records(database)
     feed = Feed(records.events)
     journal = Journal(database, feed)
+
+    def may_write() -> None:
+        runner.assert_lease()
+
     dokploy = DokployClient(
         settings.dokploy_base,
         settings.dokploy_api_token.get_secret_value(),
         timeout=settings.dokploy_timeout_seconds,
         max_concurrency=settings.dokploy_max_concurrency,
         circuit=Circuit(failures=_CIRCUIT_FAILURES, seconds=settings.dokploy_circuit_seconds, changed=_tell_circuit),
+        may_write=may_write,
         wrap=failpoints.wrap if failpoints else None,
     )
     prober = Prober(settings.stack_probe_address)
@@ -99,9 +104,10 @@ async def open_portal(settings: Settings) -> AsyncIterator[Portal]:
     pause = settings.leftovers_retry_seconds
     leftovers = Leftovers(database, records, first_pause=pause)
     intake = Intake(database, records, vault, runner.wake, admit=_admits(dokploy.connection.circuit))
-    cleaner = Cleaner(leftovers, intake, first_pause=pause, is_active=lambda: runner.is_active)
-    background.append(asyncio.create_task(cleaner.run(), name="clean"))
-    runner.start()
+    if runs:
+        cleaner = Cleaner(leftovers, intake, first_pause=pause, is_active=lambda: runner.is_active)
+        background.append(asyncio.create_task(cleaner.run(), name="clean"))
+        runner.start()
     try:
         yield Portal(
             settings=settings,
@@ -177,9 +183,10 @@ def _admits(circuit: Circuit) -> Callable[[], None]:
 
 def _hear(runner: Runner, feed: Feed) -> Any:
     def hear(payload: str) -> None:
-        what, _, deployment_id = payload.partition(" ")
+        what, *more = payload.split(" ")
         if what == "events":
-            feed.poke(deployment_id)
+            deployment_id, last = more
+            feed.poke(deployment_id, int(last))
         else:
             runner.wake(what)
 

@@ -314,7 +314,10 @@ class Listener:
 
     def __init__(self, url: str, heard: Callable[[str], None], reconnected: Callable[[], None]) -> None:
         """`heard` gets each payload; `reconnected` says that some may have been missed."""
-        self._dsn = url.replace("postgresql+asyncpg://", "postgresql://", 1)
+        # As SQLAlchemy reads the address, so that what it understands of it is understood here as well.
+        dialect: Dialect = make_url(url).get_dialect()()
+        _, options = dialect.create_connect_args(make_url(url))
+        self._options = {name: value for name, value in options.items() if not name.startswith("prepared_statement_")}
         self._heard = heard
         self._reconnected = reconnected
 
@@ -324,16 +327,25 @@ class Listener:
 
         while True:
             try:
-                connection = await asyncpg.connect(self._dsn, timeout=10)
+                connection = await asyncpg.connect(**self._options, timeout=10)
                 try:
-                    await connection.add_listener(CHANNEL, lambda *args: self._heard(str(args[-1])))
-                    self._reconnected()
-                    while not connection.is_closed():
-                        # A dead peer is noticed by asking it something now and then.
-                        await asyncio.sleep(5)
-                        await asyncio.wait_for(connection.execute("SELECT 1"), timeout=5)
+                    await self._listen(connection)
                 finally:
                     connection.terminate()
+                log.warning("listener_reconnects", reason="closed")
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 log.warning("listener_reconnects", reason=type(error).__name__)
                 await asyncio.sleep(0.5)
+
+    async def _listen(self, connection: Any) -> None:
+        """Listen until the connection is closed."""
+        closed = asyncio.Event()
+        connection.add_termination_listener(lambda _: closed.set())
+        await connection.add_listener(CHANNEL, lambda *args: self._heard(str(args[-1])))
+        self._reconnected()
+        while not closed.is_set():
+            try:
+                await asyncio.wait_for(closed.wait(), timeout=5)
+            except TimeoutError:
+                # A peer that is gone without a word is noticed by asking it something now and then.
+                await asyncio.wait_for(connection.execute("SELECT 1"), timeout=5)

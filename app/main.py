@@ -50,12 +50,12 @@ class SecurityHeaders:
         await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """Make the application. The store is opened and deployments are run while its lifespan lasts."""
+def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
+    """Make the application. While its lifespan lasts the store is open and, if it `runs` them, deployments are run."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_portal(settings) as portal:
+        async with open_portal(settings, runs=runs) as portal:
             given: Portal = portal
             app.state.portal = given
             yield
@@ -82,10 +82,15 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def end_streams(app: FastAPI) -> None:
-    """Tell every open stream to end and its reader to come back, so that the server can stop at once."""
+def begin_shutdown(app: FastAPI) -> None:
+    """Begin to stop at the signal itself: runs are handed over, streams end and their readers are told to come back.
+
+    The server then finds nothing that it has to wait for, and its lifespan's end only what is left of the hand-over.
+    """
     app.state.stopping.set()
-    if portal := getattr(app.state, "portal", None):
+    portal: Portal | None = getattr(app.state, "portal", None)
+    if portal is not None:
+        portal.runner.begin_stop()
         portal.feed.poke_all()
 
 

@@ -67,7 +67,8 @@ class Settings(BaseSettings):
 
     secret_key: CommaList = Field((), examples=["a-long-random-text"], repr=False)
     """Signs cookies and encrypts stack passwords, 16 characters or more; several, newest first, while rotating.
-    Required in production; otherwise made once and kept beside the database in a file only the portal can read."""
+    Required in production and with PostgreSQL; otherwise made once and kept beside the database in a file only the
+    portal can read."""
 
     admin_token: SecretStr | None = Field(None, min_length=16, examples=["another-long-random-text"])
     """Bearer token of the operator: may manage every stack. Unset, nobody can."""
@@ -161,7 +162,7 @@ class Settings(BaseSettings):
     runner_concurrency: int = Field(500, ge=1, le=5000, examples=["500"])
     """How many deployments one portal process runs at once; more wait in line."""
 
-    runner_lease_seconds: float = Field(4.0, ge=1, le=300, examples=["4"])
+    runner_lease_seconds: float = Field(3.0, ge=1, le=300, examples=["3"])
     """How long a silent process keeps its deployments before another may take them."""
 
     deploy_appear_seconds: float = Field(240.0, gt=0, examples=["240"])
@@ -261,7 +262,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _belong_together(self) -> Self:
-        if self.app_env == "production" and not self.secret_key:
+        # One made by itself would be another on each machine.
+        if not self.secret_key and (self.app_env == "production" or not self.database_url.startswith("sqlite")):
             raise ValueError("SECRET_KEY is not set; for example SECRET_KEY=$(openssl rand -hex 32)")
         if (self.stack_registry_username is None) != (self.stack_registry_password is None):
             raise ValueError(
@@ -310,6 +312,15 @@ def load_settings(**values: Any) -> Settings:
         return Settings(**values)
     except ValidationError as error:
         raise SettingsError(explain(error, Settings)) from None
+
+
+def require_postgresql(settings: Settings, command: str) -> None:
+    """Raise SettingsError unless the store is PostgreSQL: processes on SQLite tell each other nothing."""
+    if settings.database_url.startswith("sqlite"):
+        raise SettingsError(
+            f"`{command}` needs PostgreSQL, over which its processes tell each other what there is to do; "
+            "for example DATABASE_URL=postgresql+asyncpg://portal:secret@db/portal"
+        )
 
 
 def explain(error: ValidationError, of: type[BaseSettings]) -> str:

@@ -1,7 +1,8 @@
 """Fixtures of every tier.
 
 - `emulator`: an emulated Dokploy that works fast, fresh for each test; `tests/servers.py` has its verbs.
-- `database_url`: a fresh SQLite database; `any_database_url`: the test runs on SQLite and on PostgreSQL.
+- `database_url`: a fresh SQLite database; `postgres_url`: a fresh one on PostgreSQL; `any_database_url`: the test runs
+  on both.
 - `start_portal`: starts a portal against the emulator, with settings of the test's choice; stopped at the end.
 - `portal`: one that is started already.
 - `anyio_backend`: asyncio, for `@pytest.mark.anyio`.
@@ -67,23 +68,25 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield server
 
 
+@pytest.fixture
+def postgres_url(postgres: Any) -> str:
+    name = f"portal_{secrets.token_hex(6)}"
+    postgres.psql(f"CREATE DATABASE {name};")
+    return str(postgres.get_uri(name)).replace("postgresql://", "postgresql+asyncpg://", 1)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def any_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return sqlite_url(tmp_path)
-    server = request.getfixturevalue("postgres")
-    name = f"portal_{secrets.token_hex(6)}"
-    server.psql(f"CREATE DATABASE {name};")
-    return str(server.get_uri(name)).replace("postgresql://", "postgresql+asyncpg://", 1)
+    return sqlite_url(tmp_path) if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
 
 
 @pytest.fixture
 def start_portal(emulator: Emulator, database_url: str) -> Iterator[Callable[..., PortalServer]]:
     started: list[PortalServer] = []
 
-    def start(*, listen_on: int = 0, **values: Any) -> PortalServer:
+    def start(*, listen_on: int = 0, runs: bool = True, **values: Any) -> PortalServer:
         values.setdefault("database_url", database_url)
-        server = PortalServer(portal_settings(emulator.url, **values), port=listen_on)
+        server = PortalServer(portal_settings(emulator.url, **values), port=listen_on, runs=runs)
         started.append(server)
         return server
 

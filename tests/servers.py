@@ -1,5 +1,6 @@
 """Real servers for tests, on real sockets: a portal in a thread, with verbs for what tests do to it."""
 
+import asyncio
 import json
 import threading
 import time
@@ -12,7 +13,7 @@ import httpx
 import pytest
 import uvicorn
 
-from app.main import create_app, end_streams
+from app.main import begin_shutdown, create_app
 from app.settings import Settings, load_settings
 
 TOKEN = "sandbox-token"
@@ -51,11 +52,11 @@ def portal_settings(emulator_url: str, database_url: str, **values: Any) -> Sett
 
 
 class PortalServer:
-    """A portal that serves in a thread of its own. port: where it listens; 0 takes a free one."""
+    """A portal that serves in a thread of its own. port: where it listens; 0 takes a free one; runs: deployments."""
 
-    def __init__(self, settings: Settings, port: int = 0) -> None:
+    def __init__(self, settings: Settings, port: int = 0, *, runs: bool = True) -> None:
         self.settings = settings
-        self._app = create_app(settings)
+        self._app = create_app(settings, runs=runs)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 self._app,
@@ -68,7 +69,7 @@ class PortalServer:
                 timeout_graceful_shutdown=1,
             )
         )
-        self._thread = threading.Thread(target=self._server.run, name="portal", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="portal", daemon=True)
         self._thread.start()
         deadline = time.monotonic() + 20
         while not self._server.started:
@@ -78,11 +79,16 @@ class PortalServer:
         self.url = f"http://127.0.0.1:{self._server.servers[0].sockets[0].getsockname()[1]}"
         self.client = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
 
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=self._server.config.get_loop_factory()) as runner:
+            self._loop = runner.get_loop()
+            runner.run(self._server.serve())
+
     def stop(self) -> None:
         """Stop as on SIGTERM, and wait until it has."""
         if self._thread.is_alive():
             self.client.close()
-            end_streams(self._app)
+            self._loop.call_soon_threadsafe(begin_shutdown, self._app)
             self._server.should_exit = True
             self._thread.join(timeout=20)
             assert not self._thread.is_alive(), "the portal did not stop"
@@ -168,6 +174,12 @@ class Emulator:
         answer = self._client.post(f"/api/{name}", json=body, headers={"x-api-key": TOKEN})
         answer.raise_for_status()
         return answer.json() if answer.content else None
+
+    def ask(self, name: str, /, **query: str) -> Any:
+        """Ask Dokploy as somebody else would."""
+        answer = self._client.get(f"/api/{name}", params=query, headers={"x-api-key": TOKEN})
+        answer.raise_for_status()
+        return answer.json()
 
     def left(self) -> dict[str, list[Any]]:
         """What it holds, by kind; empty lists are left out, so that nothing left is an empty dict."""

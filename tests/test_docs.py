@@ -189,12 +189,12 @@ def test_every_command_is_described_and_every_one_described_exists():
     table = {
         found[1]
         for cells in rows(section("CONTRIBUTING.md", "Commands"))
-        if (found := re.match(r"`python -m app (\w+)`", cells[0]))
+        if (found := re.match(r"`python -m app ([\w-]+)`", cells[0]))
     }
 
     assert table == commands
     for document in (*DOCUMENTS, "Dockerfile", "Makefile"):
-        for word in re.findall(r"(?:-m app|ai-stack-deployer) ([a-z]{4,})", read(document)):
+        for word in re.findall(r"(?:-m app|ai-stack-deployer) ([a-z][a-z-]{3,})", read(document)):
             if document.endswith(".md") or "-m app" in read(document):
                 assert word in commands | {"python"}, f"{document}: {word}"
 
@@ -361,9 +361,27 @@ def test_compose_services_do_not_fight_for_ports(compose):
     assert {profile for service in compose["services"].values() for profile in service.get("profiles", ())} == {
         "dokploy",
         "postgres",
+        "replicas",
+        "apart",
     }
     assert compose["services"]["postgres"]["image"].startswith("postgres:17")
     assert "ports" not in compose["services"]["postgres"]
+
+
+def test_compose_has_replicas_and_the_two_sides_apart(compose):
+    services = compose["services"]
+    of_postgres = [name for name, service in services.items() if "postgres" in service.get("depends_on", ())]
+
+    assert of_postgres == ["portal-pg", "portal-replicas", "portal-web", "portal-runner"]
+    for name in of_postgres:
+        assert services[name]["environment"] == services["portal-pg"]["environment"]
+        assert set(services[name]["profiles"]) <= set(services["postgres"]["profiles"]), "they start together"
+    first, last = map(int, services["portal-replicas"]["ports"][0].split(":")[0].split("-"))
+    assert last - first + 1 == services["portal-replicas"]["deploy"]["replicas"] == 2
+    assert services["portal-web"]["command"] == ["serve", "--web-only"]
+    assert services["portal-runner"]["command"] == ["runner"]
+    assert "ports" not in services["portal-runner"]
+    assert services["portal-runner"]["healthcheck"]["test"] == ["CMD", "python", "-m", "app", "check-runner"]
 
 
 def test_compose_hands_on_every_setting_and_an_empty_one_counts_as_not_set(compose, monkeypatch: pytest.MonkeyPatch):

@@ -1,11 +1,11 @@
-"""The command line: serve the portal, start it with a sandbox, or check; each group of commands has a room."""
+"""The command line: serve the portal, run its deployments, or start it with a sandbox; each group has a room."""
 
 import sys
 
 import typer
 
 from app.bootstrap import configure_logging
-from app.cli import mending, operating, serving
+from app.cli import mending, operating, running, serving
 from app.errors import SettingsError
 
 app = typer.Typer(
@@ -19,6 +19,8 @@ for command in (
     *(operating.check, mending.leftovers, mending.reconcile),
 ):
     app.command()(command)
+app.command()(running.runner)
+app.command("check-runner")(running.check_runner)
 
 
 def main() -> None:

@@ -18,8 +18,8 @@ from pydantic import ValidationError
 
 from app.bootstrap import configure_logging
 from app.errors import SettingsError
-from app.main import create_app, end_streams
-from app.settings import Settings, explain, load_settings
+from app.main import begin_shutdown, create_app
+from app.settings import Settings, explain, load_settings, require_postgresql
 
 if TYPE_CHECKING:
     from app.sandbox import SandboxSettings
@@ -31,12 +31,17 @@ _GRACE_SECONDS = 3
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; HOST otherwise.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; PORT otherwise.")] = None,
+    web_only: Annotated[
+        bool, typer.Option("--web-only", help="Run no deployments: `runner` does, elsewhere on the same PostgreSQL.")
+    ] = False,
 ) -> None:
     """Serve the portal against the Dokploy server of DOKPLOY_URL."""
     given = {name: value for name, value in {"host": host, "port": port}.items() if value is not None}
     settings = load_settings(**given)
+    if web_only:
+        require_postgresql(settings, "serve --web-only")
     configure_logging(settings.log_level, readable=settings.app_env == "development" and sys.stderr.isatty())
-    _run(_server(create_app(settings), settings))
+    _run(_server(create_app(settings, runs=not web_only), settings))
 
 
 def sandbox(
@@ -177,7 +182,7 @@ async def _serve(servers: tuple[_Server, ...]) -> bool:
     for server, task in reversed(list(zip(servers, tasks, strict=False))):
         server.should_exit = True
         if isinstance(server.config.app, FastAPI):
-            end_streams(server.config.app)
+            begin_shutdown(server.config.app)
         if not server.started:
             task.cancel()  # it may still wait for its store
         await asyncio.wait([task])

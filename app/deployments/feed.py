@@ -76,9 +76,14 @@ class Feed:
         if channel := self._channels.get(deployment_id):
             channel.push(events)
 
-    def poke(self, deployment_id: str) -> None:
-        """Say that another process may have written something; watchers look into the store."""
-        if channel := self._channels.get(deployment_id):
+    def poke(self, deployment_id: str, last: int | None = None) -> None:
+        """Say that another process may have written something; watchers look into the store.
+
+        last: the number of what was written, where it is known; what is here already is not looked for again, as when
+        this process hears of its own events.
+        """
+        channel = self._channels.get(deployment_id)
+        if channel is not None and (last is None or last > channel.last):
             channel.stale = True
             channel.wake()
 

@@ -1,6 +1,8 @@
 """Runs as the store keeps them: who holds which, how far it is, what it made, its events; fenced by owner and epoch."""
 
 import asyncio
+import os
+import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -41,18 +43,36 @@ class Journal:
             old = tables.worker.delete()
             connection.execute(old if alone else old.where(tables.worker.c.expires_at < database_now() - 3600))
             connection.execute(
-                insert(tables.worker).values(id=worker, started_at=_now(), expires_at=database_now() + lease_seconds)
+                insert(tables.worker).values(
+                    id=worker,
+                    started_at=_now(),
+                    expires_at=database_now() + lease_seconds,
+                    host=socket.gethostname(),
+                    pid=os.getpid(),
+                )
             )
 
         await self._database.write(enter)
         return worker
 
     async def renew(self, worker: str, lease_seconds: float) -> bool:
-        """Renew the lease; False where the row is gone, so that nothing is held any more."""
-        renewal = (
-            update(tables.worker).where(tables.worker.c.id == worker).values(expires_at=database_now() + lease_seconds)
-        )
+        """Renew the lease; False where it is gone or has run out, so that nothing is held any more.
+
+        On SQLite, where a lock keeps others out, one that has run out is as good as before.
+        """
+        table = tables.worker
+        renewal = update(table).where(table.c.id == worker).values(expires_at=database_now() + lease_seconds)
+        if not self._database.is_sqlite:
+            renewal = renewal.where(table.c.expires_at > database_now())
         return await self._database.write(lambda connection: connection.execute(renewal).rowcount == 1)
+
+    async def living_here(self) -> list[int]:
+        """Processes of this host that hold a living lease."""
+        table = tables.worker.c
+        here = select(table.pid).where(
+            table.host == socket.gethostname(), table.pid.is_not(None), table.expires_at > database_now()
+        )
+        return await self._database.read(lambda connection: [row.pid for row in connection.execute(here)])
 
     async def leave(self, worker: str) -> None:
         """Give up the lease and everything held under it, so that a peer goes on at once."""
@@ -69,12 +89,19 @@ class Journal:
         await self._database.write(go)
 
     async def claim(self, worker: str, limit: int) -> list[Run]:
-        """Take up to `limit` deployments that nobody alive holds, oldest first."""
+        """Take up to `limit` deployments that nobody alive holds, oldest first; none for a worker not alive itself.
+
+        Otherwise a process that was asleep would, before it has noticed, take its own runs a second time.
+        """
         table = tables.deployment
         alive = select(tables.worker.c.id).where(tables.worker.c.expires_at > database_now())
         free = (
             select(table.c.id)
-            .where(table.c.status != Status.COMPLETED, or_(table.c.owner.is_(None), table.c.owner.not_in(alive)))
+            .where(
+                alive.where(tables.worker.c.id == worker).exists(),
+                table.c.status != Status.COMPLETED,
+                or_(table.c.owner.is_(None), table.c.owner.not_in(alive)),
+            )
             .order_by(table.c.created_at)
             .limit(limit)
             .with_for_update(skip_locked=True)
@@ -226,7 +253,7 @@ class Journal:
                 update(tables.stack).where(tables.stack.c.id == run.stack_id).values(removed_at=writing.at)
             )
         if writing.events:
-            self._database.notify(connection, f"events {run.id}")
+            self._database.notify(connection, f"events {run.id} {writing.last_event}")
 
     @staticmethod
     def _landed(connection: Connection, writing: Writing) -> bool:

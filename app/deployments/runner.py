@@ -42,10 +42,20 @@ _STEPS: dict[Kind, Sequence[Callable[[RunContext], Step]]] = {
 # A burst of requests is over when none came for so long, or has lasted long enough to begin all the same.
 _QUIET_SECONDS = 0.02
 _BURST_SECONDS = 0.5
-# How long runs may take to come to a place where they can be handed over.
-_STOP_SECONDS = 1.0
-# A process that was told of nothing still looks now and then: a notification can be lost.
-_LOOK_SECONDS = 1.0
+# How long runs may take to come to a place where they can be handed over; all of it is to be done within a second.
+_STOP_SECONDS = 0.6
+# How long the store may take to be told.
+_LEAVE_SECONDS = 2.0
+# As _STOP_SECONDS, for runs whose lease is lost. Not at once: a process that wakes up finds deadlines of calls over as
+# well, and a call that is cut off twice at the same moment may leave its connection for ever in use.
+_LOST_SECONDS = 0.1
+# A process that was told of nothing still looks now and then: a notification can be lost, and none tells that a lease
+# has run out. The lease, this, and a claim are what a killed process's runs wait for.
+_LOOK_SECONDS = 0.5
+# How long a run that broke waits for another try.
+_BROKEN_SECONDS = 5.0
+# Counts on while the machine is suspended, where there is such a clock: the lease runs out meanwhile.
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Runner:
@@ -59,9 +69,11 @@ class Runner:
         self._worker: str | None = None
         self._runs: dict[str, tuple[Run, asyncio.Task[None]]] = {}
         self._woken = asyncio.Event()
+        self._held_until = float("-inf")
         self._look_for_cancellations = False
         self._queued_at = float("-inf")
-        self._tasks: list[asyncio.Task[None]] = []
+        self._claiming: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
 
     @property
     def running(self) -> int:
@@ -73,9 +85,23 @@ class Runner:
         """Whether this process runs deployments, or waits for the one that does."""
         return self._worker is not None
 
+    @property
+    def is_started(self) -> bool:
+        """Whether this process is one that runs deployments at all."""
+        return self._claiming is not None
+
+    def assert_lease(self) -> None:
+        """Raise RunLost once this process's lease may have run out: what it still does would be done beside another.
+
+        Asked before each change in Dokploy, as a process that was asleep wakes up in the middle of anything. On SQLite
+        it is the file's lock that keeps others out, for as long as the process is there.
+        """
+        if self._lock is None and _now() >= self._held_until:
+            raise RunLost("the lease has run out")
+
     def start(self) -> None:
         """Begin to claim."""
-        self._tasks = [asyncio.create_task(self._claim_forever(), name="claim")]
+        self._claiming = asyncio.create_task(self._claim_forever(), name="claim")
 
     def wake(self, reason: str) -> None:
         """Look now: something was `queued`, or somebody asked to `cancel`."""
@@ -85,67 +111,102 @@ class Runner:
             self._queued_at = time.monotonic()
         self._woken.set()
 
+    def begin_stop(self) -> asyncio.Task[None]:
+        """Begin to stop, and return what ends when it is done; the same however often it is asked for."""
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self._stop(), name="stop")
+        return self._stopping
+
     async def stop(self) -> None:
-        """Stop within seconds: runs come to a place where a peer, or the next start, goes on with them."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """Stop within a second: runs come to a place where a peer, or the next start, goes on with them."""
+        await asyncio.shield(self.begin_stop())
+
+    async def _stop(self) -> None:
+        began = _now()
+        if self._claiming is not None:
+            self._claiming.cancel()
+            await asyncio.gather(self._claiming, return_exceptions=True)
+        runs = len(self._runs)
+        await self._end_runs(_STOP_SECONDS)
+        if self._worker is not None:
+            worker, self._worker = self._worker, None
+            self._held_until = float("-inf")
+            try:
+                async with asyncio.timeout(_LEAVE_SECONDS):
+                    await self._around.journal.leave(worker)
+            except Exception as error:  # noqa: BLE001 - then the lease runs out by itself
+                _tell(error)
+            log.info("runs_handed_over", worker=worker, runs=runs, seconds=round(_now() - began, 3))
+        if self._lock is not None:
+            self._lock.release()
+
+    async def _end_runs(self, seconds: float) -> None:
+        """See every run end: most come to a place where they can be left within the time, the others are cut off."""
         for run, _ in self._runs.values():
             run.stopping.set()
-        tasks = [task for _, task in self._runs.values()]
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=_STOP_SECONDS)
+        if tasks := [task for _, task in self._runs.values()]:
+            _, late = await asyncio.wait(tasks, timeout=seconds)
             for task in late:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        if self._worker is not None:
-            with suppress(StoreAway):
-                await self._around.journal.leave(self._worker)
-        if self._lock is not None:
-            self._lock.release()
 
     async def _claim_forever(self) -> None:
         while True:
             try:
-                await self._become_active()
-                renewal = asyncio.create_task(self._renew(), name="renew")
-                try:
-                    await self._claim_while_active()
-                finally:
-                    renewal.cancel()
-                    await asyncio.gather(renewal, return_exceptions=True)
-            except StoreAway as error:
-                log.warning("store_away", reason=str(error))
+                worker = await self._become_active()
+            except Exception as error:  # noqa: BLE001 - as below
+                _tell(error)
                 await asyncio.sleep(0.5)
+                continue
+            renewal = asyncio.create_task(self._renew(worker), name="renew")
+            try:
+                await self._claim_while_active(worker)
+                await renewal  # which sees the runs end, so that none is there still when it is taken anew
+            finally:
+                renewal.cancel()
+                await asyncio.gather(renewal, return_exceptions=True)
 
-    async def _become_active(self) -> None:
-        if self._worker is not None:
-            return
+    async def _become_active(self) -> str:
         if self._lock is not None:
             while not self._lock.acquire():  # noqa: ASYNC110 - another process holds it, and no event tells
                 await asyncio.sleep(0.2)
         seconds = self._around.settings.runner_lease_seconds
+        began = _now()
         self._worker = await self._around.journal.register(seconds, alone=self._lock is not None)
+        self._held_until = began + seconds
         log.info("runner_active", worker=self._worker)
+        return self._worker
 
-    async def _claim_while_active(self) -> None:
+    async def _claim_while_active(self, worker: str) -> None:
+        """Claim until the lease is lost."""
         while self._worker is not None:
             self._woken.clear()
-            if self._look_for_cancellations:
-                self._look_for_cancellations = False
-                await self._see_cancellations(self._worker)
-            await self._let_requests_in()
-            free = self._free()
-            claimed = await self._around.journal.claim(self._worker, free) if free > 0 else []
-            for run in claimed:
-                run.status_changed = self._woken.set
-                task = asyncio.create_task(self._execute(run), name=f"deployment {run.id}")
-                self._runs[run.id] = (run, task)
-            if claimed:
-                continue
-            with suppress(TimeoutError):
+            try:
+                if await self._look(worker):
+                    continue
+            except Exception as error:  # noqa: BLE001 - a process that no longer looks would seem to be well
+                _tell(error)
+            try:
                 async with asyncio.timeout(_LOOK_SECONDS):
                     await self._woken.wait()
+            except TimeoutError:
+                self._look_for_cancellations = True
+
+    async def _look(self, worker: str) -> bool:
+        """See what was cancelled, and claim; say whether there may be more to claim."""
+        if self._look_for_cancellations:
+            self._look_for_cancellations = False
+            await self._see_cancellations(worker)
+        await self._let_requests_in()
+        free = self._free()
+        claimed = await self._around.journal.claim(worker, free) if free > 0 else []
+        if self._worker != worker:
+            return False  # lost meanwhile, and with it what was claimed
+        for run in claimed:
+            run.status_changed = self._woken.set
+            task = asyncio.create_task(self._execute(run), name=f"deployment {run.id}")
+            self._runs[run.id] = (run, task)
+        return bool(claimed)
 
     def _free(self) -> int:
         """How many more deployments to take.
@@ -164,6 +225,8 @@ class Runner:
             await asyncio.sleep(_QUIET_SECONDS / 2)
 
     async def _see_cancellations(self, worker: str) -> None:
+        if not self._runs:
+            return
         try:
             asked = await self._around.journal.cancellations(worker)
         except StoreAway:
@@ -173,25 +236,27 @@ class Runner:
             if held := self._runs.get(deployment_id):
                 held[0].cancel_requested.set()
 
-    async def _renew(self) -> None:
-        """Renew the lease; once it may have run out, stop everything: another may have taken the runs."""
+    async def _renew(self, worker: str) -> None:
+        """Renew the lease; once it may have run out, end every run: another may have taken them."""
         seconds = self._around.settings.runner_lease_seconds
-        renewed = time.monotonic()
-        while self._worker is not None:
+        while True:
             await asyncio.sleep(seconds / 3)
-            with suppress(StoreAway, TimeoutError):
-                began = time.monotonic()
-                async with asyncio.timeout(seconds):
-                    if not await self._around.journal.renew(self._worker, seconds):
+            began = _now()
+            try:
+                # On PostgreSQL no longer than there is something to renew.
+                async with asyncio.timeout(seconds if self._lock else self._held_until - began):
+                    if not await self._around.journal.renew(worker, seconds):
                         break
-                renewed = began
-            if self._lock is None and time.monotonic() - renewed > seconds:
+                self._held_until = began + seconds
+            except Exception as error:  # noqa: BLE001 - as above
+                _tell(error)
+            if self._lock is None and _now() >= self._held_until:
                 break
-        log.warning("lease_lost", worker=self._worker, runs=len(self._runs))
+        log.warning("lease_lost", worker=worker, runs=len(self._runs))
         self._worker = None
-        for _, task in self._runs.values():
-            task.cancel()
+        self._held_until = float("-inf")
         self._woken.set()
+        await self._end_runs(_LOST_SECONDS)
 
     async def _execute(self, run: Run) -> None:
         structlog.contextvars.bind_contextvars(deployment=run.id, stack=run.name)
@@ -202,7 +267,9 @@ class Runner:
         except Exception:
             # A mistake of ours, not of a step's. The run is given back, so that a fixed portal can go on with it.
             log.exception("run_broke")
-            await asyncio.sleep(5)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_BROKEN_SECONDS):
+                    await run.stopping.wait()
             with suppress(StoreAway):
                 await self._around.journal.let_go(run)
         finally:
@@ -250,3 +317,15 @@ class Runner:
         undone = run.kind is Kind.CREATE and problem is not None and not left
         await self._around.journal.record(run, rest, conclusion=conclusion, left=left, frees_name=removed or undone)
         log.info("deployment_completed", conclusion=conclusion, code=completed.code, leftovers=len(left))
+
+
+def _tell(error: Exception) -> None:
+    """Log what keeps this process from its store, and more of what may not pass by itself."""
+    if isinstance(error, StoreAway | TimeoutError):
+        log.warning("store_away", reason=str(error) or type(error).__name__)
+    else:
+        log.error("store_refused", reason=type(error).__name__, detail=str(error)[:500])
+
+
+def _now() -> float:
+    return time.clock_gettime(_CLOCK)

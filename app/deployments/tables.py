@@ -34,6 +34,9 @@ worker = Table(
     Column("id", ID, primary_key=True),
     Column("started_at", Moment, nullable=False),
     Column("expires_at", Float, nullable=False),
+    # Where it is, for a check on that host; a portal that knows no check leaves them out.
+    Column("host", String(255)),
+    Column("pid", Integer),
 )
 
 stack = Table(

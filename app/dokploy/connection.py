@@ -66,14 +66,19 @@ class Connection:
         # One connection a slot, and as many slots as calls may be under way; the one used last is used next. A pool of
         # httpx looks at each of its connections for every call: with 32 of them a third of the processor time.
         self._slots: asyncio.LifoQueue[httpx.AsyncBaseTransport] = asyncio.LifoQueue()
-        verify = httpx.create_ssl_context()  # once: reading the certificates takes 20 ms
-        one = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=30)
+        self._verify = httpx.create_ssl_context()  # once: reading the certificates takes 20 ms
+        self._transport = transport
+        self._wrap = wrap
         for _ in range(max_concurrency):
-            slot = transport or httpx.AsyncHTTPTransport(verify=verify, limits=one, trust_env=False)
-            self._slots.put_nowait(wrap(slot) if wrap else slot)
+            self._slots.put_nowait(self._new_slot())
         self.reachable: bool | None = None
         self.key_accepted = False
         self.last_answer: float | None = None
+
+    def _new_slot(self) -> httpx.AsyncBaseTransport:
+        one = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=30)
+        slot = self._transport or httpx.AsyncHTTPTransport(verify=self._verify, limits=one, trust_env=False)
+        return self._wrap(slot) if self._wrap else slot
 
     async def close(self) -> None:
         """Close the connections."""
@@ -104,9 +109,16 @@ class Connection:
                 self.circuit.after(error)
                 raise
             self.circuit.after(None)
-            return content
-        finally:
+        except (asyncio.CancelledError, DokployTimeout):
+            # Broken off in the middle. Its one connection may never become free again, were it cancelled twice.
+            self._slots.put_nowait(self._new_slot())
+            await slot.aclose()
+            raise
+        except BaseException:
             self._slots.put_nowait(slot)
+            raise
+        self._slots.put_nowait(slot)
+        return content
 
     async def _exchange(
         self, slot: httpx.AsyncBaseTransport, request: httpx.Request, call: str, body: Mapping[str, Any] | None

@@ -91,7 +91,10 @@ async def health(portal: PortalDep) -> models.HealthAnswer:
             incompatible=None if known.incompatible is None else [str(misfit) for misfit in known.incompatible],
         ),
         runner=models.HealthAnswer.Runner(
-            active=portal.runner.is_active, running=portal.runner.running, watchers=portal.feed.watchers
+            enabled=portal.runner.is_started,
+            active=portal.runner.is_active,
+            running=portal.runner.running,
+            watchers=portal.feed.watchers,
         ),
     )
 
@@ -360,7 +363,7 @@ async def delete_stack(
     found = await managed_stack(request, portal, caller, name)
     while True:
         deployment_id = await portal.intake.remove(found, volume, Asker(found.owner, caller.name, "api"))
-        record = await _wait_until_over(portal, deployment_id, end)
+        record = await _wait_until_over(request, portal, deployment_id, end)
         # A creation that had just succeeded could not be cancelled any more, so its stack is removed instead.
         if record.kind is not Kind.CREATE or record.conclusion is not Conclusion.SUCCEEDED:
             break
@@ -423,12 +426,12 @@ async def _find_stack(portal: Portal, name: str) -> StackRecord:
     return found
 
 
-async def _wait_until_over(portal: Portal, deployment_id: str, end: float) -> DeploymentRecord:
-    """Wait for a deployment's last event, until a moment of the monotonic clock."""
+async def _wait_until_over(request: Request, portal: Portal, deployment_id: str, end: float) -> DeploymentRecord:
+    """Wait for a deployment's last event, until a moment of the monotonic clock, or until the portal stops."""
     record = await find_deployment(portal, deployment_id)
     if record.conclusion is None:
         async for batch in portal.feed.follow(deployment_id, record.last_event, quiet=0.2):
-            if any(event.conclusion for event in batch) or time.monotonic() > end:
+            if any(event.conclusion for event in batch) or time.monotonic() > end or sse.is_stopping(request):
                 break
         record = await find_deployment(portal, deployment_id)
     return record

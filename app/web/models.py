@@ -254,8 +254,9 @@ class HealthAnswer(_Answer):
         """Calls of the portal that this Dokploy would not take, and why; null while that is not known."""
 
     class Runner(_Answer):
-        """What runs here."""
+        """What runs here. enabled: whether this process runs deployments at all; active: whether it does now."""
 
+        enabled: bool
         active: bool
         running: int
         watchers: int

@@ -99,7 +99,7 @@ async def _events(
                 return
         if not events:
             yield ServerSentEvent(event="heartbeat", data="{}")
-        if time.monotonic() > end or _is_stopping(request):
+        if time.monotonic() > end or is_stopping(request):
             yield ServerSentEvent(event="pause", data="{}", retry=_RETRY_MS)
             return
 
@@ -124,11 +124,12 @@ async def _lines(
                 yield json.dumps({"type": "heartbeat"}) + "\n"
             elif place >= record.last_event:  # else the store is away, and the rest comes when it is back
                 return
-        if time.monotonic() > end or _is_stopping(request):
+        if time.monotonic() > end or is_stopping(request):
             return
 
 
-def _is_stopping(request: Request) -> bool:
+def is_stopping(request: Request) -> bool:
+    """Whether this process was told to stop, so that nobody is to wait here any longer."""
     stopping: asyncio.Event = request.app.state.stopping
     return stopping.is_set()
 

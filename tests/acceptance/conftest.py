@@ -2,6 +2,7 @@
 
 - `start`: starts a command in the background, with nothing of our own environment but what the test gives; each is ended
   with the test, and by its own id only.
+- `start_replica`: starts one of several portals that share their settings; `replicas.py` has its verbs.
 - `free_ports`: that many free ports in a row.
 """
 
@@ -16,6 +17,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+
+from tests.acceptance.replicas import Replica
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,6 +65,10 @@ class Process:
                 assert time.monotonic() < deadline, f"No answer at {url} within {seconds} s:\n{self.output}"
                 time.sleep(0.05)
 
+    def send(self, number: int) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
+
     def wait(self, seconds: float = 30) -> int:
         """Wait for the end and give the exit status."""
         return self._process.wait(seconds)
@@ -103,6 +110,19 @@ def portal_command(start: Callable[..., Process]) -> Callable[..., Process]:
         return start(sys.executable, "-m", "app", *arguments, **{"PYTHONPATH": str(ROOT), **environment})
 
     return run
+
+
+@pytest.fixture
+def start_replica(portal_command: Callable[..., Process]) -> Iterator[Callable[..., Replica]]:
+    started: list[Replica] = []
+
+    def start_one(settings: Mapping[str, str], *arguments: str, **more: str) -> Replica:
+        started.append(Replica(portal_command, {**settings, **more}, *arguments))
+        return started[-1]
+
+    yield start_one
+    for replica in started:
+        replica.client.close()
 
 
 @pytest.fixture

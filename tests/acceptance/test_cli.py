@@ -2,8 +2,6 @@
 
 import signal
 import socket
-import time
-from typing import Any
 
 import httpx
 import pytest
@@ -62,45 +60,6 @@ def test_serve_starts_without_dokploy_and_ends_on_sigterm(portal_command, free_p
     status, seconds = process.terminate()
     assert (status, seconds < 5) == (0, True)
     assert REQUIRED["DOKPLOY_API_TOKEN"] not in process.output
-
-
-@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
-def test_a_new_portal_beside_the_old_one_is_healthy_and_takes_over(
-    portal_command, free_ports, emulator, tmp_path, ending: int
-):
-    first = free_ports(2)
-    settings = {
-        **REQUIRED,
-        "APP_ENV": "development",
-        "CERTIFICATE_MODE": "none",
-        "DATABASE_URL": f"sqlite+aiosqlite:///{tmp_path / 'portal.db'}",
-        "DOKPLOY_URL": emulator.url,
-        "DOKPLOY_API_TOKEN": "sandbox-token",
-        "STACK_PROBE_ADDRESS": emulator.url.removeprefix("http://"),
-    }
-    emulator.fault("stuck", seconds=3)
-    old = portal_command("serve", PORT=str(first), **settings)
-    old.answers(f"http://127.0.0.1:{first}/ready")
-    with httpx.Client(trust_env=False, timeout=10) as client:
-        accepted = client.post(f"http://127.0.0.1:{first}/api/deploy", json={"name": "ada"}).json()
-        new = portal_command("serve", PORT=str(first + 1), **settings)
-        health = new.answers(f"http://127.0.0.1:{first + 1}/health").json()
-        assert health["runner"]["active"] is False
-
-        old.terminate(number=ending)
-
-        record = _wait_for_end(client, f"http://127.0.0.1:{first + 1}{accepted['statusUrl']}")
-        assert record["conclusion"] == "succeeded"
-        assert client.get(f"http://127.0.0.1:{first + 1}/health").json()["runner"]["active"] is True
-    assert emulator.state()["calls"]["project.create"] == 1
-
-
-def _wait_for_end(client: httpx.Client, url: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 20
-    while (record := client.get(url).json())["conclusion"] is None:
-        assert time.monotonic() < deadline, record
-        time.sleep(0.05)
-    return dict(record)
 
 
 def test_the_sandbox_needs_no_settings_and_leaves_nothing(portal_command, free_ports):
@@ -182,7 +141,7 @@ def test_help_lists_the_commands(portal_command):
     process = portal_command("--help")
 
     assert process.wait() == 0
-    for command in ("serve", "sandbox", "emulator"):
+    for command in ("serve", "runner", "check-runner", "sandbox", "emulator"):
         assert command in process.output
 
 

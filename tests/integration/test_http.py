@@ -402,7 +402,7 @@ def test_health_and_readiness(portal: PortalServer, held: dict[str, Any]):
     assert (health["dokploy"]["reachable"], health["dokploy"]["trouble"]) == (True, None)
     assert health["dokploy"]["version"].startswith("v0.30")
     assert health["dokploy"]["incompatible"] == []
-    assert health["runner"] == {"active": True, "running": 0, "watchers": 0}
+    assert health["runner"] == {"enabled": True, "active": True, "running": 0, "watchers": 0}
     assert (ready["ready"], ready["store"]) == (True, True)
 
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import multiprocessing
+import os
 import re
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -18,6 +20,9 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from app import migrations
 from app.database import Database, metadata
 from app.deployments import tables
+from app.deployments.feed import Feed
+from app.deployments.journal import Journal
+from app.deployments.record import Records
 from app.migrations import HEAD, current, migrate
 
 pytestmark = pytest.mark.anyio
@@ -92,6 +97,29 @@ async def test_an_older_portal_starts_on_a_newer_schema(database: Database):
     await migrate(database)
 
     assert await current(database) == "9999"
+
+
+async def test_a_portal_of_the_first_schema_works_on_beside_a_newer_one(database: Database):
+    """It knows nothing of where a worker is, and its rows are as good as any."""
+
+    def upgrade(connection: Connection) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(FOLDER))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+
+    enters = text("INSERT INTO worker (id, started_at, expires_at) VALUES (:id, '2026-01-01 00:00:00', 4102444800)")
+    await database.write(upgrade)
+    await database.write(lambda connection: connection.execute(enters, {"id": "before"}))
+
+    await migrate(database)
+    await database.write(lambda connection: connection.execute(enters, {"id": "beside"}))
+
+    journal = Journal(database, Feed(Records(database).events))
+    newer = await journal.register(60, alone=False)
+    for worker in ("before", "beside", newer):
+        assert await journal.renew(worker, 60)
+    assert await journal.living_here() == [os.getpid()]
 
 
 async def test_a_migration_that_fails_leaves_nothing(database: Database):

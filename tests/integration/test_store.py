@@ -1,6 +1,7 @@
 """The store on both databases: who may write, what a crash leaves, and what two at once come to."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -92,9 +93,10 @@ class Store:
         return await self.intake.deploy(request, plan, template, asker, idempotency_key=key)
 
     async def claim_one(self, *, lease: float = 60) -> Run:
-        """Register a worker and claim exactly one run."""
-        worker = await self.journal.register(lease, alone=False)
+        """Register a worker and claim exactly one run; a negative lease has run out by then."""
+        worker = await self.journal.register(60, alone=False)
         (run,) = await self.journal.claim(worker, 10)
+        assert await self.journal.renew(worker, lease)
         return run
 
     async def conclude(self, run: Run, conclusion: Conclusion = Conclusion.SUCCEEDED, **more: Any) -> None:
@@ -428,6 +430,37 @@ async def test_an_expired_lease_is_taken_over_and_a_living_one_is_not(store: Sto
     assert taken.started_at == run.started_at
 
 
+async def test_a_worker_whose_lease_has_run_out_takes_nothing(store: Store, peer: Store):
+    """Not even its own runs, which it would then run twice."""
+    await store.deploy("ada-1")
+    run = await store.claim_one(lease=-1)
+    await store.deploy("ada-2")
+
+    assert await store.journal.claim(run.worker, 10) == []
+
+    other = await peer.journal.register(60, alone=False)
+    assert len(await peer.journal.claim(other, 10)) == 2
+
+
+async def test_a_check_finds_the_living_workers_of_its_host(store: Store, peer: Store):
+    elsewhere = await store.journal.register(60, alone=False)
+    move = update(tables.worker).where(tables.worker.c.id == elsewhere).values(host="elsewhere", pid=1)
+    await store.database.write(lambda connection: connection.execute(move))
+    assert await peer.journal.living_here() == []
+
+    here = await store.journal.register(60, alone=False)
+    assert await peer.journal.living_here() == [os.getpid()]
+
+    await store.journal.renew(here, -1)
+    assert await peer.journal.living_here() == []
+
+
+async def test_a_lease_that_has_run_out_is_renewed_only_where_a_lock_keeps_others_out(store: Store):
+    worker = await store.journal.register(-1, alone=False)
+
+    assert await store.journal.renew(worker, 60) is store.database.is_sqlite
+
+
 async def test_a_worker_that_leaves_hands_over_at_once(store: Store, peer: Store):
     await store.deploy()
     run = await store.claim_one()
@@ -627,8 +660,9 @@ async def test_who_was_overtaken_writes_nothing(store: Store, peer: Store):
 async def test_the_same_worker_that_lost_a_run_and_took_it_again_is_fenced_too(store: Store):
     """Only the epoch tells its two lives apart."""
     await store.deploy()
-    worker = await store.journal.register(-1, alone=False)
+    worker = await store.journal.register(60, alone=False)
     (before,) = await store.journal.claim(worker, 1)
+    await store.journal.let_go(before)
     (after,) = await store.journal.claim(worker, 1)
     assert (before.worker, before.epoch, after.epoch) == (worker, 1, 2)
 

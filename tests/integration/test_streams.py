@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -354,3 +354,24 @@ def test_a_stream_outlives_a_restart_of_the_portal(start_portal, emulator: Emula
     assert seen == list(range(1, seen[-1] + 1))
     assert after[-1].event == "deployment_completed"
     assert emulator.state()["calls"]["application.deploy"] == 1
+
+
+def test_a_removal_that_waits_is_answered_when_the_portal_stops(
+    start_portal: Callable[..., PortalServer], emulator: Emulator
+):
+    portal = start_portal()
+    accepted = portal.deploy("ada")
+    portal.wait(accepted["deploymentId"])
+    emulator.fault("slow", "project.remove", seconds=20)
+    headers = {"authorization": f"Bearer {accepted['manageKey']}", "prefer": "wait=60"}
+    with ThreadPoolExecutor(1) as pool, httpx.Client(base_url=portal.url, timeout=30, trust_env=False) as client:
+        waiting = pool.submit(client.delete, "/api/stack/ada", headers=headers)
+        deadline = time.monotonic() + 10
+        while "project.remove" not in emulator.state()["calls"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+        portal.stop()
+
+        answer = waiting.result()
+    assert (answer.status_code, answer.json()["removed"]) == (202, False)

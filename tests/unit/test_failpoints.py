@@ -38,7 +38,7 @@ def test_what_cannot_be_read_is_refused(given: str, monkeypatch: pytest.MonkeyPa
 
 def test_calls_are_counted_by_name_and_traced_also_when_they_fail(tmp_path: Path):
     def answer(request: httpx.Request) -> httpx.Response:
-        if "domain" in request.url.path:
+        if "project.create" in request.url.path:
             raise httpx.ReadError("broken")
         return httpx.Response(200, stream=httpx.ByteStream(b"[]"))
 
@@ -50,7 +50,7 @@ def test_calls_are_counted_by_name_and_traced_also_when_they_fail(tmp_path: Path
             await client.list_projects()
             await client.list_projects()
             with pytest.raises(DokployUnreachable):
-                await client.delete_domain("any")
+                await client.create_project("any", "any")
 
     asyncio.run(call())
 
@@ -59,8 +59,8 @@ def test_calls_are_counted_by_name_and_traced_also_when_they_fail(tmp_path: Path
         "after project.all#1",
         "before project.all#2",
         "after project.all#2",
-        "before domain.delete#1",
-        "after domain.delete#1",
+        "before project.create#1",
+        "after project.create#1",
     ]
 
 

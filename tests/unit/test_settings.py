@@ -259,7 +259,7 @@ def test_memory_in_bytes(text: str, amount: int):
     ],
 )
 def test_where_sqlite_lives(url: str, path: Path | None):
-    assert load_settings(database_url=url).sqlite_path == path
+    assert load_settings(database_url=url, secret_key="a-key-that-is-only-for-tests").sqlite_path == path
 
 
 @pytest.mark.parametrize(

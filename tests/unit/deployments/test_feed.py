@@ -203,6 +203,25 @@ async def test_who_is_ahead_does_not_look_for_who_is_behind(follow):
     assert await ahead.until(7) == [7]
 
 
+async def test_a_poke_for_what_is_here_already_asks_the_store_nothing(follow):
+    """A process hears of its own events too."""
+    store = Store(1)
+    feed = Feed(store.read)
+    watcher = follow(feed)
+    await watcher.until(1)
+    store.reads.clear()
+
+    feed.publish(D, store.write())
+    feed.poke(D, 2)
+    assert await watcher.until(2) == [1, 2]
+    await asyncio.sleep(0)
+    assert store.reads == []
+
+    store.write()
+    feed.poke(D, 3)
+    assert await watcher.until(3) == [1, 2, 3]
+
+
 async def test_a_hundred_watchers_look_into_the_store_once_for_a_poke(follow):
     store = Store(1)
     feed = Feed(store.read)

@@ -1,0 +1,78 @@
+"""Commands for the side that runs deployments, where pages are served elsewhere: the runner, and its health check."""
+
+import asyncio
+import os
+import signal
+import sys
+
+import structlog
+import typer
+from uvicorn.loops.auto import auto_loop_factory
+
+from app.bootstrap import configure_logging, open_portal
+from app.database import Database, StoreAway
+from app.deployments.feed import Feed
+from app.deployments.journal import Journal
+from app.deployments.record import Records
+from app.settings import Settings, load_settings, require_postgresql
+
+log = structlog.get_logger()
+
+
+def runner() -> None:
+    """Run deployments without serving pages; `serve --web-only` does that. Needs PostgreSQL."""
+    settings = load_settings()
+    require_postgresql(settings, "runner")
+    configure_logging(settings.log_level, readable=settings.app_env == "development" and sys.stderr.isatty())
+    try:
+        with asyncio.Runner(loop_factory=auto_loop_factory()) as loop:
+            loop.run(_run(settings))
+    except StoreAway as error:
+        _fail(f"the store does not answer ({error})")
+
+
+def check_runner() -> None:
+    """Say whether a runner of this host holds its lease, by the exit status: for a container's health check."""
+    settings = load_settings()
+    require_postgresql(settings, "check-runner")
+    configure_logging(settings.log_level, readable=False)
+    try:
+        living = asyncio.run(_living_here(settings))
+    except Exception as error:  # noqa: BLE001 - whatever it is, nobody knows that a runner lives
+        _fail(f"the store does not answer ({type(error).__name__})")
+    if not any(_is_there(pid) for pid in living):
+        _fail("no runner of this host holds a lease")
+
+
+async def _run(settings: Settings) -> None:
+    """Run deployments until a signal, and hand them over at once then."""
+    stop = asyncio.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    async with open_portal(settings):
+        log.info("runner_started")
+        await stop.wait()
+
+
+async def _living_here(settings: Settings) -> list[int]:
+    database = Database(settings.database_url)
+    try:
+        return await Journal(database, Feed(Records(database).events)).living_here()
+    finally:
+        await database.close()
+
+
+def _is_there(pid: int) -> bool:
+    """Whether there is such a process, whoever's it is."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _fail(why: str) -> None:
+    typer.echo(f"error: {why}", err=True)
+    sys.exit(1)
