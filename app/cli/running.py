@@ -1,6 +1,7 @@
 """Commands for the side that runs deployments, where pages are served elsewhere: the runner, and its health check."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -10,7 +11,7 @@ import typer
 from uvicorn.loops.auto import auto_loop_factory
 
 from app.bootstrap import configure_logging, open_portal
-from app.database import Database, StoreAway
+from app.database import Database
 from app.deployments.feed import Feed
 from app.deployments.journal import Journal
 from app.deployments.record import Records
@@ -24,11 +25,8 @@ def runner() -> None:
     settings = load_settings()
     require_postgresql(settings, "runner")
     configure_logging(settings.log_level, readable=settings.app_env == "development" and sys.stderr.isatty())
-    try:
-        with asyncio.Runner(loop_factory=auto_loop_factory()) as loop:
-            loop.run(_run(settings))
-    except StoreAway as error:
-        _fail(f"the store does not answer ({error})")
+    with asyncio.Runner(loop_factory=auto_loop_factory()) as loop:
+        loop.run(_run(settings))
 
 
 def check_runner() -> None:
@@ -46,12 +44,24 @@ def check_runner() -> None:
 
 async def _run(settings: Settings) -> None:
     """Run deployments until a signal, and hand them over at once then."""
-    stop = asyncio.Event()
+    stop, is_open = asyncio.Event(), asyncio.Event()
+
+    async def run() -> None:
+        async with open_portal(settings):
+            is_open.set()
+            log.info("runner_started")
+            await stop.wait()
+
+    def end() -> None:
+        stop.set()
+        if not is_open.is_set():
+            running.cancel()  # it still waits for its store
+
+    running = asyncio.create_task(run())
     for name in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    async with open_portal(settings):
-        log.info("runner_started")
-        await stop.wait()
+        asyncio.get_running_loop().add_signal_handler(name, end)
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
 
 
 async def _living_here(settings: Settings) -> list[int]:

@@ -250,14 +250,28 @@ def test_sides_apart_need_postgresql(portal_command: Command, tmp_path: Any, com
     assert not (tmp_path / "portal.db").exists()
 
 
-@pytest.mark.parametrize("command", ["runner", "check-runner"])
-def test_a_runner_without_its_store_says_so(portal_command: Command, command: str):
+def test_a_check_without_the_store_says_so(portal_command: Command):
     url = f"postgresql+asyncpg://portal:hunter2@127.0.0.1:{free_port()}/portal"
 
-    process = portal_command(command, **replica_settings(url, "http://127.0.0.1:9"))
+    process = portal_command("check-runner", **replica_settings(url, "http://127.0.0.1:9"))
 
     assert process.wait() == 1
     assert process.output.splitlines()[-1].startswith("error: the store does not answer")
+    assert "Traceback" not in process.output
+    assert "hunter2" not in process.output
+
+
+def test_a_runner_waits_for_its_store_until_it_is_told_to_stop(portal_command: Command):
+    url = f"postgresql+asyncpg://portal:hunter2@127.0.0.1:{free_port()}/portal"
+    process = portal_command("runner", **replica_settings(url, "http://127.0.0.1:9"))
+    deadline = time.monotonic() + 30
+    while "store_awaited" not in process.output:
+        assert time.monotonic() < deadline, process.output
+        time.sleep(0.05)
+
+    status, _ = process.terminate()
+
+    assert status == 0
     assert "Traceback" not in process.output
     assert "hunter2" not in process.output
 
