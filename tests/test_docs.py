@@ -525,7 +525,8 @@ def sandbox(tmp_path: Path) -> Iterator[int]:
 
 
 def _two_free_ports() -> int:
-    for port in range(3190, 3200, 2):
+    begin = 3800 + 20 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    for port in range(begin, begin + 20, 2):
         with socket.socket() as first, socket.socket() as second:
             try:
                 first.bind(("0.0.0.0", port))
