@@ -199,7 +199,7 @@ async def test_mistakes_of_ours_stay_mistakes(database: Database):
     with pytest.raises((OperationalError, ProgrammingError)):
         await database.write(run("SELEKT 1"))
     with pytest.raises(IntegrityError):
-        await database.write(run("INSERT INTO worker VALUES ('one', NULL, NULL)"))
+        await database.write(run("INSERT INTO worker (id, started_at, expires_at) VALUES ('one', NULL, NULL)"))
     with pytest.raises(DBAPIError):
         await database.read(lambda connection: connection.execute(text("SELECT :it"), {"it": object()}))
 

@@ -237,7 +237,7 @@ def test_the_language_of_a_stream_follows_the_header_too(over: tuple[PortalServe
 
 def test_a_hundred_watchers(start_portal, emulator: Emulator):
     portal = start_portal(sse_heartbeat_seconds=0.5)
-    deployment_id = deploy_slowly(portal, emulator, 2.5)
+    deployment_id = deploy_slowly(portal, emulator, 6)
 
     with ThreadPoolExecutor(100) as pool:
         watchers = [pool.submit(read, portal, deployment_id) for _ in range(100)]
