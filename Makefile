@@ -18,8 +18,8 @@ demo: $(VENV)/.runtime ## Start the portal with its sandbox on http://localhost:
 setup: $(VENV)/.dev ## Set up the virtual environment with everything for development
 
 .PHONY: test
-test: $(VENV)/.dev ## Run every test (PYTEST_ARGS="-k name" for some)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: $(VENV)/.dev ## Run every test, three at a time (PYTEST_ARGS="-n 0 -k name" for some, one at a time)
+	$(BIN)/python -m pytest -n 3 --dist loadgroup $(PYTEST_ARGS)
 
 .PHONY: test-crash
 test-crash: $(VENV)/.dev ## Kill the program at every point of its work, start it again, and see what is left

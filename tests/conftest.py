@@ -25,6 +25,18 @@ from tests.servers import Emulator, PortalServer, portal_settings, serve_postgre
 _KEPT = {"DOKPLOY_URL", "DOKPLOY_API_TOKEN"} if os.environ.get("CONTRACT_REAL") else set()
 
 
+# Tiers whose tests keep a processor busy by themselves: of each, one test at a time.
+_ALONE = ("browser", "acceptance")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep each heavy tier in one worker, where `make test` runs several side by side."""
+    for item in items:
+        tier = item.path.relative_to(Path(__file__).parent).parts[0]
+        if tier in _ALONE:
+            item.add_marker(pytest.mark.xdist_group(tier))
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Take our variables, and everybody's proxies, out of the environment."""
