@@ -38,7 +38,7 @@ class Kind(StrEnum):
 
 # The stations, in reading order. configure and domain run side by side.
 CREATE_STEPS = ("validate", "project", "application", "configure", "domain", "deploy", "verify")
-REMOVE_STEPS = ("release", "domain", "application", "volume", "project")
+REMOVE_STEPS = ("release", "application", "domain", "volume", "project")
 
 STEP_LABELS = {
     "validate": N_("Check"),
@@ -89,6 +89,7 @@ _MESSAGES = {
     "container_running": N_("Dokploy is starting the container."),
     "container_starting": N_("The container is starting."),
     "container_answering": N_("The container runs; waiting for its address."),
+    "route_left": N_("The proxy still answers at the address; it is listed as left over."),
     "volume_left": N_("Docker still holds the volume; it is listed as left over."),
     "log_line": "{line}",
     "warning.dokploy_away": N_("Dokploy does not answer. This goes on as soon as it does."),

@@ -177,7 +177,7 @@ def test_a_container_that_stops_again_and_again(portal: PortalServer, emulator: 
     name, record, events = deploy(Servers(portal, emulator))
 
     assert_undone(Servers(portal, emulator), name, record, events, "container_crashes", "verify")
-    assert "3 times" in record["problem"]["detail"]
+    assert "seen: 3" in record["problem"]["detail"]
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.9])
