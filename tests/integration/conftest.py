@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 import pytest
 
@@ -27,18 +28,21 @@ class Servers:
 
 
 @contextmanager
-def serve_both(folder: Path) -> Iterator[Servers]:
+def serve_both(folder: Path, **values: Any) -> Iterator[Servers]:
     """Serve an emulator and a portal with deadlines that are short, and yet longer than anything needs."""
     fast = SandboxSettings(DEPLOY_SECONDS=0.05, START_SECONDS=0.02, VOLUME_RELEASE_SECONDS=0.1, CONCURRENCY=0)
     with serve_in_thread(fast) as url:
         settings = portal_settings(
             url,
             sqlite_url(folder),
-            dokploy_timeout_seconds=0.5,
-            deploy_timeout_seconds=1.5,
-            deploy_appear_seconds=1,
-            verify_timeout_seconds=1,
-            undo_timeout_seconds=1.5,
+            **{
+                "dokploy_timeout_seconds": 0.5,
+                "deploy_timeout_seconds": 1.5,
+                "deploy_appear_seconds": 1,
+                "verify_timeout_seconds": 1,
+                "undo_timeout_seconds": 1.5,
+                **values,
+            },
         )
         emulator = Emulator(url)
         with serve_portal(settings) as portal:
@@ -54,6 +58,12 @@ def plain_environment() -> Iterator[None]:
             if name.lower() in Settings.model_fields or name.startswith("SANDBOX_"):
                 patch.delenv(name)
         yield
+
+
+@pytest.fixture(scope="module")
+def portal_values() -> dict[str, Any]:
+    """Settings of the portals that serve side by side; a test module may override it."""
+    return {}
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +83,9 @@ SideBySide = Callable[[Iterable[str], Callable[[Servers, str], None]], None]
 
 
 @pytest.fixture(scope="module")
-def side_by_side(plain_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SideBySide]:
+def side_by_side(
+    plain_environment: None, portal_values: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SideBySide]:
     """Check cases several at once, each against servers that it has to itself; every case that fails is told."""
     idle: SimpleQueue[Servers] = SimpleQueue()
 
@@ -96,5 +108,5 @@ def side_by_side(plain_environment: None, tmp_path_factory: pytest.TempPathFacto
 
     with ExitStack() as stack, ThreadPoolExecutor(AT_ONCE) as pool:
         for _ in range(AT_ONCE):
-            idle.put(stack.enter_context(serve_both(tmp_path_factory.mktemp("side"))))
+            idle.put(stack.enter_context(serve_both(tmp_path_factory.mktemp("side"), **portal_values)))
         yield check_all
