@@ -3,39 +3,35 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Barrier
 from typing import Any
 
 import httpx
 import pytest
 
-from app.sandbox import SandboxSettings
-from tests.integration.conftest import Servers, SideBySide
+from tests.integration.conftest import ONE_AT_A_TIME, Scenarios, Servers, SideBySide
 from tests.integration.test_failures import CALLS, assert_whole, foreign_job, new_name, wait_until
 from tests.integration.test_undo import OPERATOR, assert_canceled, cancel, check, delete
-from tests.servers import Emulator, PortalServer
-
-StartPortal = Callable[..., PortalServer]
 
 # A call is held for so long: time enough to cancel while it is under way, on a machine that is busy, too.
 HELD = 1.2
 
 
+# Deadlines that a held call does not reach.
+DEADLINES: dict[str, Any] = {
+    "dokploy_timeout_seconds": 15,
+    "deploy_timeout_seconds": 30,
+    "verify_timeout_seconds": 30,
+    "undo_timeout_seconds": 30,
+}
+
+scenarios = Scenarios()
+
+
 @pytest.fixture(scope="module")
 def portal_values() -> dict[str, Any]:
-    """Deadlines that a held call does not reach."""
-    return {
-        "dokploy_timeout_seconds": 15,
-        "deploy_timeout_seconds": 30,
-        "verify_timeout_seconds": 30,
-        "undo_timeout_seconds": 15,
-    }
-
-
-@pytest.fixture
-def sandbox_settings() -> SandboxSettings:
-    """One deployment at a time, as Dokploy's own default is; for tests with an emulator of their own."""
-    return SandboxSettings(DEPLOY_SECONDS=0.1, START_SECONDS=0.02, VOLUME_RELEASE_SECONDS=0.1, CONCURRENCY=1)
+    return DEADLINES
 
 
 def hold(servers: Servers, call: str, seconds: float = HELD) -> dict[str, Any]:
@@ -59,8 +55,9 @@ def test_cancel_during_each_call(side_by_side: SideBySide):
     side_by_side(CALLS, check_call)
 
 
-def test_cancel_takes_our_job_out_of_the_line_at_once_and_nobody_elses(start_portal: StartPortal, emulator: Emulator):
-    servers = Servers(start_portal(), emulator)
+@scenarios.add(ONE_AT_A_TIME, **DEADLINES)
+def a_cancel_takes_our_job_out_of_the_line_at_once_and_nobody_elses(servers: Servers) -> None:
+    emulator = servers.emulator
     theirs = foreign_job(emulator, 6)
     emulator.call("application.deploy", applicationId=theirs, title="theirs, too")
     ada = servers.portal.deploy("ada")
@@ -82,8 +79,9 @@ def test_cancel_takes_our_job_out_of_the_line_at_once_and_nobody_elses(start_por
     assert servers.portal.wait(bob["deploymentId"])["conclusion"] == "succeeded"
 
 
-def test_a_cancel_waits_for_what_dokploy_works_on_and_the_page_says_so(servers: Servers):
-    servers.emulator.fault("stuck", seconds=1.4)
+@scenarios.add(**DEADLINES)
+def a_cancel_waits_for_what_dokploy_works_on_and_the_page_says_so(servers: Servers) -> None:
+    servers.emulator.fault("stuck", seconds=3)
     accepted = servers.portal.deploy(new_name())
     servers.portal.wait_for(accepted["deploymentId"], "progressed", what="container_running")
 
@@ -101,10 +99,11 @@ def test_a_cancel_waits_for_what_dokploy_works_on_and_the_page_says_so(servers: 
     assert servers.emulator.left() == {}
 
 
-def test_a_removal_cannot_be_cancelled(servers: Servers):
+@scenarios.add(**DEADLINES)
+def a_removal_cannot_be_cancelled(servers: Servers) -> None:
     accepted = servers.portal.deploy(new_name())
     servers.portal.wait(accepted["deploymentId"])
-    servers.emulator.fault("volume_in_use", times=3)
+    servers.emulator.fault("volume_in_use", times=6)
     removal = servers.portal.client.delete(
         f"/api/stack/{accepted['stackName']}", headers={**OPERATOR, "prefer": "wait=0"}
     )
@@ -117,6 +116,10 @@ def test_a_removal_cannot_be_cancelled(servers: Servers):
     assert servers.emulator.left() == {}
     over = cancel(servers.portal, removing)
     assert (over.status_code, over.json()["code"]) == (409, "deployment_over")
+
+
+def test_all_of_these_hold(tmp_path: Path):
+    scenarios.check(tmp_path)
 
 
 # In the very moment in which it succeeds: seconds from the end of the last call to the request.

@@ -3,12 +3,12 @@
 import html
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from app.sandbox import SandboxSettings
-from tests.integration.conftest import Servers, SideBySide
+from tests.integration.conftest import FAST, ONE_AT_A_TIME, Scenarios, Servers, SideBySide
 from tests.integration.test_failures import assert_undone, assert_whole, deploy, foreign_job, new_name, wait_until
 from tests.integration.test_leftovers import listed
 from tests.integration.test_undo import check, delete
@@ -27,16 +27,21 @@ GENEROUS: dict[str, Any] = {
 }
 
 
+# What cannot be removed is left soon, and tried again soon.
+IMPATIENT: dict[str, Any] = {
+    "dokploy_timeout_seconds": 5,
+    "undo_timeout_seconds": 0.8,
+    "leftovers_retry_seconds": 0.4,
+    "deploy_timeout_seconds": 1.0,
+    "verify_timeout_seconds": 5,
+}
+
+scenarios = Scenarios()
+
+
 @pytest.fixture(scope="module")
 def portal_values() -> dict[str, Any]:
-    """What is left is tried again soon."""
-    return {
-        "dokploy_timeout_seconds": 5,
-        "undo_timeout_seconds": 0.8,
-        "leftovers_retry_seconds": 0.4,
-        "deploy_timeout_seconds": 1.0,
-        "verify_timeout_seconds": 5,
-    }
+    return IMPATIENT
 
 
 def calls(emulator: Emulator, name: str) -> int:
@@ -46,12 +51,10 @@ def calls(emulator: Emulator, name: str) -> int:
 # Slow, limited
 
 
-@pytest.mark.parametrize(
-    "sandbox_settings", [SandboxSettings(DEPLOY_SECONDS=0.05, LATENCY_MS=500, CONCURRENCY=0)], ids=["slow"]
-)
-def test_every_call_is_slow(start_portal: StartPortal, emulator: Emulator):
+@scenarios.add(FAST.model_copy(update={"LATENCY_MS": 500}), **GENEROUS)
+def every_call_is_slow(servers: Servers) -> None:
     """Half a second a call, as 10 s to a real deadline of 30 s: nothing is taken for lost, and nothing is done twice."""
-    portal = start_portal(**GENEROUS)
+    portal, emulator = servers.portal, servers.emulator
     ada, bob = (portal.deploy(name)["deploymentId"] for name in ("ada", "bob"))
     emulator.fault("fail", match=bob)
 
@@ -65,9 +68,10 @@ def test_every_call_is_slow(start_portal: StartPortal, emulator: Emulator):
     assert [project["name"] for project in emulator.state()["projects"]] == ["ada"]
 
 
-def test_a_key_with_a_limit(start_portal: StartPortal, emulator: Emulator):
+@scenarios.add(**GENEROUS, dokploy_circuit_seconds=0.5)
+def a_key_has_a_limit(servers: Servers) -> None:
     """Several deployments share a key that allows 25 calls, then nothing for a while: all of them come through."""
-    portal = start_portal(**GENEROUS, dokploy_circuit_seconds=0.5)
+    portal, emulator = servers.portal, servers.emulator
     portal.wait(portal.deploy("first")["deploymentId"])
     emulator.fault("slow", "project.create", times=6, seconds=0.5)
     # All are taken in before the limit is met: while the circuit is open nothing new would be.
@@ -88,8 +92,9 @@ def test_a_key_with_a_limit(start_portal: StartPortal, emulator: Emulator):
     assert 0 < state["refused"] < seconds / 0.5 + accepted, (state["refused"], accepted, seconds)
 
 
-def test_one_observer_asks_for_all_runs(start_portal: StartPortal, emulator: Emulator):
-    portal = start_portal(**GENEROUS)
+@scenarios.add(**GENEROUS)
+def one_observer_asks_for_all_runs(servers: Servers) -> None:
+    portal, emulator = servers.portal, servers.emulator
     emulator.fault("stuck", times=12, seconds=1.5)
     began = time.monotonic()
 
@@ -215,41 +220,39 @@ def test_an_address_that_never_was_ours_is_not_waited_for(servers: Servers):
 # Stuck
 
 
-def test_what_is_stuck_is_removed_once_dokploy_lets_go(side_by_side: SideBySide):
+@scenarios.add(**IMPATIENT)
+def what_is_stuck_is_removed_once_dokploy_lets_go(servers: Servers) -> None:
     """Its own deadline, then that of the undo, then the list, and then the background."""
+    portal, emulator = servers.portal, servers.emulator
+    emulator.fault("stuck", seconds=6)
 
-    def check_case(servers: Servers, _: str) -> None:
-        portal, emulator = servers.portal, servers.emulator
-        emulator.fault("stuck", seconds=4.5)
+    name, record, _ = deploy(servers)
 
-        name, record, _events = deploy(servers)
-
-        assert (record["conclusion"], record["problem"]["code"]) == ("failed", "deploy_timeout")
-        kinds = ("project", "application", "mount", "volume", "domain")
-        assert leftovers(portal, name) == dict.fromkeys(kinds, "still_deploying")
-        assert check(portal, name) == "name_cleaning_up"
-        assert len(emulator.state()["applications"]) == 1, "it is not removed while Dokploy would make its container"
-        wait_until(lambda: not leftovers(portal, name), 60)
-        assert emulator.left() == {}
-        assert check(portal, name) is None
-
-    side_by_side(("stuck",), check_case)
+    assert (record["conclusion"], record["problem"]["code"]) == ("failed", "deploy_timeout")
+    kinds = ("project", "application", "mount", "volume", "domain")
+    assert leftovers(portal, name) == dict.fromkeys(kinds, "still_deploying")
+    assert check(portal, name) == "name_cleaning_up"
+    assert len(emulator.state()["applications"]) == 1, "it is not removed while Dokploy would make its container"
+    wait_until(lambda: not leftovers(portal, name), 60)
+    assert emulator.left() == {}
+    assert check(portal, name) is None
 
 
 # Restarts
 
 
-ONE_AT_A_TIME = pytest.mark.parametrize(
-    "sandbox_settings",
-    [SandboxSettings(DEPLOY_SECONDS=0.1, START_SECONDS=0.02, VOLUME_RELEASE_SECONDS=0.1, CONCURRENCY=1)],
-    ids=["one at a time"],
-)
+@scenarios.add(ONE_AT_A_TIME, **GENEROUS)
+def dokploy_restarts_in_a_blink_while_ours_waits_in_its_line(servers: Servers) -> None:
+    restart_while_ours_waits_in_line(servers, 0.0)
 
 
-@ONE_AT_A_TIME
-@pytest.mark.parametrize("seconds", [0.0, 0.9])
-def test_dokploy_restarts_while_ours_waits_in_its_line(start_portal: StartPortal, emulator: Emulator, seconds: float):
-    portal = start_portal(**GENEROUS)
+@scenarios.add(ONE_AT_A_TIME, **GENEROUS)
+def dokploy_restarts_slowly_while_ours_waits_in_its_line(servers: Servers) -> None:
+    restart_while_ours_waits_in_line(servers, 0.9)
+
+
+def restart_while_ours_waits_in_line(servers: Servers, seconds: float) -> None:
+    portal, emulator = servers.portal, servers.emulator
     foreign_job(emulator, 60)
     ada = portal.deploy("ada")["deploymentId"]
     portal.wait_for(ada, "queue_position")
@@ -264,9 +267,10 @@ def test_dokploy_restarts_while_ours_waits_in_its_line(start_portal: StartPortal
     assert len(emulator.state()["services"]) == 1
 
 
-def test_dokploy_restarts_while_ours_is_verified(start_portal: StartPortal, emulator: Emulator):
+@scenarios.add(**GENEROUS)
+def dokploy_restarts_while_ours_is_verified(servers: Servers) -> None:
     """Docker goes on without Dokploy, and so does the deployment once Dokploy is back."""
-    portal = start_portal(**GENEROUS)
+    portal, emulator = servers.portal, servers.emulator
     emulator.fault("gateway", times=10, after=1, status=502)
     ada = portal.deploy("ada")["deploymentId"]
     portal.wait_for(ada, "progressed", what="container_answering")
@@ -274,13 +278,14 @@ def test_dokploy_restarts_while_ours_is_verified(start_portal: StartPortal, emul
     emulator.restart(0.9)
 
     record = portal.wait(ada, 60)
-    assert_whole(Servers(portal, emulator), "ada", record, portal.events(ada))
+    assert_whole(servers, "ada", record, portal.events(ada))
     assert calls(emulator, "application.deploy") == 1
 
 
-def test_dokploy_restarts_while_a_cancel_waits_for_it(start_portal: StartPortal, emulator: Emulator):
+@scenarios.add(**GENEROUS)
+def dokploy_restarts_while_a_cancel_waits_for_it(servers: Servers) -> None:
     """What is stuck in Dokploy ends with Dokploy, and the undo goes on."""
-    portal = start_portal(**GENEROUS)
+    portal, emulator = servers.portal, servers.emulator
     emulator.fault("stuck")
     accepted = portal.deploy("ada")
     portal.wait_for(accepted["deploymentId"], "progressed", what="container_running")
@@ -298,13 +303,13 @@ def test_dokploy_restarts_while_a_cancel_waits_for_it(start_portal: StartPortal,
 # Dokploy's line
 
 
-@ONE_AT_A_TIME
-def test_thirty_are_in_front_of_us(start_portal: StartPortal, emulator: Emulator):
-    portal = start_portal(**{**GENEROUS, "deploy_timeout_seconds": 2.0})
+@scenarios.add(ONE_AT_A_TIME, **{**GENEROUS, "deploy_timeout_seconds": 2.0})
+def thirty_are_in_front_of_us(servers: Servers) -> None:
+    portal, emulator = servers.portal, servers.emulator
     theirs = foreign_job(emulator, 1.0)
     first = portal.deploy("first")["deploymentId"]
     portal.wait(first, 60)
-    emulator.fault("stuck", seconds=2.5)
+    emulator.fault("stuck", seconds=3.5)
     for number in range(30):
         emulator.call("application.deploy", applicationId=theirs, title=f"theirs {number}")
 
@@ -331,4 +336,21 @@ def test_thirty_are_in_front_of_us(start_portal: StartPortal, emulator: Emulator
     # It waited for longer than the deadline, which begins when the job does.
     assert (record["conclusion"], record["problem"]) == ("succeeded", None)
     waited = [step["seconds"] for step in record["steps"] if step["name"] == "deploy"]
-    assert waited[0] > 2.5
+    assert waited[0] > 2.0
+
+
+@scenarios.add(ONE_AT_A_TIME, **GENEROUS)
+def a_job_without_its_title_waits_in_line(servers: Servers) -> None:
+    portal, emulator = servers.portal, servers.emulator
+    foreign_job(emulator, 1.5)
+    emulator.fault("drop_title")
+
+    ada = portal.deploy("ada")["deploymentId"]
+
+    assert portal.wait_for(ada, "queue_position")["params"]["position"] == 1
+    assert portal.wait(ada, 60)["conclusion"] == "succeeded"
+    assert calls(emulator, "application.deploy") == 2
+
+
+def test_all_of_these_are_survived(tmp_path: Path):
+    scenarios.check(tmp_path)
