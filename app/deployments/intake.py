@@ -23,6 +23,8 @@ from app.errors import PortalError
 from app.vault import Vault, fingerprint, new_manage_key, new_password
 
 _IDEMPOTENCY_LIVES = timedelta(hours=24)
+# A creation that ends in the very moment makes room for a removal; others may be faster than ours.
+_TRIES = 5
 VolumeChoice = Literal["erase", "keep"]
 
 
@@ -261,7 +263,7 @@ class Intake:
                 raise PortalError("stack_not_found", name=stack.name)
             self._database.notify(connection, "queued")
 
-        while True:
+        for _ in range(_TRIES):
             try:
                 await self._database.write(take_in)
             except IntegrityError:
@@ -278,6 +280,7 @@ class Intake:
             else:
                 self._wake("queued")
                 return deployment_id
+        raise PortalError("stack_busy", name=stack.name)
 
     async def cancel(self, deployment_id: str) -> bool:
         """Ask for a deployment to be cancelled; False where it is already over.
