@@ -261,6 +261,11 @@ PROBLEMS: dict[str, Problem] = {
         N_("This deployment has ended and cannot be cancelled."),
         N_("To remove the stack, delete it."),
     ),
+    "removal_goes_on": Problem(
+        N_("The removal goes on"),
+        N_("This is a removal, and a removal that has begun cannot be cancelled."),
+        N_("Wait until it has ended. After that the name can be deployed again."),
+    ),
     "stack_busy": Problem(
         N_("The stack is busy"),
         N_("Another change of {name} is running."),
@@ -353,30 +358,32 @@ PROBLEMS: dict[str, Problem] = {
     ),
     "deploy_cancelled": Problem(
         N_("Dokploy stopped the deployment"),
-        N_("The deployment was cancelled inside Dokploy, as happens when Dokploy restarts."),
-        N_("Try again."),
+        N_("The deployment was cancelled inside Dokploy, and so was the one that was asked for after it."),
+        N_("Dokploy may have restarted twice, or somebody cancelled it there. Try again."),
     ),
     "deploy_not_found": Problem(
         N_("The deployment never appeared"),
         N_("Dokploy accepted the deployment, but it did not appear within {seconds} seconds."),
-        N_("Try again. Dokploy may have restarted, or somebody emptied its queue."),
+        N_("Dokploy may have restarted twice, or somebody emptied its queue. Try again."),
         "operator",
     ),
     "deploy_timeout": Problem(
         N_("The deployment takes too long"),
         N_("Dokploy did not finish the deployment within {seconds} seconds."),
-        N_("Try again later. The operator can look at Dokploy's log and the size of the image."),
+        N_("The image may be large, its registry slow, or a disk full. The operator finds more in Dokploy's log."),
         "operator",
     ),
     "queue_timeout": Problem(
         N_("Waited too long in line"),
         N_("Dokploy was busy with other deployments for more than {seconds} seconds."),
-        N_("Try again when Dokploy is less busy."),
+        N_(
+            "Many may deploy at the same time, or a deployment there may be stuck. Try again when Dokploy is less busy."
+        ),
     ),
     # What verify finds, in the order of looking.
     "container_crashes": Problem(
         N_("The container stops again"),
-        N_("The container started {count} times and stopped each time."),
+        N_("The container stops each time it is started (seen: {count})."),
         N_("The operator looks at the container's log in Dokploy: the image may not suit this server."),
         "operator",
     ),
@@ -441,6 +448,12 @@ PROBLEMS: dict[str, Problem] = {
         N_("The operator moves those services in Dokploy, then deletes the stack again."),
         "operator",
     ),
+    "route_stays": Problem(
+        N_("The address still answers"),
+        N_("The route is removed in Dokploy, and yet the proxy still answers {status} at {host}."),
+        N_("The portal looks again by itself. The operator removes the address's file from the proxy's folder."),
+        "operator",
+    ),
     "still_in_use": Problem(
         N_("Still in use"),
         N_("Docker still holds the volume {volume}."),
@@ -455,7 +468,7 @@ PROBLEMS: dict[str, Problem] = {
     "still_deploying": Problem(
         N_("Dokploy is still working"),
         N_("Dokploy did not let go of this stack within {seconds} seconds."),
-        N_("Delete the stack again when Dokploy has finished."),
+        N_("The portal removes it once Dokploy has finished. A restart of Dokploy ends a deployment that is stuck."),
     ),
     "removal_incomplete": Problem(
         N_("Not removed completely"),

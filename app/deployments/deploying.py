@@ -120,7 +120,7 @@ class Deploy(CreateStep):
                 self.context.is_certain(self.name)
                 await self._runs(row)
             else:
-                absent_since = absent_since or time.monotonic()
+                absent_since = absent_since or self.context.clock()
                 if self._is_lost(absent_since):
                     return None
             await self._rest()
@@ -162,7 +162,7 @@ class Deploy(CreateStep):
 
     def _is_lost(self, absent_since: float) -> bool:
         """Whether Dokploy has forgotten our job. Raises PortalError once a second one does not appear either."""
-        absent = time.monotonic() - absent_since
+        absent = self.context.clock() - absent_since
         if self.context.may_land(self.name):
             return False
         if self._asked < 2:

@@ -40,7 +40,7 @@ class Kind(StrEnum):
 # The stations, in reading order. configure and domain run side by side.
 CREATE_STEPS = ("validate", "project", "application", "configure", "domain", "deploy", "verify")
 REDEPLOY_STEPS = CREATE_STEPS[1:]
-REMOVE_STEPS = ("release", "domain", "application", "volume", "project")
+REMOVE_STEPS = ("release", "application", "domain", "volume", "project")
 
 STEPS = {Kind.CREATE: CREATE_STEPS, Kind.REDEPLOY: REDEPLOY_STEPS, Kind.REMOVE: REMOVE_STEPS}
 
@@ -95,6 +95,7 @@ _MESSAGES = {
     "container_running": N_("Dokploy is starting the container."),
     "container_starting": N_("The container is starting."),
     "container_answering": N_("The container runs; waiting for its address."),
+    "route_left": N_("The proxy still answers at the address; it is listed as left over."),
     "volume_left": N_("Docker still holds the volume; it is listed as left over."),
     "log_line": "{line}",
     "warning.dokploy_away": N_("Dokploy does not answer. This goes on as soon as it does."),

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, and_, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from ulid import ULID
 
@@ -23,6 +23,8 @@ from app.errors import PortalError
 from app.vault import Vault, fingerprint, new_manage_key, new_password
 
 _IDEMPOTENCY_LIVES = timedelta(hours=24)
+# A creation that ends in the very moment makes room for a removal; others may be faster than ours.
+_TRIES = 5
 VolumeChoice = Literal["erase", "keep"]
 
 
@@ -237,7 +239,8 @@ class Intake:
     async def remove(self, stack: StackRecord, volume: VolumeChoice, asker: Asker) -> str:
         """Queue the removal of a stack and return its deployment's id.
 
-        During its creation that run is cancelled instead, and during a removal the same one is returned.
+        During its creation that run is cancelled instead, unless it has just succeeded; during a removal the same one
+        is returned.
         Raises PortalError: `stack_busy` while something else changes the stack, `stack_not_found` once it is gone.
         """
         deployment_id = str(ULID())
@@ -256,20 +259,24 @@ class Intake:
             self._must_exist(connection, stack)
             self._database.notify(connection, "queued")
 
-        try:
-            await self._database.write(take_in)
-        except IntegrityError:
-            newest = await self._records.newest_deployment(stack.id)
-            if newest is None:
-                raise PortalError("stack_not_found", name=stack.name) from None
-            if newest.kind is Kind.REMOVE:
-                return newest.id
-            if newest.kind is Kind.CREATE:
-                await self.cancel(newest.id)
-                return newest.id
-            raise PortalError("stack_busy", name=stack.name) from None
-        self._wake("queued")
-        return deployment_id
+        for _ in range(_TRIES):
+            try:
+                await self._database.write(take_in)
+            except IntegrityError:
+                newest = await self._records.newest_deployment(stack.id)
+                if newest is None:
+                    raise PortalError("stack_not_found", name=stack.name) from None
+                if newest.kind is Kind.REMOVE:
+                    return newest.id
+                if newest.kind is not Kind.CREATE:
+                    raise PortalError("stack_busy", name=stack.name) from None
+                if await self.cancel(newest.id):
+                    return newest.id
+                # It has ended in this very moment, so that there is a stack to remove.
+            else:
+                self._wake("queued")
+                return deployment_id
+        raise PortalError("stack_busy", name=stack.name)
 
     async def redeploy(self, stack: StackRecord, asker: Asker) -> str:
         """Queue what makes a stack again what its plan says, and return the deployment's id.
@@ -303,21 +310,23 @@ class Intake:
             raise PortalError("stack_not_found", name=stack.name)
 
     async def cancel(self, deployment_id: str) -> bool:
-        """Ask for a deployment to be cancelled; False where it is already over. Asking twice changes nothing."""
+        """Ask for a deployment to be cancelled; False where it is already over.
+
+        What is cancelled does not succeed any more. Asking twice, or while it is being undone, changes nothing.
+        """
         table = tables.deployment
+        is_open = and_(table.c.id == deployment_id, table.c.status != Status.COMPLETED)
+        new = and_(is_open, table.c.undoing.is_(False), table.c.cancel_requested_at.is_(None))
 
         def ask(connection: Connection) -> bool:
-            result = connection.execute(
-                update(table)
-                .where(table.c.id == deployment_id, table.c.status != Status.COMPLETED)
-                .values(cancel_requested_at=_now())
-            )
+            asked = connection.execute(update(table).where(new).values(cancel_requested_at=_now())).rowcount == 1
+            # Also for one that was asked for before: whoever asks again may have been told nothing.
             self._database.notify(connection, "cancel")
-            return result.rowcount == 1
+            return asked or connection.execute(select(table.c.id).where(is_open)).first() is not None
 
-        asked = await self._database.write(ask)
+        is_under_way = await self._database.write(ask)
         self._wake("cancel")
-        return asked
+        return is_under_way
 
 
 def is_cleaning_up(newest: DeploymentRecord) -> bool:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Row
 from ulid import ULID
@@ -23,6 +23,10 @@ from app.deployments.run import Left, Resource, Run, StepRecord, Writing
 from app.deployments.saga import Checkpoint, ResourceState, RunLost, StepState
 
 log = structlog.get_logger()
+
+
+class CanceledMeanwhile(Exception):
+    """Somebody asked to cancel the run before its success was written down, so that it was not."""
 
 
 class Journal:
@@ -201,10 +205,12 @@ class Journal:
         conclusion: Conclusion | None = None,
         left: Sequence[Left] = (),
         frees_name: bool = False,
+        unless_canceled: bool = False,
     ) -> None:
         """Write a checkpoint with its events in one transaction, or raise RunLost. Waits while the store is away.
 
-        conclusion: ends the run; left: what could not be removed; frees_name: the stack is gone.
+        conclusion: ends the run; left: what could not be removed; frees_name: the stack is gone; unless_canceled:
+        raise CanceledMeanwhile where that was asked for.
         """
         async with run.writing:
             writing = Writing(run, checkpoint, conclusion, left, frees_name=frees_name)
@@ -212,7 +218,9 @@ class Journal:
             uncertain = False
             while True:
                 try:
-                    await self._database.write(partial(self._write, writing, uncertain=uncertain))
+                    await self._database.write(
+                        partial(self._write, writing, uncertain=uncertain, unless_canceled=unless_canceled)
+                    )
                     break
                 except StoreAway as error:
                     if not uncertain:  # once: hundreds of runs may wait side by side
@@ -224,21 +232,21 @@ class Journal:
             writing.apply()
         self._feed.publish(run.id, writing.events)
 
-    def _write(self, writing: Writing, connection: Connection, *, uncertain: bool) -> None:
+    def _write(self, writing: Writing, connection: Connection, *, uncertain: bool, unless_canceled: bool) -> None:
         run, table = writing.run, tables.deployment
-        result = connection.execute(
-            update(table)
-            .where(
-                table.c.id == run.id,
-                table.c.owner == run.worker,
-                table.c.epoch == run.epoch,
-                table.c.last_event == run.last_event,
-            )
-            .values(writing.head())
+        held = and_(
+            table.c.id == run.id,
+            table.c.owner == run.worker,
+            table.c.epoch == run.epoch,
+            table.c.last_event == run.last_event,
         )
+        may_write = and_(held, table.c.cancel_requested_at.is_(None)) if unless_canceled else held
+        result = connection.execute(update(table).where(may_write).values(writing.head()))
         if result.rowcount != 1:
             if uncertain and self._landed(connection, writing):
                 return
+            if unless_canceled and connection.execute(select(table.c.id).where(held)).first() is not None:
+                raise CanceledMeanwhile(run.id)
             raise RunLost(run.id)
         if writing.events:
             connection.execute(insert(tables.event), writing.event_rows())

@@ -14,6 +14,8 @@ from app.settings import host_and_port
 
 # A stranger's browser gives up later, but a probe is asked again anyway.
 _TIMEOUT: Final = 5.0
+# The status by which a proxy says that nothing lives at an address.
+NOBODY: Final = 404
 
 
 @dataclass(frozen=True)

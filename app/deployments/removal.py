@@ -2,21 +2,26 @@
 
 First let Dokploy finish with the application, or it would make the service after the delete. Then the route, then the
 application, then see its containers go, then the volume, and the project last: removing a project with something in it
-would leave that running where no list shows it.
+would leave that running where no list shows it. That the route is really gone, only its address can tell.
 """
 
 from collections.abc import Awaitable, Iterable
+from typing import Final
 
 import structlog
 
 from app.deployments.context import Patience, RunContext, dokploy_blamed
 from app.deployments.events import Progressed
+from app.deployments.probing import NOBODY
 from app.deployments.saga import Outcome, ResourceChange, ResourceState, StepState
 from app.deployments.tracking import Pace, find_row
 from app.dokploy import Application, DokployNotFound, Project
 from app.errors import PortalError
 
 log = structlog.get_logger()
+
+# One connection can break by chance.
+_UNANSWERED: Final = 2
 
 
 class Removal:
@@ -151,6 +156,40 @@ class Removal:
             await self._context.tell(Progressed(step="application", what="volume_left"))
         else:
             await self._context.became(*outcome.resources)
+
+    async def see_route_go(self) -> None:
+        """Ask the address as a stranger until nobody answers any more. Raises PortalError `route_stays`.
+
+        Dokploy says 200 whatever becomes of the proxy's file. No answer at all tells nothing of it either way, and
+        keeps nothing from being removed.
+        """
+        plan = self._context.plan
+        patience = Patience(self._context, self._context.settings.undo_timeout_seconds)
+        unanswered = 0
+        while True:
+            answer = await self._context.around.prober.probe(plan.url + "/")
+            if answer.status == NOBODY:
+                return
+            unanswered = unanswered + 1 if answer.status is None else 0
+            if unanswered >= _UNANSWERED:
+                log.info("route_unknown", host=plan.host, code=answer.code)
+                return
+            if answer.status is not None and patience.is_over:
+                raise PortalError("route_stays", host=plan.host, status=answer.status)
+            await patience.rest()
+
+    async def see_route_go_or_leave_it(self) -> None:
+        """See that the route is gone; one that stays keeps nothing else from being removed."""
+        state = ResourceState.REMOVED
+        try:
+            await self.see_route_go()
+        except PortalError as error:
+            log.warning("route_left", code=error.code, host=self._context.plan.host)
+            self._context.left_because["domain"] = error.code
+            state = ResourceState.PRESENT
+            await self._context.tell(Progressed(step="application", what="route_left"))
+        if self._context.resource("domain").state is not state:
+            await self._context.became(ResourceChange("domain", state))
 
     async def remove_projects(self) -> Outcome:
         """Remove the project, unless somebody has put something of their own into it."""

@@ -4,6 +4,7 @@ from app.deployments.context import RunContext, dokploy_blamed
 from app.deployments.events import Status
 from app.deployments.removal import Removal
 from app.deployments.saga import Outcome, ResourceChange, ResourceState
+from app.errors import PortalError
 
 
 class RemoveStep:
@@ -12,6 +13,7 @@ class RemoveStep:
     name = ""
     needs: tuple[str, ...] = ()
     intends: tuple[str, ...] = ()
+    removes: tuple[str, ...] = ()
     status: Status = Status.PREPARE
     undoable = False
 
@@ -20,9 +22,13 @@ class RemoveStep:
         self.removal = Removal(context)
 
     async def run(self) -> Outcome:
-        """Do the work, with Dokploy's failures as problems."""
-        async with dokploy_blamed():
-            return await self.work()
+        """Do the work, with Dokploy's failures as problems, and remember why what it removes is left."""
+        try:
+            async with dokploy_blamed():
+                return await self.work()
+        except PortalError as error:
+            self.context.left_because |= dict.fromkeys(self.removes, error.code)
+            raise
 
     async def work(self) -> Outcome:
         """Remove one kind of thing."""
@@ -44,27 +50,33 @@ class Release(RemoveStep):
         return Outcome()
 
 
-class RemoveDomain(RemoveStep):
-    """Removes the route."""
-
-    name = "domain"
-    needs = ("release",)
-
-    async def work(self) -> Outcome:
-        """Remove it."""
-        return await self.removal.remove_domains()
-
-
 class RemoveApplication(RemoveStep):
-    """Removes the application and its container."""
+    """Removes the application and its container, and first the route to it."""
 
     name = "application"
-    needs = ("domain",)
+    needs = ("release",)
+    removes = ("application", "mount")
     status = Status.DEPLOY
 
     async def work(self) -> Outcome:
-        """Remove it."""
+        """Remove them."""
+        await self.removal.remove_domains()
         return await self.removal.remove_applications()
+
+
+class RemoveDomain(RemoveStep):
+    """Sees that the address is gone; one that never had a route is left alone."""
+
+    name = "domain"
+    needs = ("application",)
+    removes = ("domain",)
+    status = Status.DEPLOY
+
+    async def work(self) -> Outcome:
+        """Look."""
+        if self.context.resource("domain").state in {ResourceState.INTENDED, ResourceState.PRESENT}:
+            await self.removal.see_route_go()
+        return Outcome(resources=[ResourceChange("domain", ResourceState.REMOVED)])
 
 
 class RemoveVolume(RemoveStep):
@@ -72,6 +84,7 @@ class RemoveVolume(RemoveStep):
 
     name = "volume"
     needs = ("application",)
+    removes = ("volume",)
     status = Status.DEPLOY
 
     async def work(self) -> Outcome:
@@ -86,6 +99,7 @@ class RemoveProject(RemoveStep):
 
     name = "project"
     needs = ("application",)
+    removes = ("project",)
     status = Status.FINALIZE
 
     async def work(self) -> Outcome:
@@ -93,4 +107,4 @@ class RemoveProject(RemoveStep):
         return await self.removal.remove_projects()
 
 
-REMOVAL: tuple[type[RemoveStep], ...] = (Release, RemoveDomain, RemoveApplication, RemoveVolume, RemoveProject)
+REMOVAL: tuple[type[RemoveStep], ...] = (Release, RemoveApplication, RemoveDomain, RemoveVolume, RemoveProject)

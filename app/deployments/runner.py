@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import structlog
 
@@ -11,6 +12,7 @@ from app.database import FileLock, StoreAway
 from app.deployments.context import RunContext, Surroundings
 from app.deployments.deploying import Deploy
 from app.deployments.events import (
+    CancelRequested,
     Conclusion,
     DeploymentCompleted,
     DeploymentResumed,
@@ -19,6 +21,7 @@ from app.deployments.events import (
     Kind,
     Warned,
 )
+from app.deployments.journal import CanceledMeanwhile
 from app.deployments.plan import Plan
 from app.deployments.removing import REMOVAL
 from app.deployments.run import Left, Run
@@ -270,11 +273,20 @@ class Runner:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_BROKEN_SECONDS):
                     await run.stopping.wait()
-            with suppress(StoreAway):
-                await self._around.journal.let_go(run)
+            await self._let_go(run)
         finally:
             self._runs.pop(run.id, None)
             self._woken.set()
+
+    async def _let_go(self, run: Run) -> None:
+        """Give a run back, however long the store is away: as long as this process lives nobody else may take it."""
+        while True:
+            try:
+                await self._around.journal.let_go(run)
+            except StoreAway:
+                await asyncio.sleep(_BROKEN_SECONDS)
+            else:
+                return
 
     async def _run(self, run: Run) -> None:
         secrets = StackSecrets.decrypt(run.secrets, self._vault)
@@ -287,12 +299,19 @@ class Runner:
         saga = Saga(run.kind, steps, context, compensates=run.kind is Kind.CREATE)
         before = PortalError(run.problem["code"], **run.problem["params"]) if run.problem else None
         ending = await saga.run(Checkpoint(events=first), before, undoing=run.undoing)
-        await self._conclude(context, ending)
+        try:
+            await self._conclude(context, ending)
+        except CanceledMeanwhile:
+            # Whoever cancelled was told that it would be undone, so what has just succeeded is undone after all.
+            rest = ending.rest
+            rest.events.append(CancelRequested())
+            rest.problem = {"code": "canceled", "params": {}, "step": steps[-1].name}
+            await self._conclude(context, await saga.run(rest, PortalError("canceled")))
 
     async def _conclude(self, context: RunContext, ending: Ending) -> None:
         run, problem, rest = context.run, ending.problem, ending.rest
         changed = {change.kind: change.state for change in rest.resources}
-        because = ending.left_because.code if ending.left_because else "still_in_use"
+        because = ending.left_because.code if ending.left_because else None
         left: Sequence[Left] = []
         if problem is None:
             conclusion = Conclusion.SUCCEEDED
@@ -300,9 +319,9 @@ class Runner:
             conclusion = Conclusion.CANCELED if problem.code == "canceled" else Conclusion.FAILED
         if problem is not None and run.kind is not Kind.REDEPLOY:
             left = [
-                Left(resource.kind, resource.name, context.left_because.get(resource.kind, because))
-                for resource in run.resources.values()
-                if changed.get(resource.kind, resource.state) in {ResourceState.INTENDED, ResourceState.PRESENT}
+                Left(each.kind, each.name, context.left_because.get(each.kind) or because or _usual(each.kind))
+                for each in run.resources.values()
+                if changed.get(each.kind, each.state) in {ResourceState.INTENDED, ResourceState.PRESENT}
             ]
         completed = DeploymentCompleted(
             name=run.name,
@@ -312,10 +331,17 @@ class Runner:
             code=problem.code if problem else None,
             leftovers=[{"kind": each.kind, "name": each.name} for each in left],
         )
-        rest.events.append(completed)
+        last = replace(rest, events=[*rest.events, completed])
         removed = run.kind is Kind.REMOVE and problem is None
         undone = run.kind is Kind.CREATE and problem is not None and not left
-        await self._around.journal.record(run, rest, conclusion=conclusion, left=left, frees_name=removed or undone)
+        await self._around.journal.record(
+            run,
+            last,
+            conclusion=conclusion,
+            left=left,
+            frees_name=removed or undone,
+            unless_canceled=run.kind is not Kind.REMOVE and problem is None,
+        )
         log.info("deployment_completed", conclusion=conclusion, code=completed.code, leftovers=len(left))
 
 
@@ -329,3 +355,8 @@ def _tell(error: Exception) -> None:
 
 def _now() -> float:
     return time.clock_gettime(_CLOCK)
+
+
+def _usual(kind: str) -> str:
+    """Why something is left, where that was found out before this process took the run up."""
+    return "route_stays" if kind == "domain" else "still_in_use"

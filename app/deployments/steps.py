@@ -3,20 +3,18 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from app.deployments.context import RunContext, dokploy_blamed
 from app.deployments.dotenv import write_dotenv
 from app.deployments.events import Kind, Status
+from app.deployments.probing import NOBODY
 from app.deployments.removal import Removal, gone
-from app.deployments.saga import Outcome, ResourceChange, ResourceState
+from app.deployments.saga import Outcome, ResourceChange, ResourceState, StepState
 from app.dokploy import Application, ApplicationUpdate, DokployError, DokployServerError, Domain, Mount
 from app.errors import PortalError
 
 T = TypeVar("T")
-
-# The status by which a proxy says that nothing lives at an address.
-NOBODY: Final = 404
 
 
 class CreateStep:
@@ -202,10 +200,12 @@ class MakeApplication(CreateStep):
         )
 
     async def undo(self) -> Outcome:
-        """Remove the application, see that its container is gone, and its volume where this run brought it about."""
+        """Remove the application, its volume where this run brought it about, and see that container and route go."""
         outcome = await self.removal.remove_applications()
         if self.context.resource("volume").state is not ResourceState.KEPT:
             await self.removal.remove_volume_or_leave_it()
+        if self.context.state_of("domain") is not StepState.PENDING:
+            await self.removal.see_route_go_or_leave_it()
         return outcome
 
 

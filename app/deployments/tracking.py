@@ -59,7 +59,9 @@ class Queue:
 
     @cached_property
     def _waiting(self) -> list[QueueJob]:
-        return sorted((job for job in self.jobs if job.state == "waiting"), key=lambda job: job.timestamp)
+        # Dokploy lists the newest first, also of those that came in one millisecond.
+        waiting = (job for job in reversed(self.jobs) if job.state == "waiting")
+        return sorted(waiting, key=lambda job: job.timestamp)
 
     @cached_property
     def _places(self) -> dict[str, int]:

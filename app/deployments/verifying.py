@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from app.deployments.context import Patience
 from app.deployments.events import Progressed, Status, Warned
-from app.deployments.probing import ProbeResult
+from app.deployments.probing import NOBODY, ProbeResult
 from app.deployments.saga import Outcome
-from app.deployments.steps import NOBODY, CreateStep
+from app.deployments.steps import CreateStep
 from app.deployments.tracking import Pace
 from app.dokploy import Task
 from app.errors import PortalError
@@ -43,7 +43,7 @@ class Verify(CreateStep):
                 if problem is None:
                     await self._remove_doubles()
                     return Outcome()
-            elif problem.code == "container_not_ready":
+            elif problem.code != "container_missing":
                 await self._tell("container_starting")
             if patience.is_over:
                 raise problem
@@ -62,11 +62,14 @@ class Verify(CreateStep):
         if not tasks:
             return missing
         self._crashed |= {task.container_id for task in tasks if task.failed}
+        reason = next((task.error for task in tasks if task.failed), "")
+        crashes = PortalError("container_crashes", count=len(self._crashed), log=self.context.mask(reason)[:500])
         if len(self._crashed) >= _CRASHES:
-            reason = next((task.error for task in tasks if task.failed), "")
-            raise PortalError("container_crashes", count=len(self._crashed), log=self.context.mask(reason)[:500])
+            raise crashes
         if tasks[0].doing == "running" and tasks[0].state == "running":
             return None
+        if self._crashed:
+            return crashes
         return PortalError(
             "container_not_ready",
             seconds=self.context.settings.verify_timeout_seconds,

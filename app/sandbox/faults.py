@@ -33,7 +33,10 @@ As a Dokploy of another version would, from then on until it is deleted:
 - `renamed_call`: `call` is there under another name, which ends in `New`; the old one is not found;
 - `renamed_field`: the input's `field` is there under another name, which ends in `New`; the old one is dropped.
 
-At the ingress: `gateway` answers `status` (502, or 404, 500, 504) for `host`, or for every host.
+At the ingress: `gateway` answers `status` (502, or 404, 500, 504) for `host`, or for every host, that has a route.
+
+`rate_limit` gives the key a limit until it is deleted: each call counts twice, and once `times` (10) are counted every
+call is a bare 401, until more than `seconds` (10) lie behind the last one that was accepted.
 """
 
 import time
@@ -49,10 +52,12 @@ DEPLOYMENTS = frozenset(
 RENAMES = frozenset({"renamed_call", "renamed_field"})
 # Kinds that are a state of the server rather than the fate of a request.
 _LASTING = RENAMES | {"database_down", "other_version"}
+RATE_LIMIT = frozenset({"rate_limit"})
 # Kinds that are about certain calls by their nature, and therefore need not name one.
 IMPLIED_CALLS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(DEPLOYMENTS, ("application.deploy", "application.redeploy")),
     "database_down": ("*",),
+    "rate_limit": ("*",),
     "volume_in_use": ("dockerVolume.removeVolume",),
     "keep_route": ("domain.delete", "application.delete"),
     "keep_service": ("application.delete",),
@@ -61,7 +66,8 @@ IMPLIED_CALLS: dict[str, tuple[str, ...]] = {
 }
 KINDS = ANSWERS | RENAMES | IMPLIED_CALLS.keys()
 _DEFAULT_STATUS = {"status": 500, "error_after": 500, "html": 200, "gateway": 502}
-_DEFAULT_SECONDS = {"slow": 1.0, "late": 1.0}
+_DEFAULT_SECONDS = {"slow": 1.0, "late": 1.0, "rate_limit": 10.0}
+_DEFAULT_TIMES = {**dict.fromkeys(_LASTING, -1), "rate_limit": 10}
 _GATEWAY_STATUSES = frozenset({404, 500, 502, 504})
 
 
@@ -113,7 +119,7 @@ class Faults:
             raise FaultError(errors)
         kind = given["kind"]
         seconds = given.get("seconds", _DEFAULT_SECONDS.get(kind))
-        times = given.get("times") or (-1 if kind in _LASTING else 1)
+        times = given.get("times") or _DEFAULT_TIMES.get(kind, 1)
         fault = Fault(
             id=f"fault-{next(self._ids)}",
             kind=kind,
@@ -215,6 +221,8 @@ def _errors(given: Any, known_calls: frozenset[str]) -> dict[str, str]:
         errors["field"] = "A fault of kind renamed_field names the field."
     if given.get("times", 1) < -1:
         errors["times"] = "Must be -1 (for ever), 0 (once) or a number of times."
+    elif given.get("times", 1) == -1 and kind == "rate_limit":
+        errors["times"] = "A limit is a number of times."
     if given.get("after", 0) < 0:
         errors["after"] = "Must not be negative."
     if not 0 <= given.get("seconds", 0) <= 3600:

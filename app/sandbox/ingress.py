@@ -43,12 +43,12 @@ class Ingress:
         """Answer for a stack: 404 without a route, 502 before its container runs, then the stack itself."""
         server, host = self._server, connection.host
         fault: Fault | None = server.faults.take("ingress", f"{host}{connection.path}", _GATEWAY, host)
-        if fault is not None:
-            await self._plain(connection, fault.status or 502)
-            return
         route = server.state.route(host, connection.path)
         if route is None:
             await self._plain(connection, 404)
+            return
+        if fault is not None:
+            await self._plain(connection, fault.status or 502)
             return
         spec = server.swarm.answering(route[0])
         if spec is None:

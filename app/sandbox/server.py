@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from typing import Any
 
-from app.sandbox.faults import Faults
+from app.sandbox.faults import RATE_LIMIT, Fault, Faults
 from app.sandbox.rows import Row
 from app.sandbox.settings import SandboxSettings
 from app.sandbox.state import State
@@ -25,6 +25,9 @@ class Server:
         self.settings = settings
         self.faults = Faults(call_names)
         self.calls: Counter[str] = Counter()
+        self.refused = 0
+        """Calls that a limit of the key has refused."""
+        self._limits: dict[str, Row] = {}
         self.down_until = 0.0
         self.late: set[asyncio.Task[None]] = set()
         """Effects that are still to land after their connection was closed."""
@@ -48,6 +51,8 @@ class Server:
             task.cancel()
         self.faults.clear()
         self.calls.clear()
+        self.refused = 0
+        self._limits.clear()
         self.down_until = 0.0
         self._fresh()
 
@@ -63,9 +68,19 @@ class Server:
     def admits(self, key: str) -> bool:
         """Check a key, and count it where the key has a limit."""
         if secrets.compare_digest(key.encode(), self._token.encode()):
-            return True
-        made = self.state.api_keys.get(key)
-        return made is not None and _within_limit(made)
+            limits = [self._limit(fault) for fault in self.faults.waiting(RATE_LIMIT)]
+        elif key in self.state.api_keys:
+            limits = [self.state.api_keys[key]]
+        else:
+            return False
+        admitted = all(_within_limit(limit) for limit in limits)
+        self.refused += not admitted
+        return admitted
+
+    def _limit(self, fault: Fault) -> Row:
+        """Tell the limit that a fault gives our key, in the shape of a key of its own."""
+        fresh = {"rateLimitEnabled": True, "rateLimitMax": fault.times, "requestCount": 0, "lastRequest": None}
+        return self._limits.setdefault(fault.id, {**fresh, "rateLimitTimeWindow": (fault.seconds or 0) * 1000})
 
     def snapshot(self) -> dict[str, Any]:
         """Tell everything, for the control face."""
@@ -99,6 +114,7 @@ class Server:
             "queue": self.worker.rows(),
             "faults": self.faults.rows(),
             "calls": dict(self.calls),
+            "refused": self.refused,
         }
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from app.deployments.events import STEP_LABELS, Conclusion, Kind
+from app.deployments.events import STEP_LABELS, Kind
 from app.deployments.intake import Asker
 from app.deployments.plan import Plan, make_plan
 from app.deployments.record import DeploymentRecord, StackRecord
@@ -311,7 +311,9 @@ async def cancel_deployment(request: Request, portal: Portal, caller: Caller, de
     same_site(request)
     record = await find_deployment(portal, deployment_id)
     caller.must_manage(Ownership(record.owner_of_stack, record.manage_key_hash))
-    if record.kind is not Kind.CREATE or not await portal.intake.cancel(deployment_id):
+    if record.kind is Kind.REMOVE and record.conclusion is None:
+        raise PortalError("removal_goes_on")
+    if not await portal.intake.cancel(deployment_id):
         raise PortalError("deployment_over")
 
 
@@ -361,12 +363,8 @@ async def delete_stack(
     seconds = wait_preference(request, usual=USUAL_WAIT, maximum=LONGEST_WAIT)
     end = time.monotonic() + seconds
     found = await managed_stack(request, portal, caller, name)
-    while True:
-        deployment_id = await portal.intake.remove(found, volume, Asker(found.owner, caller.name, "api"))
-        record = await _wait_until_over(request, portal, deployment_id, end)
-        # A creation that had just succeeded could not be cancelled any more, so its stack is removed instead.
-        if record.kind is not Kind.CREATE or record.conclusion is not Conclusion.SUCCEEDED:
-            break
+    deployment_id = await portal.intake.remove(found, volume, Asker(found.owner, caller.name, "api"))
+    record = await _wait_until_over(request, portal, deployment_id, end)
     response.headers["Cache-Control"] = "no-store"
     answer = models.RemovalAnswer(
         removed=record.conclusion is not None and not record.stack_exists,

@@ -46,6 +46,7 @@ STATUSES: Final[Mapping[str, int]] = {
     "stack_not_found": 404,
     "deployment_not_found": 404,
     "deployment_over": 409,
+    "removal_goes_on": 409,
     "stack_busy": 409,
     "template_unknown": 422,
     "input_unknown": 422,

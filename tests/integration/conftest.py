@@ -7,6 +7,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
+from threading import Lock
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,11 @@ from tests.servers import Emulator, PortalServer, portal_settings, serve_portal,
 AT_ONCE = 4
 
 
+FAST = SandboxSettings(DEPLOY_SECONDS=0.05, START_SECONDS=0.02, VOLUME_RELEASE_SECONDS=0.1, CONCURRENCY=0)
+# One deployment at a time, as Dokploy's own default is.
+ONE_AT_A_TIME = FAST.model_copy(update={"CONCURRENCY": 1, "DEPLOY_SECONDS": 0.1})
+
+
 @dataclass(frozen=True)
 class Servers:
     """A portal and the emulator behind it."""
@@ -27,18 +34,20 @@ class Servers:
 
 
 @contextmanager
-def serve_both(folder: Path) -> Iterator[Servers]:
+def serve_both(folder: Path, sandbox: SandboxSettings = FAST, **values: Any) -> Iterator[Servers]:
     """Serve an emulator and a portal with deadlines that are short, and yet longer than anything needs."""
-    fast = SandboxSettings(DEPLOY_SECONDS=0.05, START_SECONDS=0.02, VOLUME_RELEASE_SECONDS=0.1, CONCURRENCY=0)
-    with serve_in_thread(fast) as url:
+    with serve_in_thread(sandbox) as url:
         settings = portal_settings(
             url,
             sqlite_url(folder),
-            dokploy_timeout_seconds=0.5,
-            deploy_timeout_seconds=1.5,
-            deploy_appear_seconds=1,
-            verify_timeout_seconds=1,
-            undo_timeout_seconds=1.5,
+            **{
+                "dokploy_timeout_seconds": 0.5,
+                "deploy_timeout_seconds": 1.5,
+                "deploy_appear_seconds": 1,
+                "verify_timeout_seconds": 1,
+                "undo_timeout_seconds": 1.5,
+                **values,
+            },
         )
         emulator = Emulator(url)
         with serve_portal(settings) as portal:
@@ -57,6 +66,12 @@ def plain_environment() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
+def portal_values() -> dict[str, Any]:
+    """Settings of the portals that serve side by side; a test module may override it."""
+    return {}
+
+
+@pytest.fixture(scope="module")
 def shared_servers(plain_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     with serve_both(tmp_path_factory.mktemp("shared")) as servers:
         yield servers
@@ -69,32 +84,78 @@ def servers(shared_servers: Servers) -> Servers:
     return shared_servers
 
 
+def at_once(cases: Iterable[str], check: Callable[[str], None]) -> None:
+    """Check cases several at once; every one that fails is told."""
+
+    def check_one(case: str) -> Exception | None:
+        try:
+            check(case)
+        except Exception as error:
+            error.add_note(f"case: {case}")
+            return error
+        return None
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        failures = [failure for failure in pool.map(check_one, cases) if failure is not None]
+    if failures:
+        raise ExceptionGroup("some cases fail", failures)
+
+
+class Scenarios:
+    """Cases that need servers of their own kind, each a function of them with a name, and checked side by side."""
+
+    def __init__(self) -> None:
+        self._all: dict[str, tuple[SandboxSettings, dict[str, Any], Callable[[Servers], None]]] = {}
+
+    def add(
+        self, sandbox: SandboxSettings = FAST, **values: Any
+    ) -> Callable[[Callable[[Servers], None]], Callable[[Servers], None]]:
+        """Enter the function below. `values`: settings of its portal."""
+
+        def enter(scenario: Callable[[Servers], None]) -> Callable[[Servers], None]:
+            self._all[scenario.__name__] = (sandbox, values, scenario)
+            return scenario
+
+        return enter
+
+    def check(self, folder: Path) -> None:
+        """Check them all."""
+        starting = Lock()
+
+        def check_one(name: str) -> None:
+            sandbox, values, scenario = self._all[name]
+            own = folder / name
+            own.mkdir()
+            with ExitStack() as stack:
+                with starting:  # Alembic migrates one database at a time
+                    servers = stack.enter_context(serve_both(own, sandbox, **values))
+                scenario(servers)
+
+        at_once(self._all, check_one)
+
+
 SideBySide = Callable[[Iterable[str], Callable[[Servers, str], None]], None]
 
 
 @pytest.fixture(scope="module")
-def side_by_side(plain_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SideBySide]:
+def side_by_side(
+    plain_environment: None, portal_values: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SideBySide]:
     """Check cases several at once, each against servers that it has to itself; every case that fails is told."""
     idle: SimpleQueue[Servers] = SimpleQueue()
 
     def check_all(cases: Iterable[str], check: Callable[[Servers, str], None]) -> None:
-        def check_one(case: str) -> Exception | None:
+        def check_one(case: str) -> None:
             servers = idle.get()
             try:
                 servers.emulator.reset()
                 check(servers, case)
-            except Exception as error:
-                error.add_note(f"case: {case}")
-                return error
             finally:
                 idle.put(servers)
-            return None
 
-        failures = [failure for failure in pool.map(check_one, cases) if failure is not None]
-        if failures:
-            raise ExceptionGroup("some cases fail", failures)
+        at_once(cases, check_one)
 
-    with ExitStack() as stack, ThreadPoolExecutor(AT_ONCE) as pool:
+    with ExitStack() as stack:
         for _ in range(AT_ONCE):
-            idle.put(stack.enter_context(serve_both(tmp_path_factory.mktemp("side"))))
+            idle.put(stack.enter_context(serve_both(tmp_path_factory.mktemp("side"), **portal_values)))
         yield check_all

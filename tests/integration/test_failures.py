@@ -141,6 +141,7 @@ OUTCOMES: dict[str, tuple[dict[str, Any], tuple[str, str] | None]] = {
     "a new status for ever": ({"kind": "unknown_status"}, ("deploy", "deploy_timeout")),
     "a new status for a while": ({"kind": "unknown_status", "seconds": 0.5}, None),
     "never ready": ({"kind": "never_ready"}, ("verify", "container_not_ready")),
+    "crashes": ({"kind": "crash"}, ("verify", "container_crashes")),
     "open": ({"kind": "open"}, ("verify", "open_to_strangers")),
     "no route": ({"kind": "gateway", "after": 1, "times": -1, "status": 404}, ("verify", "route_missing")),
     "wrong port": ({"kind": "gateway", "after": 1, "times": -1, "status": 502}, ("verify", "bad_gateway")),
@@ -177,7 +178,7 @@ def test_a_container_that_stops_again_and_again(portal: PortalServer, emulator: 
     name, record, events = deploy(Servers(portal, emulator))
 
     assert_undone(Servers(portal, emulator), name, record, events, "container_crashes", "verify")
-    assert "3 times" in record["problem"]["detail"]
+    assert "seen: 3" in record["problem"]["detail"]
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.9])

@@ -29,7 +29,7 @@ from app.deployments.events import (
 )
 from app.deployments.feed import Feed
 from app.deployments.intake import Accepted, Asker, Intake
-from app.deployments.journal import Journal
+from app.deployments.journal import CanceledMeanwhile, Journal
 from app.deployments.plan import make_plan
 from app.deployments.record import PAGE, LeftoverView, Records
 from app.deployments.request import DeploymentRequest
@@ -358,6 +358,66 @@ async def test_cancelling(store: Store):
     await store.conclude(run, Conclusion.CANCELED, frees_name=True)
 
     assert not await store.intake.cancel(accepted.deployment_id)
+    assert await store.journal.cancellations(run.worker) == []
+
+
+async def test_what_was_cancelled_does_not_succeed(store: Store):
+    accepted = await store.deploy()
+    run = await store.claim_one()
+    assert await store.intake.cancel(accepted.deployment_id)
+    before = await store.everything()
+
+    with pytest.raises(CanceledMeanwhile):
+        await store.conclude(run, unless_canceled=True)
+
+    assert await store.everything() == before
+    await store.conclude(run, Conclusion.CANCELED, frees_name=True)
+    with pytest.raises(RunLost):
+        await store.conclude(run, unless_canceled=True)
+
+
+async def test_a_success_whose_answer_was_lost_cannot_be_cancelled(store: Store, peer: Store):
+    accepted = await store.deploy()
+    run = await store.claim_one()
+    answers: list[bool] = []
+
+    async def cancel() -> None:
+        answers.append(await peer.intake.cancel(accepted.deployment_id))
+
+    store.database.lose_answer, store.database.lost = 1, cancel
+    await store.conclude(run, unless_canceled=True)
+
+    assert answers == [False]
+    record = await store.records.deployment(accepted.deployment_id)
+    assert record is not None
+    assert (record.conclusion, record.cancel_requested) == (Conclusion.SUCCEEDED, False)
+
+
+async def test_a_cancel_and_a_success_at_once_are_one_of_the_two(store: Store, peer: Store):
+    for number in range(10):
+        accepted = await store.deploy(f"stack-{number}")
+        run = await store.claim_one()
+
+        canceled, concluded = await asyncio.gather(
+            peer.intake.cancel(accepted.deployment_id),
+            store.conclude(run, unless_canceled=True),
+            return_exceptions=True,
+        )
+
+        assert (canceled, type(concluded)) in {(True, CanceledMeanwhile), (False, type(None))}
+        if canceled:
+            await store.conclude(run, Conclusion.CANCELED, frees_name=True)
+
+
+async def test_a_cancel_during_an_undo_is_not_written_down(store: Store):
+    accepted = await store.deploy()
+    run = await store.claim_one()
+    await store.journal.record(run, Checkpoint(events=[UndoStarted()], undoing=True))
+    before = await store.everything()
+
+    assert await store.intake.cancel(accepted.deployment_id)
+
+    assert await store.everything() == before
     assert await store.journal.cancellations(run.worker) == []
 
 

@@ -380,7 +380,7 @@ def assert_canceled(servers: Servers, accepted: dict[str, Any]) -> dict[str, Any
     events = servers.portal.events(accepted["deploymentId"])
     assert (record["conclusion"], record["problem"]["code"], record["leftovers"]) == ("canceled", "canceled", [])
     assert [event["type"] for event in events].count("cancel_requested") == 1
-    assert {event["params"]["code"] for event in events if event["type"] == "step_failed"} == {"canceled"}
+    assert {event["params"]["code"] for event in events if event["type"] == "step_failed"} <= {"canceled"}
     assert events[-1]["key"] == "deployment_completed.create.canceled"
     assert check(servers.portal, accepted["stackName"]) is None
     return record
@@ -459,8 +459,11 @@ def test_cancel_during_an_undo_changes_nothing(servers: Servers):
     accepted = servers.portal.deploy(new_name())
     servers.portal.wait_for(accepted["deploymentId"], "undo_started")
 
-    assert cancel(servers.portal, accepted).status_code == 202
+    for _ in range(2):
+        assert cancel(servers.portal, accepted).status_code == 202
 
     record = servers.portal.wait(accepted["deploymentId"])
     assert (record["conclusion"], record["problem"]["code"], record["leftovers"]) == ("failed", "open_to_strangers", [])
+    assert not record["cancelRequested"]
+    assert "cancel_requested" not in {event["type"] for event in servers.portal.events(accepted["deploymentId"])}
     assert servers.emulator.left() == {}

@@ -244,6 +244,8 @@ async def test_gateway(client) -> None:
     await visit(client, 404, host="other.localhost")
     await visit(client, 504)
     await visit(client, 502)
+    await fault(client, kind="gateway", status=504)
+    await visit(client, 404, host="other.localhost")
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "emulator", "10.0.0.7"])
@@ -280,6 +282,24 @@ async def test_a_key_with_default_limits_dies_after_five_calls(client) -> None:
         assert (await client.get("/api/project.all", headers={"x-api-key": key})).status_code == 200
     response = await client.post("/api/user.createApiKey", json={"name": "x", "metadata": metadata, "expiresIn": 10})
     assert response.status_code == 500
+
+
+async def test_a_limit_of_the_key_accumulates_until_the_window_lies_behind_the_last_accepted_call(client) -> None:
+    # As seen: 6 counts in a window, two a call, and calls that come faster than the window.
+    await fault(client, kind="rate_limit", times=6, seconds=0.4)
+
+    async def statuses(count: int) -> list[int]:
+        return [(await client.get("/api/project.all")).status_code for _ in range(count)]
+
+    assert await statuses(5) == [200] * 3 + [401] * 2
+    refused = await client.get("/api/project.all")
+    assert (refused.status_code, refused.json()) == (401, {"message": "Unauthorized"})
+    assert (await client.get("/api/trpc/settings.health")).status_code == 200, "that call needs no key"
+    await anyio.sleep(0.45)
+    assert await statuses(4) == [200] * 3 + [401]
+    assert (await client.get("/sandbox/state")).json()["refused"] == 4
+    await client.delete("/sandbox/faults")
+    assert await statuses(4) == [200] * 4
 
 
 async def test_state_counts_calls(client) -> None:

@@ -47,6 +47,7 @@ PROGRESS = (
     "container_running",
     "container_starting",
     "container_answering",
+    "route_left",
     "volume_left",
     "undo_waiting",
 )

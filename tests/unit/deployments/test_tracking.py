@@ -152,6 +152,13 @@ def test_the_place_in_line_is_by_age_whatever_the_order_of_the_list():
     assert Queue([]).waiting == 0
 
 
+def test_the_place_in_line_of_two_that_came_at_once():
+    older, newer = job(1), job(2).model_copy(update={"timestamp": 1000})
+    queue = Queue([newer, older])
+
+    assert [queue.place(each) for each in (older, newer)] == [1, 2]
+
+
 def test_our_job_is_found_by_its_title():
     queue = Queue([job(3, title="ours"), job(2), job(1, title="ours")])
 

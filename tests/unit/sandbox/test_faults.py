@@ -43,8 +43,10 @@ def test_defaults(faults) -> None:
     assert faults.add({"kind": "gateway"}).status == 502
     assert faults.add({"kind": "crash"}).calls == ("application.deploy", "application.redeploy")
     assert faults.add({"kind": "database_down"}).times == -1
-    assert len(faults.rows()) == 4
-    assert (faults.clear(), faults.rows()) == (4, [])
+    limit = faults.add({"kind": "rate_limit"})
+    assert (limit.times, limit.seconds) == (10, 10.0)
+    assert len(faults.rows()) == 5
+    assert (faults.clear(), faults.rows()) == (5, [])
 
 
 @pytest.mark.parametrize(
@@ -65,6 +67,7 @@ def test_defaults(faults) -> None:
         ({"kind": "status", "call": "domain.create", "after": -1}, "after"),
         ({"kind": "slow", "call": "domain.create", "seconds": -1}, "seconds"),
         ({"kind": "gateway", "status": 418}, "status"),
+        ({"kind": "rate_limit", "times": -1}, "times"),
         ({"kind": "status", "call": "domain.create", "times": True}, "times"),
     ],
 )
