@@ -10,10 +10,10 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from tests.benchmarks import flight, load, notify, takeover
+from tests.benchmarks import attribution, flight, load, notify, takeover
 from tests.benchmarks.table import Row, show, tell
 
-SUBJECTS: dict[str, Any] = {"load": load, "flight": flight, "takeover": takeover, "notify": notify}
+SUBJECTS: dict[str, Any] = {"load": load, "flight": flight, "takeover": takeover, "notify": notify, "attribution": attribution}
 
 
 def main() -> None:
@@ -28,7 +28,8 @@ def main() -> None:
     parser.add_argument("--in-flight-seconds", type=float, default=30.0, help="flight: how long Dokploy takes for each")
     parser.add_argument("--kills", type=int, default=16, help="takeover: so many times")
     parser.add_argument("--watched", type=int, default=40, help="notify: so many deployments")
-    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="takeover: of the random moments")
+    parser.add_argument("--interleavings", type=int, default=1000, help="attribution: so many")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="takeover, attribution: of what is left to chance")
     options = parser.parse_args()
     if unknown := set(options.subjects) - SUBJECTS.keys():
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(SUBJECTS)}")
