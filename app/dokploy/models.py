@@ -123,6 +123,7 @@ class QueueJob(_Answer):
 
         application_id: str | None = None
         title_log: str | None = None
+        description_log: str | None = None
 
     id: str
     data: Data
@@ -135,6 +136,7 @@ class DokployDeployment(_Answer):
 
     deployment_id: str
     title: str
+    description: str | None = None
     status: str
     created_at: Moment
     finished_at: Moment | None = None

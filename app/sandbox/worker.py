@@ -123,8 +123,10 @@ class Worker:
         self._asked.append(asked)
         if "lose_queue" in faults:
             return
-        if "drop_title" in faults:
+        if "drop_title" in faults or "drop_both" in faults:
             title = default_title(kind)
+        if "drop_both" in faults:
+            description = ""
         self._number += 1
         self._waiting.append(Job(self._number, application_id, title, description, kind, faults, asked))
         # Not at once: the call that asked for it is answered first, as on the real server.

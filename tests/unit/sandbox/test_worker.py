@@ -34,7 +34,7 @@ class Bench:
 
     def deploy(self, application, title="t", kind="deploy", **faults):
         made = {name: Fault(name, name, (), **fields) for name, fields in faults.items()}
-        self.worker.enqueue(application["applicationId"], kind, title, "", made)
+        self.worker.enqueue(application["applicationId"], kind, title, "d", made)
 
     def statuses(self, application) -> list[tuple[str, str]]:
         rows = self.state.deployments_of(application["applicationId"])
@@ -185,6 +185,11 @@ async def test_faults_of_a_deployment() -> None:
     bench.deploy(application, "mine", drop_title={})
     await bench.idle()
     assert bench.statuses(application) == [("Manual deployment", "done")]
+    bench.deploy(application, "mine", drop_both={})
+    await bench.idle()
+    kept, dropped = bench.state.deployments_of(application["applicationId"])
+    assert (kept["title"], kept["description"]) == ("Manual deployment", "d")
+    assert (dropped["title"], dropped["description"]) == ("Manual deployment", "")
     bench.deploy(application, "failing", fail={})
     await bench.idle()
     assert bench.statuses(application)[-1] == ("failing", "error")
