@@ -180,7 +180,7 @@ class Deploy(CreateStep):
         return self._find(rows, guess=0 if queue.of_application(self.application_id) else self._guess)
 
     async def _is_sure(self, row: DokployDeployment) -> bool:
-        """Cross-check a quick end that was never seen running (DDA-7): our title and marker are proof, a guess is not."""
+        """Cross-check a quick end that was never seen running (DDA-7): our title or marker is proof, a guess is not."""
         if self._is_ours(row.title, row.description) or self._running_since is not None:
             return True
         again = find_row(await self.dokploy.list_deployments(self.application_id), row.title)

@@ -137,8 +137,8 @@ def find_row(
     """Find our row among an application's, which come newest first.
 
     The title is the proof; where the server has dropped it, our `marker` as the description of a row that is not among
-    those before, the `baseline`. `guess`: how often was asked, where the server may have dropped both; the newest counts
-    when there are just so many new rows and none has a name. Whoever presses Dokploy's own button makes such a row, too.
+    those before, the `baseline`. `guess`: how often was asked, where the server may have dropped both; the newest
+    counts when there are just so many new rows and none has a name. Dokploy's own button makes such rows, too.
     """
     for row in rows:
         if row.title == title:

@@ -11,7 +11,7 @@ _RESTART_SECONDS = 0.2
 
 
 class Control:
-    """Shows the state and what deployments were asked for, resets and restarts the server, takes faults; needs no key."""
+    """Shows the state and what was asked to be deployed, resets and restarts the server, takes faults; needs no key."""
 
     def __init__(self, server: Server) -> None:
         self._server = server

@@ -13,7 +13,13 @@ from typing import Any
 from tests.benchmarks import attribution, flight, load, notify, takeover
 from tests.benchmarks.table import Row, show, tell
 
-SUBJECTS: dict[str, Any] = {"load": load, "flight": flight, "takeover": takeover, "notify": notify, "attribution": attribution}
+SUBJECTS: dict[str, Any] = {
+    "load": load,
+    "flight": flight,
+    "takeover": takeover,
+    "notify": notify,
+    "attribution": attribution,
+}
 
 
 def main() -> None:
@@ -29,7 +35,9 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=16, help="takeover: so many times")
     parser.add_argument("--watched", type=int, default=40, help="notify: so many deployments")
     parser.add_argument("--interleavings", type=int, default=1000, help="attribution: so many")
-    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="takeover, attribution: of what is left to chance")
+    parser.add_argument(
+        "--seed", type=int, default=random.randrange(10**6), help="takeover, attribution: of what is left to chance"
+    )
     options = parser.parse_args()
     if unknown := set(options.subjects) - SUBJECTS.keys():
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(SUBJECTS)}")
@@ -42,6 +50,7 @@ def main() -> None:
     print("PostgreSQL" if options.database_url else "SQLite, and PostgreSQL where there are two portals")
     for title, rows in measured:
         show(title, rows)
+    print("\nWhat a kill at each single point leaves behind: make test-crash")
 
 
 if __name__ == "__main__":

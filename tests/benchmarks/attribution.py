@@ -325,7 +325,9 @@ def measure(options: argparse.Namespace) -> list[Row]:
         what = f"{report.total} interleavings, Dokploy {server}"
         rows.append(Row(f"{what}: right", f"{100 * (1 - len(report.wrong) / report.total):.1f} %", "= 100 %"))
         if server is not Server.TITLED:
-            rows.append(Row("    of them asked for again; failed, as nobody could tell", f"{report.again}; {report.unsure}"))
+            rows.append(
+                Row("    of them asked for again; failed, as nobody could tell", f"{report.again}; {report.unsure}")
+            )
         rows.append(Row("    the newest row since asking: wrong", f"{100 * report.naive_wrong / report.total:.1f} %"))
         rows.append(
             Row("    the newest row since asking: not ours", f"{100 * report.naive_other / report.total:.1f} %")

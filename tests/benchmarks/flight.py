@@ -37,9 +37,11 @@ def measure(options: argparse.Namespace) -> list[Row]:
         lag_file = Path(folder) / "lag"
         with (
             emulator(DEPLOY_SECONDS=seconds) as emulator_url,
-            portal(
-                emulator_url, options.database_url, module="tests.benchmarks.sampled", LAG_FILE=str(lag_file)
-            ) as (process, url, _),
+            portal(emulator_url, options.database_url, module="tests.benchmarks.sampled", LAG_FILE=str(lag_file)) as (
+                process,
+                url,
+                _,
+            ),
         ):
             time.sleep(2)
             flight = asyncio.run(fly(process, url, count, seconds))
@@ -95,9 +97,7 @@ async def fly(process: Process, url: str, count: int, seconds: float) -> Flight:
     flight.ended = time.monotonic()
     flight.cpu = process.cpu_seconds() - cpu
     records = [(await looking.request("GET", f"/api/deployments/{each}"))[1] for each in ids]
-    flight.failed = [
-        record["problem"] or record["status"] for record in records if record["conclusion"] != "succeeded"
-    ]
+    flight.failed = [record["problem"] or record["status"] for record in records if record["conclusion"] != "succeeded"]
     for each in flight.failed[:3]:
         tell(f"  did not succeed: {each}")
     for connection in (*connections, looking):

@@ -53,5 +53,5 @@ def _sampled(create: Any) -> Any:
 
 
 if __name__ == "__main__":
-    serving.create_app = _sampled(serving.create_app)
+    serving.create_app = _sampled(serving.create_app)  # type: ignore[attr-defined]
     cli.main()

@@ -65,4 +65,3 @@ def test_a_server_that_keeps_neither_title_nor_description(portal: PortalServer,
 
     assert record["conclusion"] == "succeeded", "so many rows as were asked for, and nobody else's"
     assert emulator.state()["calls"]["application.deploy"] == 2
-
