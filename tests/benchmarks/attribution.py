@@ -250,6 +250,9 @@ def _judge(tried: Sequence[Tried], asked: Sequence[dict[str, Any]], noted: dict[
             continue
         report.total += 1
         report.again += len(ours) > 1
+        if not ours:
+            report.wrong.append(f"{each.name}: {each.conclusion} {each.code or ''}, never asked for")
+            continue
         done = [job["deploymentId"] for job in ours if job["status"] == "done"]
         row = noted.get(each.deployment_id)
         succeeded = each.conclusion == "succeeded"
@@ -323,7 +326,7 @@ def measure(options: argparse.Namespace) -> list[Row]:
     rows = [Row(f"seed; the other came {orders}", str(options.seed))]
     for server, report in ((Server.TITLED, kept), *others):
         what = f"{report.total} interleavings, Dokploy {server}"
-        rows.append(Row(f"{what}: right", f"{100 * (1 - len(report.wrong) / report.total):.1f} %", "= 100 %"))
+        rows.append(Row(f"{what}: right", f"{report.total - len(report.wrong)}", f"= {report.total}"))
         if server is not Server.TITLED:
             rows.append(
                 Row("    of them asked for again; failed, as nobody could tell", f"{report.again}; {report.unsure}")
@@ -347,7 +350,9 @@ def _round(seed: int, server: Server, first: int, count: int, concurrency: int, 
     ):
         database = Path(folder) / "portal.db"
         with portal(emulator_url, f"sqlite+aiosqlite:///{database}", **env) as (_, portal_url, _):
-            while report.total < count:
+            for _ in range(20):
+                if report.total >= count:
+                    break
                 numbers = range(first, first + count - report.total)
                 first = numbers.stop
                 report.add(
