@@ -173,7 +173,7 @@ class Deploy(CreateStep):
 
     async def _row(self, queue: Queue, job: QueueJob | None) -> DokployDeployment | None:
         """Our row. While the job is active the row only tells that it runs, so it is read for its log's sake alone."""
-        if job is not None and (self._running_since is None or self.context.clock() - self._running_since < _LOG_AFTER):
+        if job is not None and not self._log_is_due():
             return None
         rows = await self.dokploy.list_deployments(self.application_id)
         # While any job of the application is there, ours may be the one that has no row yet.
@@ -230,8 +230,14 @@ class Deploy(CreateStep):
             await self.context.tell(Progressed(step=self.name, what="container_running"))
         if now - self._running_since > self.settings.deploy_timeout_seconds:
             raise PortalError("deploy_timeout", seconds=self.settings.deploy_timeout_seconds)
-        if row is not None and time.monotonic() - self._log_read_at > _LOG_EVERY:
+        if row is not None and self._log_is_due():
             await self._read_log(row)
+
+    def _log_is_due(self) -> bool:
+        """Whether to read the log again: not of a deployment that is over soon, and not at every look at the queue."""
+        since = self._running_since
+        runs_long = since is not None and self.context.clock() - since >= _LOG_AFTER
+        return runs_long and time.monotonic() - self._log_read_at > _LOG_EVERY
 
     async def _read_log(self, row: DokployDeployment, *, last: bool = False) -> None:
         """Record the lines of Dokploy's log that are new. A log that cannot be read is no reason to fail."""
