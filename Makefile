@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 PORT ?= 3000
 PYTEST_ARGS ?=
 MATRIX_ARGS ?=
+BENCH_ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 ##@ Try it
@@ -51,8 +52,8 @@ contract: $(VENV)/.dev ## Run the Dokploy cases against a real server (DOKPLOY_U
 	$(BIN)/python -m pytest tests/contract --real-dokploy $(PYTEST_ARGS)
 
 .PHONY: bench
-bench: $(VENV)/.dev ## Measure the portal under load and print a table
-	$(BIN)/python -m tests.benchmarks
+bench: $(VENV)/.dev ## Measure the portal under load and print a table (BENCH_ARGS="flight" for some)
+	$(BIN)/python -m tests.benchmarks $(BENCH_ARGS)
 
 .PHONY: catalogs
 catalogs: $(VENV)/.dev ## Extract the sentences and bring every language's catalog up to date

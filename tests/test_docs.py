@@ -154,7 +154,7 @@ def test_the_example_with_every_default_written_out_is_the_default(tmp_path: Pat
 
 def test_variables_in_the_documents_exist():
     of_scripts = {"ANSWER", "ID", "KEY", "PASSWORD", "PWD", "ORGANIZATION"}
-    of_tests = {"CONTRACT_IMAGE", "REQUIRE_BROWSER", "PYTEST_ARGS", "MATRIX_ARGS"}
+    of_tests = {"CONTRACT_IMAGE", "REQUIRE_BROWSER", "PYTEST_ARGS", "MATRIX_ARGS", "BENCH_ARGS"}
     of_others = {"OPENCODE_SERVER_PASSWORD", "POSTGRES_PASSWORD"}
     known = set(FIELDS) | of_scripts | of_tests | of_others
     for document in DOCUMENTS:

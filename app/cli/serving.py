@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -178,6 +179,9 @@ async def _serve(servers: tuple[_Server, ...]) -> bool:
             failed = not stop.is_set()
             break
     if not failed:
+        # What the start has made stays for good. Looked through at each full collection it would hold up the loop.
+        gc.collect()
+        gc.freeze()
         await asyncio.wait([asyncio.create_task(stop.wait()), *tasks], return_when=asyncio.FIRST_COMPLETED)
     for server, task in reversed(list(zip(servers, tasks, strict=False))):
         server.should_exit = True

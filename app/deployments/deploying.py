@@ -1,6 +1,7 @@
 """The station at which Dokploy works: asks for the deployment once, and follows that very one to its end."""
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ import structlog
 from app.deployments.events import Kind, LogLine, Progressed, QueuePosition, Status
 from app.deployments.saga import Outcome, ResourceChange, ResourceState
 from app.deployments.steps import CreateStep
-from app.deployments.tracking import Pace, Queue, find_row
+from app.deployments.tracking import DEFAULT_TITLE, Pace, Queue, find_row
 from app.dokploy import DokployDeployment, DokployError, QueueJob
 from app.errors import PortalError
 
@@ -17,7 +18,7 @@ log = structlog.get_logger()
 
 # A deployment that is neither in the queue nor on record for so long was lost in a restart of Dokploy.
 _LOST_AFTER = 3.0
-# A server that drops titles shows ours under its default title; this long the proper one is waited for.
+# A server that drops titles shows ours under its default title; this long the proper one is waited for before guessing.
 _TITLE_AFTER = 2.0
 _SLOW_QUEUE = 120.0
 _LOG_AFTER, _LOG_EVERY, _LOG_LINES, _LOG_LENGTH = 2.0, 2.0, 300, 400
@@ -39,6 +40,7 @@ class Deploy(CreateStep):
         self._place: tuple[int, int] | None = None
         self._warned_slow = False
         self._running_since: float | None = None
+        self._triggered: float | None = None
         self._log_lines = 0
         self._log_read_at = 0.0
         await self._trigger_unless_done()
@@ -71,12 +73,10 @@ class Deploy(CreateStep):
             rows = await self.dokploy.list_deployments(self.application_id)
         if self.context.was_tried(self.name):
             queue = await self._queue()
-            if queue.titled(self._title) or find_row(rows, self._title, baseline=None):
+            if queue.titled(self._title) or self._find(rows):
                 return
-            if self.context.output(
-                self.name, "triggered_at"
-            ):  # it was asked for; whether it was lost is for following to find out
-                return
+            if self.context.output(self.name, "triggered_at"):
+                return  # it was asked for; whether it was lost is for following to find out
         # A new application has no deployments yet; one of an earlier run may have.
         await self.context.note(self.name, {"baseline": [row.deployment_id for row in rows]})
         await self._trigger()
@@ -109,7 +109,7 @@ class Deploy(CreateStep):
                 await self._waits(queue, job)
                 await self._rest()
                 continue
-            row = await self._row(job)
+            row = await self._row(queue, job)
             if row is not None and row.status in {"done", "error"} and await self._is_sure(row):
                 return row
             if row is not None and row.status == "cancelled":
@@ -117,7 +117,9 @@ class Deploy(CreateStep):
                 return None
             if job is not None or row is not None:
                 absent_since = None
-                self.context.is_certain(self.name)
+                words = job.data if job else None
+                if row is not None or (words and self._is_ours(words.title_log, words.description_log)):
+                    self.context.is_certain(self.name)
                 await self._runs(row)
             else:
                 absent_since = absent_since or self.context.clock()
@@ -134,26 +136,51 @@ class Deploy(CreateStep):
         return self.context.settings
 
     def _job(self, queue: Queue) -> QueueJob | None:
-        """Our job, by its title; an application's only one where the title was dropped."""
-        if job := queue.titled(self._title):
-            return job
-        jobs = queue.of_application(self.application_id)
-        return jobs[0] if len(jobs) == 1 and not self.context.output(self.name, "baseline") else None
+        """Our job, by its title, or by our marker where the title was dropped.
 
-    async def _row(self, job: QueueJob | None) -> DokployDeployment | None:
+        Where both may have been, one without a name may be ours: it is waited for, and proves nothing.
+        """
+        observer = self.context.around.observer
+        if job := queue.titled(self._title):
+            observer.keeps_titles = True
+            return job
+        if job := queue.untitled(self.application_id, self.context.marker):
+            return job
+        return None if observer.keeps_titles else queue.untitled(self.application_id, "")
+
+    def _is_ours(self, title: str | None, description: str | None) -> bool:
+        return title == self._title or (title == DEFAULT_TITLE and description == self.context.marker)
+
+    @property
+    def _guess(self) -> int:
+        """How many rows without a name must all be ours; 0: none is taken for ours.
+
+        A single one may be somebody else's while ours was lost. A server that keeps titles gives the second of ours its
+        own; only where that is without one, too, nothing better is to be had.
+        """
+        late = self._triggered is not None and time.monotonic() - self._triggered > _TITLE_AFTER
+        return self._asked if late and self._asked > 1 and not self.context.around.observer.keeps_titles else 0
+
+    def _find(self, rows: Sequence[DokployDeployment], *, guess: int = 0) -> DokployDeployment | None:
+        baseline = self.context.output(self.name, "baseline") or []
+        row = find_row(rows, self._title, marker=self.context.marker, baseline=baseline, guess=guess)
+        if row is not None and row.title == self._title:
+            self.context.around.observer.keeps_titles = True
+        return row
+
+    async def _row(self, queue: Queue, job: QueueJob | None) -> DokployDeployment | None:
         """Our row. While the job is active the row only tells that it runs, so it is read for its log's sake alone."""
-        if job is not None and (self._running_since is None or self.context.clock() - self._running_since < _LOG_AFTER):
+        if job is not None and not self._log_is_due():
             return None
         rows = await self.dokploy.list_deployments(self.application_id)
-        late = time.monotonic() - getattr(self, "_triggered", 0.0) > _TITLE_AFTER
-        baseline = self.context.output(self.name, "baseline") or []
-        return find_row(rows, self._title, baseline=baseline if late and job is None else None)
+        # While any job of the application is there, ours may be the one that has no row yet.
+        return self._find(rows, guess=0 if queue.of_application(self.application_id) else self._guess)
 
     async def _is_sure(self, row: DokployDeployment) -> bool:
-        """Cross-check a quick end that was never seen running (DDA-7): our title is proof, a default title is not."""
-        if row.title == self._title or self._running_since is not None:
+        """Cross-check a quick end that was never seen running (DDA-7): our title or marker is proof, a guess is not."""
+        if self._is_ours(row.title, row.description) or self._running_since is not None:
             return True
-        again = find_row(await self.dokploy.list_deployments(self.application_id), row.title, baseline=None)
+        again = find_row(await self.dokploy.list_deployments(self.application_id), row.title)
         return again is not None and (again.deployment_id, again.created_at, again.status) == (
             row.deployment_id,
             row.created_at,
@@ -200,8 +227,14 @@ class Deploy(CreateStep):
             await self.context.tell(Progressed(step=self.name, what="container_running"))
         if now - self._running_since > self.settings.deploy_timeout_seconds:
             raise PortalError("deploy_timeout", seconds=self.settings.deploy_timeout_seconds)
-        if row is not None and time.monotonic() - self._log_read_at > _LOG_EVERY:
+        if row is not None and self._log_is_due():
             await self._read_log(row)
+
+    def _log_is_due(self) -> bool:
+        """Whether to read the log again: not of a deployment that is over soon, and not at every look at the queue."""
+        since = self._running_since
+        runs_long = since is not None and self.context.clock() - since >= _LOG_AFTER
+        return runs_long and time.monotonic() - self._log_read_at > _LOG_EVERY
 
     async def _read_log(self, row: DokployDeployment, *, last: bool = False) -> None:
         """Record the lines of Dokploy's log that are new. A log that cannot be read is no reason to fail."""

@@ -74,7 +74,8 @@ class Removal:
                 if application_id:
                     await self._dokploy.clean_queue(application_id)
             if jobs:
-                self._context.is_certain("deploy")
+                if queue.titled(self._context.run.id):  # another's job says nothing of ours
+                    self._context.is_certain("deploy")
             elif self._context.is_in_doubt("deploy"):
                 # The queue is read once more in any case: the job may have come since.
                 if await self._has_row(application_ids):
@@ -95,7 +96,7 @@ class Removal:
         """Whether Dokploy has worked, or works, on the deployment that this run asked for."""
         for application_id in application_ids:
             rows = await self._dokploy.list_deployments(application_id)
-            if find_row(rows, self._context.run.id, baseline=None):
+            if find_row(rows, self._context.run.id):
                 return True
         return False
 

@@ -82,6 +82,13 @@ class Queue:
         """The job with our title; the newest, should it have been asked for twice."""
         return self._titles.get(title)
 
+    def untitled(self, application_id: str, description: str) -> QueueJob | None:
+        """The newest job of an application that has Dokploy's default title and this description."""
+        for job in self.of_application(application_id):
+            if job.data.title_log == DEFAULT_TITLE and (job.data.description_log or "") == description:
+                return job
+        return None
+
     def of_application(self, application_id: str) -> list[QueueJob]:
         """Every job of an application, waiting or active."""
         return self._applications.get(application_id, [])
@@ -101,6 +108,8 @@ class Observer:
 
     def __init__(self, dokploy: DokployClient) -> None:
         self.queue = SharedRead(self._read_queue, gap=0.1)
+        # Set for good by the first title of ours that is seen over there.
+        self.keeps_titles = False
         self.projects = SharedRead(self._read_projects)
         self.volumes = SharedRead(self._read_volumes)
         self._dokploy = dokploy
@@ -120,20 +129,28 @@ class Observer:
 
 
 def find_row(
-    rows: Sequence[DokployDeployment], title: str, *, baseline: Collection[str] | None
+    rows: Sequence[DokployDeployment],
+    title: str,
+    *,
+    marker: str | None = None,
+    baseline: Collection[str] = (),
+    guess: int = 0,
 ) -> DokployDeployment | None:
     """Find our row among an application's, which come newest first.
 
-    The title is the proof. `baseline`: rows that were there before; given where the server may have dropped the title,
-    so that a new row with Dokploy's default title counts as ours when it is the only one.
+    The title is the proof; where the server has dropped it, our `marker` as the description of a row that is not among
+    those before, the `baseline`. `guess`: how often was asked, where the server may have dropped both; the newest
+    counts when there are just so many new rows and none has a name. Dokploy's own button makes such rows, too.
     """
     for row in rows:
         if row.title == title:
             return row
-    if baseline is None:
-        return None
     new = [row for row in rows if row.deployment_id not in baseline]
-    return new[0] if len(new) == 1 and new[0].title == DEFAULT_TITLE else None
+    for row in new:
+        if marker and row.title == DEFAULT_TITLE and row.description == marker:
+            return row
+    nameless = all(row.title == DEFAULT_TITLE and not row.description for row in new)
+    return new[0] if guess and len(new) == guess and nameless else None
 
 
 class Pace:

@@ -124,6 +124,7 @@ class QueueJob(_Answer):
 
         application_id: str | None = None
         title_log: str | None = None
+        description_log: str | None = None
 
     id: str
     data: Data
@@ -136,6 +137,7 @@ class DokployDeployment(_Answer):
 
     deployment_id: str
     title: str
+    description: str | None = None
     status: str
     created_at: Moment
     finished_at: Moment | None = None

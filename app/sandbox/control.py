@@ -11,7 +11,7 @@ _RESTART_SECONDS = 0.2
 
 
 class Control:
-    """Shows the state, resets and restarts the server, and takes faults; needs no key."""
+    """Shows the state and what was asked to be deployed, resets and restarts the server, takes faults; needs no key."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -22,6 +22,8 @@ class Control:
         match connection.method, connection.path:
             case "GET", "/sandbox/state":
                 await connection.answer_json(200, server.snapshot())
+            case "GET", "/sandbox/asked":
+                await connection.answer_json(200, server.worker.asked())
             case "POST", "/sandbox/reset":
                 server.reset()
                 await connection.answer_json(200, {"reset": True})
@@ -34,7 +36,7 @@ class Control:
             case "POST", "/sandbox/faults":
                 await self._add_fault(connection)
             case _:
-                paths = ["GET state", "POST reset", "POST restart", "GET, POST, DELETE faults"]
+                paths = ["GET state", "GET asked", "POST reset", "POST restart", "GET, POST, DELETE faults"]
                 await connection.answer_json(404, {"message": "Not found", "calls": paths})
 
     async def _restart(self, connection: Connection) -> None:

@@ -21,6 +21,7 @@ While a call is answered:
 What becomes of a deployment (of application.deploy and application.redeploy when no `call` is named):
 - `lose_queue`: the job vanishes;
 - `drop_title`: the title gives way to Dokploy's default;
+- `drop_both`: the same, and the description to none;
 - `fail`: it ends `error`;
 - `stuck`: the row stays `running`, for `seconds` or for ever;
 - `unknown_status`: the row shows `paused`, a status never seen before, for `seconds` or for ever;
@@ -47,7 +48,7 @@ from typing import Any
 
 ANSWERS = frozenset({"status", "html", "hang", "drop_after", "error_after", "slow", "late"})
 DEPLOYMENTS = frozenset(
-    {"lose_queue", "drop_title", "fail", "stuck", "unknown_status", "never_ready", "crash", "open"}
+    {"lose_queue", "drop_title", "drop_both", "fail", "stuck", "unknown_status", "never_ready", "crash", "open"}
 )  # fmt: skip
 RENAMES = frozenset({"renamed_call", "renamed_field"})
 # Kinds that are a state of the server rather than the fate of a request.

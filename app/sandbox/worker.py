@@ -20,6 +20,25 @@ _NODE_MEMORY = 1 << 40
 _QUICK_SECONDS = 0.02
 _FAILED_PULL_SECONDS = 0.3
 _REDEPLOY_SECONDS = 0.2
+_KEPT_ASKED = 10_000
+
+
+@dataclass
+class Asked:
+    """A deployment as it was asked for, and what became of it, also once nothing else here knows of it."""
+
+    application_id: str
+    title: str
+    """As it was given, also where the server drops it."""
+    timestamp: int = field(default_factory=lambda: int(time.time() * 1000))
+    deployment: Row | None = None
+    """Its row, once it was begun: the very one that the worker writes, also after it is on record no more."""
+
+    def row(self) -> Row:
+        """Tell it as the control face does."""
+        shown = ("deploymentId", "status", "createdAt", "finishedAt")
+        became = {name: self.deployment[name] if self.deployment else None for name in shown}
+        return {"applicationId": self.application_id, "title": self.title, "timestamp": self.timestamp, **became}
 
 
 @dataclass
@@ -33,6 +52,7 @@ class Job:
     kind: str
     """`deploy` or `redeploy`."""
     faults: Mapping[str, Fault]
+    asked: Asked
     timestamp: int = field(default_factory=lambda: int(time.time() * 1000))
     processed_on: int | None = None
 
@@ -93,17 +113,22 @@ class Worker:
         self._waiting: deque[Job] = deque()
         self._active: dict[int, _Work] = {}
         self._number = 0
+        self._asked: deque[Asked] = deque(maxlen=_KEPT_ASKED)
 
     def enqueue(
         self, application_id: str, kind: str, title: str, description: str, faults: Mapping[str, Fault]
     ) -> None:
         """Take a job; nothing of it can be seen but its place in the queue."""
+        asked = Asked(application_id, title)
+        self._asked.append(asked)
         if "lose_queue" in faults:
             return
-        if "drop_title" in faults:
+        if "drop_title" in faults or "drop_both" in faults:
             title = default_title(kind)
+        if "drop_both" in faults:
+            description = ""
         self._number += 1
-        self._waiting.append(Job(self._number, application_id, title, description, kind, faults))
+        self._waiting.append(Job(self._number, application_id, title, description, kind, faults, asked))
         # Not at once: the call that asked for it is answered first, as on the real server.
         asyncio.get_running_loop().call_soon(self._pump)
 
@@ -115,6 +140,10 @@ class Worker:
         """List the queue, newest first, what is worked on last."""
         jobs = [*self._waiting_newest_first(), *(work.job for work in reversed(self._active.values()))]
         return [job.row(self._state) for job in jobs]
+
+    def asked(self) -> list[Row]:
+        """List the deployments that were asked for, oldest first, with what became of each."""
+        return [each.row() for each in self._asked]
 
     def restart(self) -> None:
         """Lose the queue as a restart of Dokploy does: the active rows are cancelled, the waiting jobs are gone."""
@@ -148,6 +177,7 @@ class Worker:
         job.processed_on = int(time.time() * 1000)
         application["applicationStatus"] = "running"
         deployment = self._state.begin_deployment(application, job.title, job.description)
+        job.asked.deployment = deployment
         if "unknown_status" in job.faults:
             deployment["status"] = "paused"
         if job.kind == "deploy" and application["sourceType"] == "docker" and application["dockerImage"]:

@@ -134,10 +134,17 @@ async def test_a_failure_that_nobody_waits_for_any_more_is_no_warning():
     await settle()  # an exception that nobody retrieves would fail this test
 
 
-def job(number: int, state: str = "waiting", title: str | None = None, application: str = "app") -> QueueJob:
+def job(
+    number: int,
+    state: str = "waiting",
+    title: str | None = None,
+    application: str = "app",
+    description: str | None = None,
+) -> QueueJob:
+    title = title or f"title-{number}"
     return QueueJob(
         id=f"job-{number}",
-        data=QueueJob.Data(application_id=application, title_log=title or f"title-{number}"),
+        data=QueueJob.Data(application_id=application, title_log=title, description_log=description),
         timestamp=number * 1000,
         state=state,
     )
@@ -168,6 +175,18 @@ def test_our_job_is_found_by_its_title():
     assert queue.titled("another") is None
 
 
+def test_our_job_is_found_by_our_marker_where_its_title_was_dropped():
+    ours = job(2, title=DEFAULT_TITLE, description="asd:1:2")
+    queue = Queue([job(4, title=DEFAULT_TITLE), job(3, title="theirs", description="asd:1:2"), ours])
+
+    assert queue.untitled("app", "asd:1:2") is ours
+    assert queue.untitled("app", "asd:1:3") is None
+    assert queue.untitled("another", "asd:1:2") is None
+    nameless = queue.untitled("app", "")
+    assert nameless is not None
+    assert nameless.id == "job-4"
+
+
 def test_jobs_of_an_application():
     queue = Queue([job(1, application="a"), job(2, application="b"), job(3, "active", application="a")])
 
@@ -179,39 +198,53 @@ def row(number: int, title: str = DEFAULT_TITLE, **more: Any) -> DokployDeployme
     return DokployDeployment(
         deployment_id=f"row-{number}",
         title=title,
+        description=more.get("description", ""),
         status=more.get("status", "running"),
         created_at=datetime(2025, 1, 1, 0, 0, number, tzinfo=UTC),
     )
 
 
+OURS = "asd:1:2"
+
+
 @pytest.mark.parametrize(
-    ("rows", "baseline", "found"),
+    ("rows", "baseline", "found", "once", "twice"),
     [
-        ([], None, None),
-        ([row(2, "ours"), row(1)], None, "row-2"),
-        ([row(2), row(1, "ours")], {"row-1"}, "row-1"),
-        ([row(2), row(1)], None, None),
-        ([row(2), row(1)], {"row-1"}, "row-2"),
-        ([row(1)], set[str](), "row-1"),
-        # Two new ones without a title: nobody can say which is ours.
-        ([row(3), row(2), row(1)], {"row-1"}, None),
-        # A new one with a title of somebody else's is not ours.
-        ([row(2, "theirs"), row(1)], {"row-1"}, None),
-        ([row(3, "theirs"), row(2), row(1)], {"row-1"}, None),
-        ([row(1)], {"row-1"}, None),
+        ([], set[str](), None, None, None),
+        ([row(2, "ours"), row(1)], set[str](), "row-2", "row-2", "row-2"),
+        ([row(2), row(1, "ours")], {"row-1"}, "row-1", "row-1", "row-1"),
+        # Whoever presses Dokploy's own button makes such rows.
+        ([row(1)], set[str](), None, "row-1", None),
+        ([row(2), row(1)], {"row-1"}, None, "row-2", None),
+        ([row(2), row(1)], set[str](), None, None, "row-2"),
+        ([row(1)], {"row-1"}, None, None, None),
+        # One more than was asked for: nobody can say which are ours.
+        ([row(3), row(2), row(1)], set[str](), None, None, None),
+        # A new one with somebody else's words is not ours.
+        ([row(2, "theirs"), row(1)], {"row-1"}, None, None, None),
+        ([row(3, "theirs"), row(2), row(1)], {"row-1"}, None, None, None),
+        ([row(2, description="theirs"), row(1)], {"row-1"}, None, None, None),
+        # Our marker is as good as our title, where that was dropped.
+        ([row(3), row(2, description=OURS), row(1)], {"row-1"}, "row-2", "row-2", "row-2"),
+        ([row(3, description=OURS), row(2, description=OURS)], set[str](), "row-3", "row-3", "row-3"),
+        ([row(1, description=OURS)], {"row-1"}, None, None, None),
+        # A title that is another deployment's of ours.
+        ([row(2, "earlier", description=OURS)], set[str](), None, None, None),
     ],
 )
-def test_our_row(rows: list[DokployDeployment], baseline: set[str] | None, found: str | None):
-    ours = find_row(rows, "ours", baseline=baseline)
-
-    assert (ours.deployment_id if ours else None) == found
+def test_our_row(
+    rows: list[DokployDeployment], baseline: set[str], found: str | None, once: str | None, twice: str | None
+):
+    for guess, expected in enumerate((found, once, twice)):
+        ours = find_row(rows, "ours", marker=OURS, baseline=baseline, guess=guess)
+        assert (ours.deployment_id if ours else None) == expected
 
 
 def test_two_deployments_of_one_application_are_each_found_in_every_order():
     first, second = row(1, "first"), row(2, "second")
     for rows in ([first, second], [second, first]):
-        assert find_row(rows, "first", baseline=set()) is first
-        assert find_row(rows, "second", baseline=set()) is second
+        assert find_row(rows, "first", guess=1) is first
+        assert find_row(rows, "second", guess=1) is second
 
 
 def test_looking_slows_down_until_something_moves():

@@ -34,7 +34,7 @@ class Bench:
 
     def deploy(self, application, title="t", kind="deploy", **faults):
         made = {name: Fault(name, name, (), **fields) for name, fields in faults.items()}
-        self.worker.enqueue(application["applicationId"], kind, title, "", made)
+        self.worker.enqueue(application["applicationId"], kind, title, "d", made)
 
     def statuses(self, application) -> list[tuple[str, str]]:
         rows = self.state.deployments_of(application["applicationId"])
@@ -160,6 +160,23 @@ async def test_a_second_mount_at_one_path_is_docker_s_to_refuse() -> None:
     assert bench.statuses(application) == [("t", "error")]
 
 
+async def test_what_was_asked_for_is_told_when_nothing_else_knows_of_it() -> None:
+    bench = Bench()
+    application = bench.application()
+    bench.deploy(application, "lost", lose_queue={})
+    bench.deploy(application, "mine", drop_title={})
+    bench.deploy(application, "failing", fail={})
+    await anyio.sleep(0.01)
+    bench.state.remove_application(application)
+    await anyio.sleep(0.1)
+
+    lost, mine, failing = bench.worker.asked()
+    assert (lost["title"], lost["status"], lost["deploymentId"]) == ("lost", None, None)
+    assert (mine["title"], mine["status"]) == ("mine", "done")
+    assert mine["createdAt"] < mine["finishedAt"]
+    assert (failing["title"], failing["status"]) == ("failing", None), "never begun: its application was removed"
+
+
 async def test_faults_of_a_deployment() -> None:
     bench = Bench()
     application = bench.application()
@@ -168,6 +185,11 @@ async def test_faults_of_a_deployment() -> None:
     bench.deploy(application, "mine", drop_title={})
     await bench.idle()
     assert bench.statuses(application) == [("Manual deployment", "done")]
+    bench.deploy(application, "mine", drop_both={})
+    await bench.idle()
+    kept, dropped = bench.state.deployments_of(application["applicationId"])
+    assert (kept["title"], kept["description"]) == ("Manual deployment", "d")
+    assert (dropped["title"], dropped["description"]) == ("Manual deployment", "")
     bench.deploy(application, "failing", fail={})
     await bench.idle()
     assert bench.statuses(application)[-1] == ("failing", "error")
