@@ -30,8 +30,8 @@ async def _sample(samples: list[tuple[float, float]]) -> None:
 
 
 def _sampled(create: Any) -> Any:
-    def create_app(settings: Settings) -> FastAPI:
-        app: FastAPI = create(settings)
+    def create_app(settings: Settings, **options: Any) -> FastAPI:
+        app: FastAPI = create(settings, **options)
         inner = app.router.lifespan_context
 
         @asynccontextmanager
