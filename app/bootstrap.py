@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TextIO, cast
@@ -37,6 +37,8 @@ log = structlog.get_logger()
 
 # A single call that fails a few times is no outage; so many in a row, with none that succeeds between, are.
 _CIRCUIT_FAILURES = 5
+# How long what works in the background pauses after a mistake in it.
+_BROKEN_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -97,16 +99,16 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
     lock = FileLock(settings.sqlite_path) if settings.sqlite_path else None
     runner = Runner(around, vault, lock)
     health = HealthWatch(dokploy)
-    background = [asyncio.create_task(health.run(), name="health")]
+    background = [_supervised("health", health.run)]
     if not database.is_sqlite:
         listener = Listener(settings.database_url, _hear(runner, feed), _catch_up(runner, feed))
-        background.append(asyncio.create_task(listener.run(), name="listener"))
+        background.append(_supervised("listener", listener.run))
     pause = settings.leftovers_retry_seconds
     leftovers = Leftovers(database, records, first_pause=pause)
     intake = Intake(database, records, vault, runner.wake, admit=_admits(dokploy.connection.circuit))
     if runs:
         cleaner = Cleaner(leftovers, intake, first_pause=pause, is_active=lambda: runner.is_active)
-        background.append(asyncio.create_task(cleaner.run(), name="clean"))
+        background.append(_supervised("cleaner", cleaner.run))
         runner.start()
     try:
         yield Portal(
@@ -164,6 +166,20 @@ def configure_logging(level: str, *, readable: bool) -> None:
     # httpx logs whole addresses, also those of a stack's probes, at INFO.
     for name in ("httpx", "httpcore", "aiosqlite", "alembic", "stamina"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _supervised(name: str, run: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+    """Run something for as long as the portal lives; a mistake in it is logged, and it begins anew."""
+
+    async def forever() -> None:
+        while True:
+            try:
+                await run()
+            except Exception:
+                log.exception("background_broke", task=name)
+            await asyncio.sleep(_BROKEN_SECONDS)
+
+    return asyncio.create_task(forever(), name=name)
 
 
 def _tell_circuit(state: str, why: str) -> None:

@@ -174,7 +174,9 @@ class _Postgresql:
 
     def __init__(self, url: str) -> None:
         deadlines = {"timeout": _CONNECT_SECONDS, "command_timeout": _STATEMENT_SECONDS}
-        self._engine = create_async_engine(url, pool_size=8, max_overflow=8, pool_pre_ping=True, connect_args=deadlines)
+        self._engine = create_async_engine(
+            url, pool_size=8, max_overflow=8, pool_pre_ping=True, connect_args=deadlines, hide_parameters=True
+        )
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         async with self._engine.begin() as connection:
@@ -225,7 +227,7 @@ class _SqliteThreads:
     """Threads with an engine between them; each transaction is one hand-over and back."""
 
     def __init__(self, path: str, begin: str, *, threads: int, **pool: Any) -> None:
-        self._engine = create_engine(f"sqlite:///{path}", **pool)
+        self._engine = create_engine(f"sqlite:///{path}", hide_parameters=True, **pool)
         event.listen(self._engine, "connect", _configure_sqlite)
         event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql(begin))
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="sqlite")

@@ -60,9 +60,10 @@ def leftovers(
 
 def reconcile(
     repair: Annotated[bool, typer.Option("--repair", help="Put right what differs.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Repair also where most stacks differ.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the recorded stacks with Dokploy, and change nothing; exit status 1 where anything differs."""
+    """Compare the recorded stacks with Dokploy, and change nothing there; exit status 1 where anything differs."""
     settings = load_settings()
 
     async def look() -> list[dict[str, Any]]:
@@ -70,6 +71,11 @@ def reconcile(
             found = await reconciler.differences()
             if not repair:
                 return [asdict(each) for each in found]
+            if reconciler.is_doubtful(found) and not force:
+                raise SettingsError(
+                    "most stacks differ; is DOKPLOY_URL the server, and DATABASE_URL the store, that belong together? "
+                    "`reconcile` without --repair lists them; --force repairs all the same"
+                )
             return [{**asdict(each), "outcome": said} for each, said in await repair_all(reconciler, found)]
 
     try:

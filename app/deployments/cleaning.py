@@ -41,9 +41,9 @@ class Cleaner:
                 log.warning("store_away", reason=str(error))
 
     async def _queue_what_is_due(self) -> None:
-        for stack, volume in await self._leftovers.due():
+        for stack in await self._leftovers.due():
             try:
-                deployment_id = await self._intake.remove(stack, volume, Asker(stack.owner, "portal", "portal"))
+                deployment_id = await self._intake.remove(stack, None, Asker(stack.owner, "portal", "portal"))
             except PortalError as error:
                 # Somebody else has begun to change the stack, or it is gone, since the list was read.
                 log.info("leftovers_not_due", stack=stack.name, code=error.code)

@@ -60,6 +60,8 @@ class RunContext:
         self.doubted: set[str] = set()
         self._doubts: dict[str, float] = {}
         self._away_seconds = 0.0
+        self._waiting = 0
+        self._waiting_since = 0.0
         self._cancel_told = False
         self._away_told = False
         if run.kind is not Kind.REMOVE and run.epoch > 1:
@@ -167,7 +169,9 @@ class RunContext:
                     answer = await make()
                 except DokployError as error:
                     now = time.monotonic()
-                    began = began or now
+                    if began is None:
+                        began = now
+                        self._begin_waiting()
                     if (error.uncertain and not repeatable) or now + pause - began > self._patience_with(error):
                         raise
                     if now - began > _BLINK_SECONDS:
@@ -180,7 +184,17 @@ class RunContext:
                     return answer
         finally:
             if began is not None:
-                self._away_seconds += time.monotonic() - began
+                self._end_waiting()
+
+    def _begin_waiting(self) -> None:
+        self._waiting_since = self._waiting_since if self._waiting else time.monotonic()
+        self._waiting += 1
+
+    def _end_waiting(self) -> None:
+        """Calls that wait side by side wait through one and the same outage, which counts once."""
+        self._waiting -= 1
+        if not self._waiting:
+            self._away_seconds += time.monotonic() - self._waiting_since
 
     def _patience_with(self, error: DokployError) -> float:
         removing = self.run.undoing or self.run.kind is Kind.REMOVE

@@ -41,6 +41,7 @@ class Deploy(CreateStep):
         self._warned_slow = False
         self._running_since: float | None = None
         self._triggered: float | None = None
+        self._dead: set[str] = set()
         self._log_lines = 0
         self._log_read_at = 0.0
         await self._trigger_unless_done()
@@ -114,6 +115,9 @@ class Deploy(CreateStep):
                 return row
             if row is not None and row.status == "cancelled":
                 log.warning("dokploy_cancelled_it", row=row.deployment_id)
+                # It bears our title for ever; the next one of ours is another row, which may appear late.
+                self._dead.add(row.deployment_id)
+                self._running_since = None
                 return None
             if job is not None or row is not None:
                 absent_since = None
@@ -163,6 +167,7 @@ class Deploy(CreateStep):
 
     def _find(self, rows: Sequence[DokployDeployment], *, guess: int = 0) -> DokployDeployment | None:
         baseline = self.context.output(self.name, "baseline") or []
+        rows = [row for row in rows if row.deployment_id not in self._dead]
         row = find_row(rows, self._title, marker=self.context.marker, baseline=baseline, guess=guess)
         if row is not None and row.title == self._title:
             self.context.around.observer.keeps_titles = True

@@ -13,7 +13,7 @@ from ulid import ULID
 
 from app.database import Database
 from app.deployments import tables
-from app.deployments.events import STEPS, DeploymentQueued, Kind, Status
+from app.deployments.events import STEPS, Conclusion, DeploymentQueued, Kind, Status
 from app.deployments.plan import Plan
 from app.deployments.record import DeploymentRecord, Records, StackRecord
 from app.deployments.request import DeploymentRequest, suggest_names
@@ -236,12 +236,12 @@ class Intake:
         not_free = await self._records.held(wanted) | {word.lower() for word in reserved}
         return [word for word in wanted if word not in not_free][:3]
 
-    async def remove(self, stack: StackRecord, volume: VolumeChoice, asker: Asker) -> str:
+    async def remove(self, stack: StackRecord, volume: VolumeChoice | None, asker: Asker) -> str:
         """Queue the removal of a stack and return its deployment's id.
 
-        During its creation that run is cancelled instead, unless it has just succeeded; during a removal the same one
-        is returned.
-        Raises PortalError: `stack_busy` while something else changes the stack, `stack_not_found` once it is gone.
+        volume: what becomes of its files; None: what whoever removed it last has chosen. During its creation that run
+        is cancelled instead, and during a removal with the same choice that one is returned. Raises PortalError:
+        `stack_busy` while something else changes the stack, `stack_not_found` once it is gone.
         """
         deployment_id = str(ULID())
 
@@ -257,6 +257,10 @@ class Intake:
                 options={"volume": volume},
             )
             self._must_exist(connection, stack)
+            if volume is None:
+                table = tables.deployment
+                chosen = {"volume": self._chosen_before(connection, stack.id, deployment_id)}
+                connection.execute(update(table).where(table.c.id == deployment_id).values(options=chosen))
             self._database.notify(connection, "queued")
 
         for _ in range(_TRIES):
@@ -266,9 +270,10 @@ class Intake:
                 newest = await self._records.newest_deployment(stack.id)
                 if newest is None:
                     raise PortalError("stack_not_found", name=stack.name) from None
-                if newest.kind is Kind.REMOVE:
+                if newest.kind is Kind.REMOVE and volume in {None, newest.options.get("volume")}:
                     return newest.id
-                if newest.kind is not Kind.CREATE:
+                # An undo erases the volume, so that a creation cannot be left with it.
+                if newest.kind is not Kind.CREATE or volume == "keep":
                     raise PortalError("stack_busy", name=stack.name) from None
                 if await self.cancel(newest.id):
                     return newest.id
@@ -278,10 +283,32 @@ class Intake:
                 return deployment_id
         raise PortalError("stack_busy", name=stack.name)
 
+    @classmethod
+    def _chosen_before(cls, connection: Connection, stack_id: str, deployment_id: str) -> str:
+        """A creation takes with it what it made, and no volume that it found; a removal does what it was told."""
+        before = cls._before(connection, stack_id, deployment_id)
+        if before.kind == Kind.REMOVE:
+            return str(before.options.get("volume", "erase"))
+        table = tables.resource.c
+        state = connection.scalar(select(table.state).where(table.stack_id == stack_id, table.kind == "volume"))
+        return "keep" if state == ResourceState.KEPT else "erase"
+
+    @staticmethod
+    def _before(connection: Connection, stack_id: str, deployment_id: str) -> Any:
+        """The stack's deployment before one that is its only open one, so that no other can come between."""
+        table = tables.deployment.c
+        return connection.execute(
+            select(table.kind, table.options, table.conclusion)
+            .where(table.stack_id == stack_id, table.id != deployment_id)
+            .order_by(table.created_at.desc(), table.id.desc())
+            .limit(1)
+        ).one()
+
     async def redeploy(self, stack: StackRecord, asker: Asker) -> str:
         """Queue what makes a stack again what its plan says, and return the deployment's id.
 
-        Raises PortalError: `stack_busy` while something else changes the stack, `stack_not_found` once it is gone.
+        Raises PortalError: `stack_busy` while something else changes the stack, or it is to go; `stack_not_found` once
+        it is gone.
         """
         deployment_id = str(ULID())
 
@@ -290,6 +317,10 @@ class Intake:
                 connection, deployment_id, stack.id, name=stack.name, plan=stack.plan, kind=Kind.REDEPLOY, asker=asker
             )
             self._must_exist(connection, stack)
+            before = self._before(connection, stack.id, deployment_id)
+            is_made = before.kind == Kind.CREATE and before.conclusion == Conclusion.SUCCEEDED
+            if before.kind != Kind.REDEPLOY and not is_made:
+                raise PortalError("stack_busy", name=stack.name)
             self._database.notify(connection, "queued")
 
         try:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -92,10 +92,12 @@ class Journal:
 
         await self._database.write(go)
 
-    async def claim(self, worker: str, limit: int) -> list[Run]:
+    async def claim(self, worker: str, limit: int, holding: Collection[str] = ()) -> list[Run]:
         """Take up to `limit` deployments that nobody alive holds, oldest first; none for a worker not alive itself.
 
-        Otherwise a process that was asleep would, before it has noticed, take its own runs a second time.
+        `holding`: ids of those that the worker knows it has. What else is written down as its own was claimed, or
+        given back, by a transaction whose answer was lost, and is taken anew. A worker that is not alive claims
+        nothing, or a process that was asleep would take its own runs a second time before it has noticed.
         """
         table = tables.deployment
         alive = select(tables.worker.c.id).where(tables.worker.c.expires_at > database_now())
@@ -104,7 +106,11 @@ class Journal:
             .where(
                 alive.where(tables.worker.c.id == worker).exists(),
                 table.c.status != Status.COMPLETED,
-                or_(table.c.owner.is_(None), table.c.owner.not_in(alive)),
+                or_(
+                    table.c.owner.is_(None),
+                    table.c.owner.not_in(alive),
+                    and_(table.c.owner == worker, table.c.id.not_in(holding)),
+                ),
             )
             .order_by(table.c.created_at)
             .limit(limit)

@@ -3,16 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from sqlalchemy import Connection, exists, insert, select, update
 
 from app.database import Database
 from app.deployments import tables
-from app.deployments.events import Kind, Status
+from app.deployments.events import Status
 from app.deployments.record import Records, StackRecord
 from app.deployments.run import Left, Run
-from app.deployments.saga import ResourceState
 
 _LONGEST_PAUSE = timedelta(hours=1)
 
@@ -69,19 +68,16 @@ class Leftovers:
             for row in rows
         ]
 
-    async def due(self) -> list[tuple[StackRecord, Literal["erase", "keep"]]]:
-        """Stacks of which something is to be removed now, each with what is to become of its volume."""
+    async def due(self) -> Sequence[StackRecord]:
+        """Stacks of which something is to be removed now."""
         leftover, deployment = tables.leftover, tables.deployment
         is_open = exists().where(deployment.c.stack_id == leftover.c.stack_id, deployment.c.status != Status.COMPLETED)
         query = select(leftover).where(leftover.c.removed_at.is_(None), ~is_open)
         rows = await self._database.read(lambda connection: connection.execute(query).all())
         now = datetime.now(UTC)
         stack_ids = {row.stack_id for row in rows if self._next_try(row) <= now}
-        return [
-            (stack, await self._volume_choice(stack.id))
-            for stack in (await self._records.list_stacks(None) if stack_ids else ())
-            if stack.id in stack_ids
-        ]
+        stacks = await self._records.list_stacks(None) if stack_ids else []
+        return [stack for stack in stacks if stack.id in stack_ids]
 
     async def hurry(self) -> int:
         """Make everything that is left due at once; return how many things that are."""
@@ -92,16 +88,6 @@ class Leftovers:
     def _next_try(self, row: Any) -> datetime:
         pause = self._first_pause * 2 ** min(row.attempts - 1, 20)
         return cast("datetime", row.tried_at + min(pause, _LONGEST_PAUSE))
-
-    async def _volume_choice(self, stack_id: str) -> Literal["erase", "keep"]:
-        """What whoever removed it last has chosen; a creation takes with it what it made, and no volume it found."""
-        resource = tables.resource.c
-        state = select(resource.state).where(resource.stack_id == stack_id, resource.kind == "volume")
-        kept = await self._database.read(lambda connection: connection.scalar(state)) == ResourceState.KEPT
-        newest = await self._records.newest_deployment(stack_id)
-        if newest is not None and newest.kind is Kind.REMOVE:
-            kept = newest.options.get("volume") == "keep"
-        return "keep" if kept else "erase"
 
 
 def settle(connection: Connection, run: Run, left: Sequence[Left], at: datetime) -> None:

@@ -25,6 +25,10 @@ Code = Literal[
 ]
 
 
+# So many stacks may well have lost something on one day.
+_FEW = 2
+
+
 @dataclass(frozen=True)
 class Difference:
     """One thing that is not as the record says. name: in Dokploy; dokploy_id: its id there, None for what is missing.
@@ -131,12 +135,26 @@ class Reconciler:
         self._records = records
         self._intake = intake
         self._prefix = f"asd:{installation}:"
+        self._seen = 0
 
     async def differences(self) -> list[Difference]:
         """What differs now. Raises DokployError."""
-        # Dokploy first: what is begun between the two looks is then on record as being under way, and left alone.
+        # The look takes a while. What was begun or has ended meanwhile was seen half, so it is left alone.
+        before = await self._settled()
         observed = await self._observe()
-        return compare(await self._record(), observed)
+        after = await self._settled()
+        stacks = await self._records.list_stacks(None)
+        settled = [stack for stack in stacks if after.get(stack.id) and before.get(stack.id) == after[stack.id]]
+        ids = await self._records.dokploy_ids([stack.id for stack in settled])
+        found = compare(Recorded(settled, {stack.id for stack in stacks}, ids), observed)
+        self._seen = len(settled)
+        return found
+
+    def is_doubtful(self, found: Sequence[Difference]) -> bool:
+        """Whether so much differs that another Dokploy, or another store, is more likely than that many mishaps."""
+        lost = len({each.stack for each in found if each.code == "application_missing"})
+        strange = sum(each.code == "application_without_stack" for each in found)
+        return (lost > _FEW and lost * 2 > self._seen) or (strange > _FEW and strange > self._seen)
 
     async def repair(self, difference: Difference) -> str | None:
         """Put one difference right; return the id of the deployment that does it, None where it is done.
@@ -197,15 +215,14 @@ class Reconciler:
     def _stack_of(self, description: str | None) -> str | None:
         return description.removeprefix(self._prefix) if description and description.startswith(self._prefix) else None
 
-    async def _record(self) -> Recorded:
-        stacks = await self._records.list_stacks(None)
-        settled = []
-        for stack in stacks:
+    async def _settled(self) -> dict[str, str]:
+        """Ids of stacks that nothing changes now, each with that of its newest deployment."""
+        found = {}
+        for stack in await self._records.list_stacks(None):
             newest = await self._records.newest_deployment(stack.id)
             if newest is not None and _is_settled(newest):
-                settled.append(stack)
-        ids = await self._records.dokploy_ids([stack.id for stack in stacks])
-        return Recorded(settled, {stack.id for stack in stacks}, ids)
+                found[stack.id] = newest.id
+        return found
 
 
 def _is_settled(newest: DeploymentRecord) -> bool:

@@ -88,9 +88,15 @@ class RemoveVolume(RemoveStep):
     status = Status.DEPLOY
 
     async def work(self) -> Outcome:
-        """Do what the request chose."""
+        """Do what the request chose, with a volume that this stack has brought about or taken up; with no other."""
+        state = self.context.resource("volume").state
+        if state in {ResourceState.PLANNED, ResourceState.REMOVED}:
+            return Outcome()
         if self.context.run.options.get("volume") == "keep":
             return Outcome(resources=[ResourceChange("volume", ResourceState.KEPT)])
+        if state is ResourceState.KEPT:
+            # From here on it is to go, so that it counts as left over where it does not.
+            await self.context.became(ResourceChange("volume", ResourceState.PRESENT))
         return await self.removal.remove_volume()
 
 

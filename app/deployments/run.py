@@ -68,12 +68,13 @@ class Run:
     cancel_requested: asyncio.Event = field(default_factory=asyncio.Event)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     writing: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+    is_broken: bool = False
     status_changed: Callable[[], None] = field(default=lambda: None, repr=False)
 
     @property
     def is_preparing(self) -> bool:
         """Whether the run is still making calls of its own, rather than waiting for Dokploy or the container."""
-        return self.status in {Status.QUEUED, Status.PREPARE}
+        return not self.is_broken and self.status in {Status.QUEUED, Status.PREPARE}
 
 
 class Writing:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -29,7 +30,7 @@ from app.deployments.saga import Checkpoint, Ending, ResourceState, RunLost, Sag
 from app.deployments.steps import Configure, CreateStep, MakeApplication, Project, Route, Validate
 from app.deployments.template import StackSecrets
 from app.deployments.verifying import Verify
-from app.errors import PortalError
+from app.errors import PortalError, SettingsError
 from app.vault import Vault
 
 log = structlog.get_logger()
@@ -55,8 +56,9 @@ _LOST_SECONDS = 0.1
 # A process that was told of nothing still looks now and then: a notification can be lost, and none tells that a lease
 # has run out. The lease, this, and a claim are what a killed process's runs wait for.
 _LOOK_SECONDS = 0.5
-# How long a run that broke waits for another try.
+# How long a run that broke waits for another try; each time twice as long, up to this.
 _BROKEN_SECONDS = 5.0
+_LONGEST_BROKEN = 600.0
 # Counts on while the machine is suspended, where there is such a clock: the lease runs out meanwhile.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -71,6 +73,7 @@ class Runner:
         self._lock = lock
         self._worker: str | None = None
         self._runs: dict[str, tuple[Run, asyncio.Task[None]]] = {}
+        self._broken: Counter[str] = Counter()
         self._woken = asyncio.Event()
         self._held_until = float("-inf")
         self._look_for_cancellations = False
@@ -182,18 +185,20 @@ class Runner:
 
     async def _claim_while_active(self, worker: str) -> None:
         """Claim until the lease is lost."""
+        looked_at = time.monotonic()
         while self._worker is not None:
             self._woken.clear()
+            if time.monotonic() - looked_at > _LOOK_SECONDS:
+                # A notification may have been lost, and a process that only takes requests in has none on SQLite.
+                looked_at, self._look_for_cancellations = time.monotonic(), True
             try:
                 if await self._look(worker):
                     continue
             except Exception as error:  # noqa: BLE001 - a process that no longer looks would seem to be well
                 _tell(error)
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_SECONDS):
                     await self._woken.wait()
-            except TimeoutError:
-                self._look_for_cancellations = True
 
     async def _look(self, worker: str) -> bool:
         """See what was cancelled, and claim; say whether there may be more to claim."""
@@ -202,7 +207,7 @@ class Runner:
             await self._see_cancellations(worker)
         await self._let_requests_in()
         free = self._free()
-        claimed = await self._around.journal.claim(worker, free) if free > 0 else []
+        claimed = await self._around.journal.claim(worker, free, self._runs.keys()) if free > 0 else []
         if self._worker != worker:
             return False  # lost meanwhile, and with it what was claimed
         for run in claimed:
@@ -268,29 +273,34 @@ class Runner:
         except RunLost:
             log.info("run_left")
         except Exception:
-            # A mistake of ours, not of a step's. The run is given back, so that a fixed portal can go on with it.
+            # A mistake of ours, not of a step's. The run is given back, so that a fixed portal can go on with it; until
+            # then it is in nobody's way.
             log.exception("run_broke")
+            run.is_broken = True
+            self._woken.set()
+            self._broken[run.id] += 1
             with suppress(TimeoutError):
-                async with asyncio.timeout(_BROKEN_SECONDS):
+                async with asyncio.timeout(min(_BROKEN_SECONDS * 2 ** (self._broken[run.id] - 1), _LONGEST_BROKEN)):
                     await run.stopping.wait()
-            await self._let_go(run)
+            with suppress(StoreAway):
+                await self._around.journal.let_go(run)
+        else:
+            self._broken.pop(run.id, None)
         finally:
             self._runs.pop(run.id, None)
             self._woken.set()
 
-    async def _let_go(self, run: Run) -> None:
-        """Give a run back, however long the store is away: as long as this process lives nobody else may take it."""
-        while True:
-            try:
-                await self._around.journal.let_go(run)
-            except StoreAway:
-                await asyncio.sleep(_BROKEN_SECONDS)
-            else:
-                return
+    def _secrets_of(self, run: Run) -> StackSecrets:
+        """Open a stack's secrets. A removal sends none of them, so it goes on without those that cannot be opened."""
+        try:
+            return StackSecrets.decrypt(run.secrets, self._vault)
+        except SettingsError:
+            if run.kind is not Kind.REMOVE:
+                raise
+            return StackSecrets("", {})
 
     async def _run(self, run: Run) -> None:
-        secrets = StackSecrets.decrypt(run.secrets, self._vault)
-        context = RunContext(run, self._around, Plan.from_json(run.plan), secrets)
+        context = RunContext(run, self._around, Plan.from_json(run.plan), self._secrets_of(run))
         steps: Sequence[Step] = [step(context) for step in _STEPS[run.kind]]
         first: list[Event] = [DeploymentResumed()]
         if run.last_event <= 1:
@@ -323,6 +333,9 @@ class Runner:
                 for each in run.resources.values()
                 if changed.get(each.kind, each.state) in {ResourceState.INTENDED, ResourceState.PRESENT}
             ]
+        if problem is not None and run.kind is Kind.REMOVE and not left:
+            # What keeps a name must be on the list, or nobody would ever look again.
+            left = [Left("project", run.resources["project"].name, problem.code)]
         completed = DeploymentCompleted(
             name=run.name,
             kind=run.kind,

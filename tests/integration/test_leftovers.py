@@ -177,3 +177,85 @@ def test_the_command_line_lists_and_hurries(
     assert run(command_line, ["leftovers", "--now"]).exit_code == 0
     wait_until(lambda: not listed(portal))
     assert "removed" in run(command_line, ["leftovers", "--removed"]).output
+
+
+def stack_of_a_browser(portal: PortalServer, name: str = "ada") -> str:
+    """A stack that this client's cookie owns; return its deployment's id."""
+    deployment_id = portal.client.post("/deploy", data={"name": name}).headers["location"].rpartition("/")[2]
+    assert portal.wait(deployment_id)["conclusion"] == "succeeded"
+    return deployment_id
+
+
+def test_a_kept_volume_that_is_to_go_after_all_and_stays_is_left_over(start_portal: StartPortal, emulator: Emulator):
+    """The second stack took the first one's volume up; erasing it fails for a while, and must not be forgotten."""
+    portal = start_portal(leftovers_retry_seconds=0.3, undo_timeout_seconds=0.3)
+    stack_of_a_browser(portal)
+    assert portal.client.delete("/api/stack/ada?volume=keep").json()["removed"]
+    stack_of_a_browser(portal)
+    emulator.fault(**STAYS)
+
+    refused = portal.client.delete("/api/stack/ada?volume=erase")
+
+    assert (refused.status_code, [each["kind"] for each in refused.json()["leftovers"]]) == (502, ["volume"])
+    emulator.clear_faults()
+    wait_until(lambda: not listed(portal))
+    assert emulator.left() == {}
+    assert portal.client.get("/api/check/ada").json()["available"]
+
+
+def test_a_volume_that_this_stack_never_made_is_not_touched(start_portal: StartPortal, emulator: Emulator):
+    """The creation failed before its volume, and somebody else made one of that name since."""
+    portal = start_portal(leftovers_retry_seconds=0.5, undo_timeout_seconds=0.3)
+    emulator.fault("status", "application.create", status=400)
+    emulator.fault("status", "project.remove", status=500, times=-1)
+    failed = portal.wait(portal.deploy("ada")["deploymentId"])
+    assert {each["kind"] for each in failed["leftovers"]} == {"project"}
+    theirs = emulator.call("project.create", name="theirs")["environment"]["environmentId"]
+    application = emulator.call("application.create", name="theirs", environmentId=theirs)
+    emulator.call(
+        "mounts.create",
+        type="volume",
+        volumeName="portal-ai-workspace-ada",
+        mountPath="/data",
+        serviceId=application["applicationId"],
+        serviceType="application",
+    )
+    emulator.call(
+        "application.update", applicationId=application["applicationId"], sourceType="docker", dockerImage="x"
+    )
+    emulator.call("application.deploy", applicationId=application["applicationId"])
+    wait_until(lambda: bool(emulator.state()["volumes"]))
+    emulator.call("application.delete", applicationId=application["applicationId"])
+
+    emulator.clear_faults()
+    wait_until(lambda: not listed(portal))
+
+    assert [volume["name"] for volume in emulator.state()["volumes"]] == ["portal-ai-workspace-ada"]
+
+
+def test_another_choice_is_not_answered_with_a_removal_that_does_not_keep_it(
+    start_portal: StartPortal, emulator: Emulator
+):
+    portal = start_portal()
+    stack_of_a_browser(portal)
+    emulator.fault("slow", "application.delete", seconds=1)
+    none = {"prefer": "wait=0"}
+    erasing = portal.client.delete("/api/stack/ada?volume=erase", headers=none)
+    assert erasing.status_code == 202
+
+    again = portal.client.delete("/api/stack/ada?volume=erase", headers=none)
+    other = portal.client.delete("/api/stack/ada?volume=keep", headers=none)
+
+    assert again.json()["deploymentId"] == erasing.json()["deploymentId"]
+    assert (other.status_code, other.json()["code"]) == (409, "stack_busy")
+
+
+def test_a_creation_cannot_be_removed_and_leave_its_volume(start_portal: StartPortal, emulator: Emulator):
+    portal = start_portal()
+    emulator.fault("stuck", seconds=1)
+    deployment_id = portal.client.post("/deploy", data={"name": "ada"}).headers["location"].rpartition("/")[2]
+
+    refused = portal.client.delete("/api/stack/ada?volume=keep")
+
+    assert (refused.status_code, refused.json()["code"]) == (409, "stack_busy")
+    assert portal.wait(deployment_id)["conclusion"] == "succeeded"

@@ -1,5 +1,6 @@
 """The record against Dokploy, over the wire and by the command line: seen without a change, and repaired when asked."""
 
+import asyncio
 import json
 import time
 from collections.abc import Callable
@@ -8,8 +9,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from app.bootstrap import open_portal
 from app.cli import app as command_line
-from tests.servers import SUFFIX, TOKEN, Emulator, PortalServer
+from app.deployments.intake import Asker
+from app.errors import PortalError
+from tests.servers import ADMIN_TOKEN, SUFFIX, TOKEN, Emulator, PortalServer, portal_settings
 
 StartPortal = Callable[..., PortalServer]
 
@@ -217,3 +221,39 @@ def test_people_read_a_table(stacks: PortalServer, emulator: Emulator, reconcile
 
     assert lines[0].split() == ["STACK", "WHAT", "NAME", "ID", "IN", "DOKPLOY", "REPAIR"]
     assert lines[1].split() == ["ada", "domain_missing", f"ada.{SUFFIX}", "-", "redeploy"]
+
+
+def test_most_stacks_are_not_repaired_at_once(
+    start_portal: StartPortal, emulator: Emulator, stacks: PortalServer, reconcile
+):
+    """Another server's address, rather than that many mishaps."""
+    for accepted in [stacks.deploy(name) for name in ("eve", "joe")]:
+        stacks.wait(accepted["deploymentId"])
+    for row in emulator.state()["applications"][:3]:
+        emulator.call("application.delete", applicationId=row["applicationId"])
+
+    refused = CliRunner().invoke(command_line, ["reconcile", "--repair"])
+    assert refused.exit_code == 1
+    assert str(refused.exception).startswith("most stacks differ")
+    assert len(emulator.state()["applications"]) == 1
+
+    _, done = reconcile("--repair", "--force")
+    for each in done:
+        wait_until_running(stacks, each["outcome"].removeprefix("deployment "))
+    assert len(emulator.state()["applications"]) == 4
+
+
+def test_a_stack_that_is_to_go_is_not_deployed_again(stacks: PortalServer, emulator: Emulator, any_database_url: str):
+    """Its removal has left something, so it still holds its name, and nothing changes it now."""
+    emulator.fault("status", "project.remove", status=500, times=-1)
+    operator = {"authorization": f"Bearer {ADMIN_TOKEN}"}
+    assert stacks.client.delete("/api/stack/ada", headers=operator).status_code == 502
+
+    async def redeploy() -> None:
+        async with open_portal(portal_settings(emulator.url, any_database_url), runs=False) as portal:
+            stack = await portal.records.find_stack("ada")
+            assert stack is not None
+            await portal.intake.redeploy(stack, Asker(stack.owner, "operator", "cli"))
+
+    with pytest.raises(PortalError, match="stack_busy"):
+        asyncio.run(redeploy())

@@ -315,7 +315,9 @@ async def test_removing(store: Store):
     # Afterwards it is a run of its own, and asking twice is one removal.
     removal = await store.intake.remove(stack, "keep", ADA)
     assert removal != accepted.deployment_id
-    assert await store.intake.remove(stack, "erase", ADA) == removal
+    assert await store.intake.remove(stack, "keep", ADA) == removal
+    assert await store.intake.remove(stack, None, ADA) == removal
+    await refused(store.intake.remove(stack, "erase", ADA), "stack_busy")
     run = await store.claim_one()
     assert (run.kind, run.options, list(run.steps)) == (Kind.REMOVE, {"volume": "keep"}, list(REMOVE_STEPS))
     await refused(store.deploy(), "name_cleaning_up")
@@ -426,18 +428,18 @@ async def test_a_cancel_during_an_undo_is_not_written_down(store: Store):
 
 async def test_two_workers_never_take_the_same_run(store: Store, peer: Store):
     ids = {(await store.deploy(f"ada-{number}")).deployment_id for number in range(30)}
-    workers = [(each, await each.journal.register(60, alone=False)) for each in (store, peer)]
+    workers = [(each, await each.journal.register(60, alone=False)) for each in (store, peer) * 3]
 
     taken: list[Run] = []
 
     async def take(each: Store, worker: str) -> None:
-        while batch := await each.journal.claim(worker, 4):
+        while batch := await each.journal.claim(worker, 4, {run.id for run in taken}):
             assert len(batch) <= 4
             assert [run.created_at for run in batch] == sorted(run.created_at for run in batch)
             taken.extend(batch)
 
-    # Several claims of each worker at once, so that they meet.
-    await asyncio.gather(*(take(each, worker) for each, worker in workers * 3))
+    # Several at once, so that they meet.
+    await asyncio.gather(*(take(each, worker) for each, worker in workers))
     # A row that another had locked was skipped, not lost.
     await take(*workers[0])
 
@@ -449,10 +451,26 @@ async def test_the_oldest_is_taken_first(store: Store):
     accepted = [await store.deploy(f"ada-{number}") for number in range(3)]
     worker = await store.journal.register(60, alone=False)
 
-    taken = [run.id for _ in range(3) for run in await store.journal.claim(worker, 1)]
+    taken: list[str] = []
+    for _ in range(3):
+        taken += [run.id for run in await store.journal.claim(worker, 1, taken)]
 
     assert taken == [each.deployment_id for each in accepted]
-    assert await store.journal.claim(worker, 1) == []
+    assert await store.journal.claim(worker, 1, taken) == []
+
+
+async def test_a_claim_whose_answer_was_lost_is_made_again(store: Store):
+    """The store has written down that this worker holds the run, and the worker does not know."""
+    await store.deploy()
+    worker = await store.journal.register(60, alone=False)
+    (unheard,) = await store.journal.claim(worker, 1)
+
+    (run,) = await store.journal.claim(worker, 1)
+
+    assert (run.id, run.epoch) == (unheard.id, unheard.epoch + 1)
+    with pytest.raises(RunLost):
+        await store.journal.record(unheard, Checkpoint(events=[LogLine("late")]))
+    assert await store.journal.claim(worker, 1, {run.id}) == []
 
 
 async def test_a_claimed_run_is_whole(store: Store):
@@ -542,7 +560,7 @@ async def test_one_run_is_let_go(store: Store, peer: Store):
     assert (await peer.claim_one()).id == first.id
     await store.journal.let_go(first)  # not its own any more
     await store.journal.record(second, Checkpoint(events=[LogLine("x")]))
-    assert await store.journal.claim(worker, 2) == []
+    assert await store.journal.claim(worker, 2, {second.id}) == []
 
 
 async def test_who_is_alone_takes_everything_at_once(store: Store, peer: Store):
