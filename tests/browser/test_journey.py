@@ -56,7 +56,7 @@ def test_from_a_name_to_an_address_that_answers(
     expect(page.locator("#say")).to_have_text(say(lang, "%(address)s is free.", address="ada.localhost"))
     assert states(page) == ["ready", *["wait"] * 6]
 
-    emulator.fault("stuck", seconds=0.5)
+    emulator.fault("stuck", seconds=2)
     page.click("#deploy")
     expect_heading(page, say(lang, "Deploying %(name)s", name="ada"))
     wait_for(page, '.stop[data-station="deploy"][data-s="now"]')
@@ -151,7 +151,7 @@ def test_cancelling_without_javascript(visit: Visitors, serve: Callable[..., Por
 
 def test_the_log_is_the_same_live_and_loaded(visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator):
     portal = serve()
-    emulator.fault("stuck", seconds=3)  # long enough that Dokploy's own log is read
+    emulator.fault("stuck", seconds=8)  # long enough that Dokploy's own log is read
     page = visit(lang="ar")
     page.goto(portal.url)
     type_name(page, "ada")
