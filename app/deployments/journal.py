@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Row
 from ulid import ULID
@@ -92,25 +92,24 @@ class Journal:
 
         await self._database.write(go)
 
-    async def claim(self, worker: str, limit: int, holding: Collection[str] = ()) -> list[Run]:
+    async def claim(self, worker: str, limit: int, holding: Collection[str] | None = None) -> list[Run]:
         """Take up to `limit` deployments that nobody alive holds, oldest first; none for a worker not alive itself.
 
-        `holding`: ids of those that the worker knows it has. What else is written down as its own was claimed, or
-        given back, by a transaction whose answer was lost, and is taken anew. A worker that is not alive claims
-        nothing, or a process that was asleep would take its own runs a second time before it has noticed.
+        `holding`: ids of those that the worker knows it has; what else is written down as its own was claimed, or
+        given back, by a transaction whose answer was lost, and is taken anew. None: not looked at. A worker that is
+        not alive claims nothing, or a process that was asleep would take its own runs a second time before it notices.
         """
         table = tables.deployment
         alive = select(tables.worker.c.id).where(tables.worker.c.expires_at > database_now())
+        unheld: list[ColumnElement[bool]] = [table.c.owner.is_(None), table.c.owner.not_in(alive)]
+        if holding is not None:
+            unheld.append(and_(table.c.owner == worker, table.c.id.not_in(holding)))
         free = (
             select(table.c.id)
             .where(
                 alive.where(tables.worker.c.id == worker).exists(),
                 table.c.status != Status.COMPLETED,
-                or_(
-                    table.c.owner.is_(None),
-                    table.c.owner.not_in(alive),
-                    and_(table.c.owner == worker, table.c.id.not_in(holding)),
-                ),
+                or_(*unheld),
             )
             .order_by(table.c.created_at)
             .limit(limit)

@@ -202,12 +202,14 @@ class Runner:
 
     async def _look(self, worker: str) -> bool:
         """See what was cancelled, and claim; say whether there may be more to claim."""
+        holding = None
         if self._look_for_cancellations:
             self._look_for_cancellations = False
             await self._see_cancellations(worker)
+            holding = list(self._runs)
         await self._let_requests_in()
         free = self._free()
-        claimed = await self._around.journal.claim(worker, free, self._runs.keys()) if free > 0 else []
+        claimed = await self._around.journal.claim(worker, free, holding) if free > 0 else []
         if self._worker != worker:
             return False  # lost meanwhile, and with it what was claimed
         for run in claimed:

@@ -198,3 +198,24 @@ async def test_stopping_hands_over_within_a_second_and_may_be_asked_for_twice(
         async with opened(emulator, any_database_url) as second:
             assert "deployment_resumed" in await finished(second, waiting)
             await finished(second, calling)
+
+
+async def test_a_run_that_was_claimed_without_anybody_hearing_of_it_is_run(emulator: Emulator, any_database_url: str):
+    """The claim was committed and its answer lost: the store says that this worker has the run, and it has not."""
+    emulator.fault("stuck", seconds=1)
+    settings = portal_settings(emulator.url, any_database_url, runner_concurrency=1)
+    async with open_portal(settings) as portal:
+        await until(lambda: portal.runner.is_active)
+        first = await deploy(portal, "ada")
+        await until(lambda: portal.runner.running == 1)
+        second = await deploy(portal, "bob")
+        (worker,) = await workers(portal)
+        claimed = (
+            update(tables.deployment)
+            .where(tables.deployment.c.id == second)
+            .values(owner=worker, epoch=tables.deployment.c.epoch + 1)
+        )
+        await transact(portal, lambda connection: connection.execute(claimed))
+
+        await finished(portal, first)
+        await finished(portal, second)

@@ -465,7 +465,7 @@ async def test_a_claim_whose_answer_was_lost_is_made_again(store: Store):
     worker = await store.journal.register(60, alone=False)
     (unheard,) = await store.journal.claim(worker, 1)
 
-    (run,) = await store.journal.claim(worker, 1)
+    (run,) = await store.journal.claim(worker, 1, ())
 
     assert (run.id, run.epoch) == (unheard.id, unheard.epoch + 1)
     with pytest.raises(RunLost):
