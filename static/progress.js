@@ -77,6 +77,7 @@ class Board {
         this.station(params.step, "failed", this.words.noteFailed);
         break;
       case "warning":
+        if (params.code === "dokploy_away") break; // what is going on now, rather than something to know
         this.warn(message);
         return;
       case "cancel_requested":

@@ -194,6 +194,10 @@ async def _deployment_page(
     )
 
 
+# An outage says what is going on now, and nothing any more once it is over: a sentence rather than a warning.
+_AWAY = "warning.dokploy_away"
+
+
 async def _password(request: Request, record: DeploymentRecord) -> str | None:
     portal = portal_of(request)
     stack = await portal.records.find_stack(record.name)
@@ -204,13 +208,17 @@ async def _password(request: Request, record: DeploymentRecord) -> str | None:
 
 def _sentence(events: Sequence[RecordedEvent], language: Language) -> str:
     for event in reversed(events):
-        if event.type not in {"log_line", "warning"}:
+        if event.key == _AWAY or event.type not in {"log_line", "warning"}:
             return describe(event.key, event.params, language)
     return ""
 
 
 def _warnings(events: Sequence[RecordedEvent], language: Language) -> list[str]:
-    return [describe(event.key, event.params, language) for event in events if event.type == "warning"]
+    return [
+        describe(event.key, event.params, language)
+        for event in events
+        if event.type == "warning" and event.key != _AWAY
+    ]
 
 
 def _queue(events: Sequence[RecordedEvent], language: Language) -> QueuePlace | None:
