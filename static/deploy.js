@@ -115,7 +115,8 @@ form.addEventListener("submit", (event) => {
   typed({ now: true });
 });
 window.addEventListener("pageshow", () => {
-  if (answer.dataset.s !== "off" || field.value !== field.defaultValue) typed({ now: true });
+  // What the server has said stays until something else is typed.
+  if (field.value !== field.defaultValue || !say.textContent.trim()) typed({ now: true });
 });
 
 if (answer.dataset.s === "off") {

@@ -149,3 +149,27 @@ def test_a_theme_and_a_language_are_kept(visit: Visitors, gallery):
     page.click(".to-light")
     expect(page.locator("html")).to_have_attribute("data-theme", "light")
     expect(page).to_have_url(re.compile("/$"))
+
+
+def test_a_portal_that_waits_for_dokploy_says_so_and_can_be_asked_again(
+    visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator
+):
+    portal = serve(dokploy_circuit_seconds=1)
+    visit.expect_complaint("status of 503")
+    page = visit()
+    page.goto(portal.url)
+    emulator.fault("database_down")
+    while portal.client.get("/health").json()["dokploy"]["circuit"] != "open":
+        portal.client.post("/api/deploy", json={"name": "bob"})
+        page.wait_for_timeout(50)
+    type_name(page, "ada")
+
+    page.click("#deploy")
+
+    expect(page.locator("#say")).to_contain_text("nothing new is begun")
+    expect(page.locator("#deploy")).not_to_have_attribute("aria-disabled", "true")
+    emulator.clear_faults()
+    while portal.client.get("/health").json()["dokploy"]["circuit"] != "closed":
+        page.wait_for_timeout(50)
+    page.click("#deploy")
+    page.wait_for_url("**/deployments/*")
