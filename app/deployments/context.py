@@ -143,13 +143,13 @@ class RunContext:
         """Whether its time to land is not over yet."""
         return time.monotonic() < self._doubts.get(kind, 0.0)
 
-    async def settle(self, kind: str) -> None:
+    async def wait_out_doubt(self, kind: str) -> None:
         """Wait until a create can no longer land, so that whoever looks now sees the truth."""
         if kind in self._doubts:
             await self.pause(max(0.0, self._doubts[kind] - time.monotonic()))
-            self.is_certain(kind)
+            self.clear_doubt(kind)
 
-    def is_certain(self, kind: str) -> None:
+    def clear_doubt(self, kind: str) -> None:
         """Note that it is known what became of a create."""
         self._doubts.pop(kind, None)
 

@@ -123,7 +123,7 @@ class Deploy(CreateStep):
                 absent_since = None
                 words = job.data if job else None
                 if row is not None or (words and self._is_ours(words.title_log, words.description_log)):
-                    self.context.is_certain(self.name)
+                    self.context.clear_doubt(self.name)
                 await self._runs(row)
             else:
                 absent_since = absent_since or self.context.clock()

@@ -8,8 +8,8 @@ from typing import Literal
 from app.deployments.events import Conclusion, Kind
 from app.deployments.intake import Asker, Intake
 from app.deployments.record import DeploymentRecord, Records, StackRecord
-from app.deployments.removal import gone
-from app.dokploy import Application, DokployClient, DokployError, DokployNotFound, Domain, Project
+from app.deployments.removal import gone, remove_empty_project
+from app.dokploy import Application, DokployClient, DokployError, Domain, Project
 from app.errors import PortalError
 
 Code = Literal[
@@ -173,7 +173,7 @@ class Reconciler:
         elif difference.code in {"application_double", "application_without_stack"}:
             await self._remove_application(difference.dokploy_id)
         else:
-            await self._remove_project(difference)
+            await remove_empty_project(self._dokploy, difference.dokploy_id, difference.name)
         return None
 
     async def _remove_application(self, application_id: str) -> None:
@@ -184,16 +184,6 @@ class Reconciler:
         if jobs:
             await self._dokploy.clean_queue(application_id)
         await gone(self._dokploy.delete_application(application_id))
-
-    async def _remove_project(self, difference: Difference) -> None:
-        project_id = difference.dokploy_id or ""
-        try:
-            contents = await self._dokploy.read_project(project_id)
-        except DokployNotFound:
-            return
-        if any(environment.services() for environment in contents.environments):
-            raise PortalError("project_not_empty", name=difference.name)
-        await gone(self._dokploy.remove_project(project_id))
 
     async def _observe(self) -> Observed:
         projects: defaultdict[str, list[Project]] = defaultdict(list)

@@ -15,7 +15,7 @@ from app.deployments.events import Progressed
 from app.deployments.probing import NOBODY
 from app.deployments.saga import Outcome, ResourceChange, ResourceState, StepState
 from app.deployments.tracking import Pace, find_row
-from app.dokploy import Application, DokployNotFound, Project
+from app.dokploy import Application, DokployClient, DokployNotFound, Project
 from app.errors import PortalError
 
 log = structlog.get_logger()
@@ -49,7 +49,7 @@ class Removal:
         """Remove what a create that landed late has made beside the project that counts."""
         for project in await self.find_projects():
             if project.project_id != keep:
-                await self._remove_project(project.project_id)
+                await remove_empty_project(self._dokploy, project.project_id, self._context.plan.project)
 
     async def remove_double_applications(self, keep: str) -> None:
         """Remove what a create that landed late has made beside the application that counts."""
@@ -61,7 +61,7 @@ class Removal:
 
     async def release(self, step: str) -> None:
         """Wait until Dokploy has no job of the application: take the waiting ones out, let the running one end."""
-        await self._context.settle("application")
+        await self._context.wait_out_doubt("application")
         application_ids = [application.application_id for application in await self.find_applications()]
         if not application_ids:
             return
@@ -75,13 +75,13 @@ class Removal:
                     await self._dokploy.clean_queue(application_id)
             if jobs:
                 if queue.titled(self._context.run.id):  # another's job says nothing of ours
-                    self._context.is_certain("deploy")
+                    self._context.clear_doubt("deploy")
             elif self._context.is_in_doubt("deploy"):
                 # The queue is read once more in any case: the job may have come since.
                 if await self._has_row(application_ids):
-                    self._context.is_certain("deploy")
+                    self._context.clear_doubt("deploy")
                 else:
-                    await self._context.settle("deploy")
+                    await self._context.wait_out_doubt("deploy")
                 continue
             else:
                 return
@@ -109,7 +109,7 @@ class Removal:
 
     async def remove_applications(self) -> Outcome:
         """Remove the application and see that no container of it is left."""
-        await self._context.settle("application")
+        await self._context.wait_out_doubt("application")
         applications = await self.find_applications()
         for application in applications:
             await gone(self._dokploy.delete_application(application.application_id))
@@ -194,19 +194,10 @@ class Removal:
 
     async def remove_projects(self) -> Outcome:
         """Remove the project, unless somebody has put something of their own into it."""
-        await self._context.settle("project")
+        await self._context.wait_out_doubt("project")
         for project in await self.find_projects():
-            await self._remove_project(project.project_id)
+            await remove_empty_project(self._dokploy, project.project_id, self._context.plan.project)
         return Outcome(resources=[ResourceChange("project", ResourceState.REMOVED)])
-
-    async def _remove_project(self, project_id: str) -> None:
-        try:
-            contents = await self._dokploy.read_project(project_id)
-        except DokployNotFound:
-            return
-        if any(environment.services() for environment in contents.environments):
-            raise PortalError("project_not_empty", name=self._context.plan.project)
-        await gone(self._dokploy.remove_project(project_id))
 
     def _was_deployed(self) -> bool:
         deploy = self._context.run.steps.get("deploy")
@@ -219,3 +210,17 @@ async def gone(call: Awaitable[None]) -> None:
         await call
     except DokployNotFound:
         return
+
+
+async def remove_empty_project(dokploy: DokployClient, project_id: str, name: str) -> None:
+    """Remove a project, unless something is in it: that would run on where no list shows it.
+
+    Raises PortalError `project_not_empty`.
+    """
+    try:
+        contents = await dokploy.read_project(project_id)
+    except DokployNotFound:
+        return
+    if any(environment.services() for environment in contents.environments):
+        raise PortalError("project_not_empty", name=name)
+    await gone(dokploy.remove_project(project_id))

@@ -81,7 +81,7 @@ class CreateStep:
                     raise
                 self.context.doubt(kind, began)
                 if isinstance(error, DokployServerError):  # it has answered, so it is no longer at it
-                    self.context.is_certain(kind)
+                    self.context.clear_doubt(kind)
                 if found := await self._find_in_doubt(kind, find):
                     return found[0]
                 if last_try or isinstance(error, DokployServerError):
@@ -92,7 +92,7 @@ class CreateStep:
         """Look at once, and if there is nothing, again when it can no longer land."""
         found = await find()
         if not found and self.context.is_in_doubt(kind):
-            await self.context.settle(kind)
+            await self.context.wait_out_doubt(kind)
             found = await find()
         return found
 
