@@ -29,6 +29,11 @@ class Language:
     name: str
     direction: str
 
+    @property
+    def short(self) -> str:
+        """A few letters that its speakers know it by, where there is little room."""
+        return self.code.upper() if self.direction == "ltr" else self.name
+
     @cached_property
     def locale(self) -> Locale:
         """Babel's locale of this language."""

@@ -271,7 +271,14 @@ def test_every_room_is_in_the_architecture_and_every_one_there_exists():
 
     assert sorted(described) == [str(path) for path in modules() if path.name != "__init__.py"]
     for path in modules():
-        if path.name == "__init__.py" and path.parent.name in {"web", "identity", "deployments", "dokploy", "sandbox"}:
+        if path.name == "__init__.py" and path.parent.name in {
+            "web",
+            "pages",
+            "identity",
+            "deployments",
+            "dokploy",
+            "sandbox",
+        }:
             assert f"`{path.parent}/`" in section("ARCHITECTURE.md", "Rooms")
 
 

@@ -21,7 +21,7 @@ from app.deployments.request import (
 from app.deployments.saga import ResourceState
 from app.deployments.template import StackSecrets
 from app.errors import N_, PortalError
-from app.i18n import Language
+from app.i18n import LANGUAGES, Language
 from app.identity import Caller, Ownership
 from app.web import models, sse
 from app.web.deps import Portal, caller_of, language_of, portal_of, read_json, same_site, wait_preference
@@ -54,7 +54,7 @@ def query(**described: str) -> list[dict[str, Any]]:
     ]
 
 
-_LANG: Final = {"lang": "Language of sentences: en, nl or ar."}
+_LANG: Final = {"lang": f"Language of sentences: {', '.join(LANGUAGES)}."}
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -4,7 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from app.i18n import Language
+
+Section = Literal["deploy", "stacks", "operator", ""]
 StationState = Literal["wait", "now", "done", "undone", "failed", "off"]
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Who looks at a page. path: where a `GET` shows it; theme: `light`, `dark`, or None for what the system wants."""
+
+    language: Language
+    path: str
+    theme: str | None = None
+    is_operator: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,6 +74,7 @@ class DeployPage:
     """The form. name: what was typed; problem: why it was refused; suggestions: free names near it."""
 
     template: ClassVar[str] = "deploy.html"
+    section: ClassVar[Section] = "deploy"
     name: str
     suffix: str
     url_prefix: str
@@ -83,6 +97,7 @@ class DeploymentPage:
     """
 
     template: ClassVar[str] = "deployment.html"
+    section: ClassVar[Section] = "deploy"
     id: str
     kind: str
     name: str
@@ -116,6 +131,7 @@ class DeletePage:
     """Asks before a stack is deleted, naming what will be lost."""
 
     template: ClassVar[str] = "delete.html"
+    section: ClassVar[Section] = "stacks"
     name: str
     host: str
     volume: str
@@ -126,6 +142,7 @@ class ErrorPage:
     """Anything that could not be shown. status: the HTTP status."""
 
     template: ClassVar[str] = "error.html"
+    section: ClassVar[Section] = ""
     status: int
     problem: ShownProblem
 
@@ -135,6 +152,7 @@ class DocsPage:
     """The API's documentation, in English: every call, and every code of a problem."""
 
     template: ClassVar[str] = "docs.html"
+    section: ClassVar[Section] = ""
 
     @dataclass(frozen=True)
     class Row:

@@ -108,11 +108,6 @@ def language_of(request: Request) -> Language:
     )
 
 
-def page_headers(language: Language) -> dict[str, str]:
-    """Headers of every page: it is one reader's, in one language."""
-    return {"Cache-Control": "no-store", "Content-Language": language.code, "Vary": "Accept-Language, Cookie"}
-
-
 def theme_of(request: Request) -> str | None:
     """`light` or `dark` where the reader chose one."""
     theme = request.cookies.get(THEME_COOKIE)

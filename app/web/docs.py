@@ -7,8 +7,8 @@ from fastapi import APIRouter, Request, Response
 
 from app.errors import PROBLEMS
 from app.web.contexts import DocsPage
-from app.web.pages import respond
 from app.web.problems import status_of
+from app.web.rendering import respond
 
 router = APIRouter(include_in_schema=False)
 

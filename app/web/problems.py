@@ -7,7 +7,7 @@ from typing import Any, Final
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
@@ -16,7 +16,8 @@ from app.errors import PROBLEMS, PortalError, SettingsError
 from app.i18n import Language
 from app.outages import Reason
 from app.web.contexts import ErrorPage, ShownProblem
-from app.web.deps import MAX_BODY, InvalidBodyError, language_of, page_headers, theme_of
+from app.web.deps import MAX_BODY, InvalidBodyError, language_of
+from app.web.rendering import respond
 
 log = structlog.get_logger()
 
@@ -203,11 +204,9 @@ def _answer(
     language = language_of(request)
     if wants_page(request):
         page = ErrorPage(status=status or status_of(error.code), problem=show(error, language))
-        html = request.app.state.renderer.render(
-            page, language=language, path=request.url.path, theme=theme_of(request)
-        )
-        shown = {**page_headers(language), **headers_of(error), **(headers or {})}
-        return HTMLResponse(html, status_code=page.status, headers=shown)
+        response = respond(request, page, status=page.status)
+        response.headers.update({**headers_of(error), **(headers or {})})
+        return response
     if status is not None:
         more["status"] = status
     return problem_response(error, language, headers=headers, **more)

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from app.errors import N_
 from app.i18n import LANGUAGES, Language
-from app.web.contexts import Page, StationState
+from app.web.contexts import Page, StationState, Viewer
 
 _ROOT: Final = Path(__file__).parent.parent.parent
 TEMPLATES_DIR: Final = _ROOT / "templates"
@@ -62,17 +62,17 @@ class Renderer:
     def __init__(self, version: str) -> None:
         self._environments = {code: _environment(language, version) for code, language in LANGUAGES.items()}
 
-    def render(self, page: Page, *, language: Language, path: str, theme: str | None) -> str:
-        """Return the whole document. path: where a `GET` shows this page; theme: `light`, `dark` or the system's."""
+    def render(self, page: Page, viewer: Viewer) -> str:
+        """Return the whole document."""
         # Two slashes in front would lead to another host.
-        here = "/" + path.partition("?")[0].lstrip("/\\")
+        here = "/" + viewer.path.partition("?")[0].lstrip("/\\")
         return (
-            self._environments[language.code]
+            self._environments[viewer.language.code]
             .get_template(page.template)
             .render(
                 page=page,
+                viewer=viewer,
                 path=here,
-                theme=theme if theme in {"light", "dark"} else None,
                 language_link=lambda code: f"{here}?lang={code}",
             )
         )

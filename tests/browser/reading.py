@@ -37,6 +37,11 @@ def deploy(page: Page, portal: PortalServer, name: str = "ada") -> str:
     return deployment_id(page)
 
 
+def switch_language(page: Page, code: str) -> None:
+    page.click(".menu summary")
+    page.click(f".menu [hreflang={code}]")
+
+
 def deployment_id(page: Page) -> str:
     """The deployment that the page is about."""
     return page.url.rpartition("/")[2].partition("?")[0]

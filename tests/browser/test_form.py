@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Visitors
-from tests.browser.reading import deploy, expect_heading, focused, states, type_name, wait_for
+from tests.browser.reading import deploy, expect_heading, focused, states, switch_language, type_name, wait_for
 from tests.servers import Emulator, PortalServer
 
 pytestmark = pytest.mark.browser
@@ -139,7 +139,7 @@ def test_a_theme_and_a_language_are_kept(visit: Visitors, gallery):
 
     page.click(".to-dark")
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
-    page.click("[hreflang=ar]")
+    switch_language(page, "ar")
 
     expect(page.locator("html")).to_have_attribute("dir", "rtl")
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")

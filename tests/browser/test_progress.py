@@ -20,6 +20,7 @@ from tests.browser.reading import (
     say,
     states,
     station,
+    switch_language,
     wait_for,
 )
 from tests.servers import Emulator, PortalServer
@@ -66,7 +67,7 @@ def test_another_language_in_the_middle(visit: Visitors, serve: Callable[..., Po
     deploy(page, portal)
     wait_for(page, AT_WORK)
 
-    page.click("[hreflang=nl]")
+    switch_language(page, "nl")
 
     expect_heading(page, say("nl", "Deploying %(name)s", name="ada"))
     expect(page.locator("#sentence")).to_have_text(DUTCH.text("Dokploy is starting the container."))

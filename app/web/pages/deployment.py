@@ -1,0 +1,180 @@
+"""The page of one deployment: its progress while it runs, and how it ended."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+
+from app.deployments.events import STEP_LABELS, Kind, RecordedEvent, describe, phase_of
+from app.deployments.record import PAGE, DeploymentRecord
+from app.deployments.request import could_be_id
+from app.deployments.saga import ResourceState
+from app.deployments.template import StackSecrets
+from app.errors import N_, PortalError
+from app.i18n import Language
+from app.identity import Caller, Ownership
+from app.web.api import CallerDep, LanguageDep, PortalDep, cancel_deployment, find_deployment
+from app.web.contexts import DeploymentPage, LogRow, QueuePlace
+from app.web.deps import portal_of
+from app.web.pages.lines import stations
+from app.web.problems import show_code
+from app.web.rendering import respond
+
+router = APIRouter()
+
+_RESOURCES: Final = {
+    "domain": N_("The address {name}"),
+    "application": N_("The application {name}, with its settings and password"),
+    "volume": N_("The volume {name}"),
+    "project": N_("The project {name}"),
+}
+
+
+@router.get("/deployments/{deployment_id}")
+async def deployment(
+    request: Request, deployment_id: str, portal: PortalDep, caller: CallerDep, language: LanguageDep
+) -> Response:
+    """A deployment: its progress, or how it ended."""
+    # Events first: the record is then at least as new, and the page's script goes on after the last event shown.
+    events = await _all_events(request, deployment_id) if could_be_id(deployment_id) else []
+    record = await find_deployment(portal, deployment_id)
+    return respond(request, await _deployment_page(request, record, events, caller, language))
+
+
+async def _all_events(request: Request, deployment_id: str) -> list[RecordedEvent]:
+    events: list[RecordedEvent] = []
+    while True:
+        batch = await portal_of(request).records.events(deployment_id, events[-1].n if events else 0)
+        events += batch
+        if len(batch) < PAGE:
+            return events
+
+
+async def _deployment_page(
+    request: Request,
+    record: DeploymentRecord,
+    events: Sequence[RecordedEvent],
+    caller: Caller,
+    language: Language,
+) -> DeploymentPage:
+    manager = caller.manages(Ownership(record.owner_of_stack, record.manage_key_hash))
+    over = record.conclusion is not None
+    problem = show_code(record.problem["code"], record.problem["params"], language) if record.problem else None
+    plan = record.plan
+    ready = over and record.conclusion == "succeeded" and record.kind is not Kind.REMOVE and record.stack_exists
+    return DeploymentPage(
+        id=record.id,
+        kind=record.kind,
+        name=record.name,
+        host=plan["host"],
+        url=plan["url"],
+        image=plan["image"],
+        status=record.status,
+        phase=phase_of(record.status, undoing=record.undoing),
+        undoing=record.undoing and not over,
+        conclusion=record.conclusion,
+        sentence=_sentence(events, language),
+        stations=stations(record, language),
+        log=[_log_row(event, record.created_at, language) for event in events],
+        last_event=events[-1].n if events else 0,
+        started=record.created_at.isoformat(),
+        clock=datetime.now(UTC).isoformat(),
+        warnings=_warnings(events, language),
+        manager=manager,
+        cancelable=record.kind is Kind.CREATE and not over and not record.undoing and not record.cancel_requested,
+        queue=_queue(events, language) if not over else None,
+        problem=problem,
+        password=await _password(request, record) if manager and ready else None,
+        removed=_removed(record, language),
+        leftovers=[
+            _resource(each.kind, each.name, language)
+            for each in record.leftovers
+            if each.kind in _RESOURCES and each.removed_at is None
+        ],
+        stack_exists=record.stack_exists,
+    )
+
+
+# An outage says what is going on now, and nothing any more once it is over: a sentence rather than a warning.
+_AWAY = "warning.dokploy_away"
+
+
+async def _password(request: Request, record: DeploymentRecord) -> str | None:
+    portal = portal_of(request)
+    stack = await portal.records.find_stack(record.name)
+    if stack is None or stack.id != record.stack_id:
+        return None
+    return StackSecrets.decrypt(stack.secrets, portal.vault).password
+
+
+def _sentence(events: Sequence[RecordedEvent], language: Language) -> str:
+    for event in reversed(events):
+        if event.key == _AWAY or event.type not in {"log_line", "warning"}:
+            return describe(event.key, event.params, language)
+    return ""
+
+
+def _warnings(events: Sequence[RecordedEvent], language: Language) -> list[str]:
+    return [
+        describe(event.key, event.params, language)
+        for event in events
+        if event.type == "warning" and event.key != _AWAY
+    ]
+
+
+def _queue(events: Sequence[RecordedEvent], language: Language) -> QueuePlace | None:
+    """The place in line, as long as nothing has moved since it was told."""
+    for event in reversed(events):
+        if event.type == "queue_position":
+            seconds = event.params["estimate_seconds"]
+            estimate = language.duration(seconds) if seconds is not None else ""
+            return QueuePlace(event.params["position"], event.params["total"], estimate)
+        if event.key != "queue_slow":
+            return None
+    return None
+
+
+def _log_row(event: RecordedEvent, since: datetime, language: Language) -> LogRow:
+    """An event as a row, the same that the page's script makes of it when it comes live."""
+    seconds = max(0, _milliseconds(event.at) - _milliseconds(since)) // 1000
+    step = event.params.get("step") or ("deploy" if event.type in {"log_line", "queue_position"} else "")
+    return LogRow(
+        n=event.n,
+        time=f"{seconds // 60}:{seconds % 60:02}",
+        step=language.text(STEP_LABELS[step]) if step else "",
+        text=describe(event.key, event.params, language),
+        raw=event.type == "log_line",
+    )
+
+
+def _milliseconds(moment: datetime) -> int:
+    # Browsers know no shorter time; rounded as they do, both count the same seconds.
+    return int(moment.timestamp()) * 1000 + moment.microsecond // 1000
+
+
+def _removed(record: DeploymentRecord, language: Language) -> list[str]:
+    names = {
+        "domain": record.plan["host"],
+        "application": record.plan["application"],
+        "volume": record.plan["volume"],
+        "project": record.plan["project"],
+    }
+    gone = [kind for kind in _RESOURCES if record.resources.get(kind) is ResourceState.REMOVED]
+    return [_resource(kind, names[kind], language) for kind in gone]
+
+
+def _resource(kind: str, name: str, language: Language) -> str:
+    return language.text(_RESOURCES[kind], {"name": name})
+
+
+@router.post("/deployments/{deployment_id}/cancel")
+async def cancel(request: Request, deployment_id: str, portal: PortalDep, caller: CallerDep) -> Response:
+    """Cancel from the page; one that has just ended is simply shown."""
+    try:
+        await cancel_deployment(request, portal, caller, deployment_id)
+    except PortalError as error:
+        if error.code != "deployment_over":
+            raise
+    return RedirectResponse(f"/deployments/{deployment_id}", status_code=303)

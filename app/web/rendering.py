@@ -1,0 +1,26 @@
+"""Answers with a page: in the viewer's language and theme, and never kept by anything on the way."""
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+
+from app.i18n import LANGUAGES
+from app.web.contexts import Page, Viewer
+from app.web.deps import LANGUAGE_COOKIE, caller_of, language_of, remember_choice, theme_of
+
+
+def respond(request: Request, page: Page, *, status: int = 200) -> HTMLResponse:
+    """Render a page, and keep a language that was asked for."""
+    language = language_of(request)
+    viewer = Viewer(
+        language=language,
+        path=request.url.path if request.method == "GET" else "/",
+        theme=theme_of(request),
+        # While the store is still being opened nobody can be told from anybody else.
+        is_operator=hasattr(request.app.state, "portal") and caller_of(request).is_operator,
+    )
+    headers = {"Cache-Control": "no-store", "Content-Language": language.code, "Vary": "Accept-Language, Cookie"}
+    response = HTMLResponse(request.app.state.renderer.render(page, viewer), status_code=status, headers=headers)
+    asked = request.query_params.get("lang")
+    if asked and asked.lower() in LANGUAGES:
+        remember_choice(request, response, LANGUAGE_COOKIE, language.code)
+    return response
