@@ -1,7 +1,8 @@
 // Follows a running deployment: events by EventSource, by polling where a proxy holds the stream back, and the finished
 // page fetched from the server. All words come from the server.
 
-const SILENCE_MS = 12_000; // the server sends a heartbeat every 5 s
+const FIRST_MS = 4_000; // the server speaks at once; a proxy that collects what it is sent does not
+const SILENCE_MS = 12_000; // later it sends a heartbeat every 5 s
 const GRACE_MS = 1_500; // a reconnection this quick is nobody's business
 const SPEAK_MS = 2_000;
 const MAX_ROWS = 2_000;
@@ -24,6 +25,7 @@ const TYPES = [
   "step_compensation_failed",
   "deployment_completed",
   "heartbeat",
+  "waiting",
   "gap",
   "pause",
 ];
@@ -63,7 +65,7 @@ class Board {
     this.log(event, moment);
     if (type === "log_line") return;
     // Whatever else happens, it no longer waits in line.
-    if (type === "queue_position") this.queue(params);
+    if (type === "queue_position") this.queue(params, "deploy");
     else if (params.what !== "queue_slow") this.queue(null);
     switch (type) {
       case "step_started":
@@ -143,25 +145,30 @@ class Board {
     }, wait);
   }
 
-  queue(place) {
-    const yard = byId("yard");
-    yard.hidden = !place;
+  /** The portal's own line: this deployment has not begun. */
+  wait({ position, message }) {
+    this.queue({ position }, this.run.querySelector(".stop").dataset.station);
+    if (message !== byId("sentence").textContent) this.say(message, "waiting");
+  }
+
+  queue(place, before) {
+    const old = this.run.querySelector("#stops .yard");
+    if (old?.dataset.position === String(place?.position)) return;
+    old?.remove();
     if (!place) return;
-    const ahead = place.position - 1;
-    const shown = ahead <= 3 ? ahead : 2;
-    const items = [yard.querySelector(".there")];
-    if (shown < ahead) {
-      const more = copyOf("yard-more");
-      more.querySelector("bdi").textContent = `+${ahead - shown}`;
-      items.push(more);
+    const yard = copyOf("yard");
+    yard.dataset.position = place.position;
+    const [more, other] = [yard.querySelector(".more"), yard.querySelector(".other")];
+    const between = place.position > 3 ? place.position - 2 : 0;
+    more.querySelector("bdi").textContent = `+${between}`;
+    if (!between) more.remove();
+    for (let at = between ? 1 : place.position - 1; at > 0; at -= 1) {
+      const train = other.cloneNode(true);
+      train.lastElementChild.textContent = String(at);
+      other.before(train);
     }
-    for (let at = place.position - shown; at < place.position; at += 1) {
-      const other = copyOf("yard-other");
-      other.querySelector("span").textContent = String(at);
-      items.push(other);
-    }
-    items.push(copyOf("yard-you"));
-    yard.querySelector("ol").replaceChildren(...items);
+    other.remove();
+    this.run.querySelector(`[data-station="${CSS.escape(before)}"]`)?.before(yard);
   }
 
   /** One row for each event, the same that the server writes when the page is loaded anew. */
@@ -253,10 +260,12 @@ class Feed {
     const source = new EventSource(`${this.address}?after=${this.last}&lang=${this.lang}`);
     this.source = source;
     this.heard = Date.now();
+    this.patience = FIRST_MS;
     for (const type of TYPES) {
       source.addEventListener(type, (message) => {
         if (source !== this.source) return;
         this.alive();
+        this.patience = SILENCE_MS;
         this.polling = false;
         this.retries = 0;
         this.take(type, message.data);
@@ -281,7 +290,7 @@ class Feed {
   }
 
   watch() {
-    if (this.source && Date.now() - this.heard > SILENCE_MS) this.fall();
+    if (this.source && Date.now() - this.heard > this.patience) this.fall();
   }
 
   /** The stream does not work: poll, and try it again slower and slower. */
@@ -330,6 +339,7 @@ class Feed {
       arrive();
       return;
     }
+    if (kind === "waiting") this.board.wait(event);
     if (event.n === undefined || event.n <= this.last || this.gone) return;
     this.last = event.n;
     this.board.show({ ...event, type: kind });

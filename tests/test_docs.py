@@ -235,7 +235,7 @@ def test_every_event_is_in_the_architecture_with_its_parameters():
     described = {cells[0].strip("`"): cells[2:] for cells in rows(section("ARCHITECTURE.md", "The event stream"))}
     events = {event.type: event for event in all_events()}
 
-    assert set(described) == set(events) | {"heartbeat", "gap", "pause"}
+    assert set(described) == set(events) | {"heartbeat", "waiting", "gap", "pause"}
     for name, event in events.items():
         parameters = set(re.findall(r"`(\w+)`", " ".join(described[name])))
         assert parameters == {field.name for field in fields(event)}, name

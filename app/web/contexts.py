@@ -48,11 +48,20 @@ class Station:
 
 @dataclass(frozen=True)
 class QueuePlace:
-    """Where the deployment waits. position: 1 is next; estimate: a duration in words, or the empty text."""
+    """Where the deployment waits. before: the station that it waits for; position: 1 is next."""
 
+    before: str
     position: int
-    total: int
-    estimate: str
+
+    @property
+    def between(self) -> int:
+        """How many of those ahead are told as a number, since there is room for one or two."""
+        return self.position - 2 if self.position > 3 else 0
+
+    @property
+    def shown(self) -> Sequence[int]:
+        """The places that are drawn, whoever is next last."""
+        return [1] if self.between else range(self.position - 1, 0, -1)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Route, expect
+from playwright.sync_api import Page, Route, expect
 
 from app.i18n import LANGUAGES
 from app.sandbox import SandboxSettings
@@ -209,17 +209,81 @@ class TestInLine:
         deploy(page, portal)
 
         sentence = DUTCH.text("In Dokploy's line at place {position} of {total}.", {"position": 2, "total": 2})
-        wait_for(page, "#yard .you")
+        wait_for(page, ".yard .you")
         expect(page.locator("#sentence")).to_have_text(sentence)
-        expect(page.locator("#yard li:not(.there)")).to_have_text(["1", DUTCH.text("You")])
-        expect(page.locator("#yard .there")).to_have_text(DUTCH.text("Deploy"))
+        assert trains(page) == [DUTCH.text("You"), "1"]
+        expect(page.locator('.stop[data-station="domain"] + .yard + .stop[data-station="deploy"]')).to_have_count(1)
         expect(station(page, "deploy").locator(".train")).to_be_hidden()
-        live = page.locator("#yard ol").inner_text()
         page.reload()
-        assert page.locator("#yard ol").inner_text() == live
+        assert trains(page) == [DUTCH.text("You"), "1"]
         wait_for(page, ".sign")
         assert_nothing_lost_or_doubled(page, portal)
         expect(page.locator("#log")).to_contain_text(sentence)
+        expect(page.locator(".yard")).to_have_count(0)
+
+
+@pytest.mark.parametrize("lang", ["en", "ar"])
+def test_the_yard_is_before_the_first_station_while_the_portal_is_busy(
+    visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator, lang: str
+):
+    portal = serve(runner_concurrency=1)
+    emulator.fault("stuck", seconds=5, times=2)
+    portal.wait_for(portal.deploy("first")["deploymentId"], "progressed")
+    for name in ("second", "third", "fourth", "fifth"):
+        portal.deploy(name)
+    page, plain = visit(lang=lang), visit(lang=lang, java_script_enabled=False)
+
+    deploy(page, portal)
+
+    you = LANGUAGES[lang].text("You")
+    wait_for(page, ".yard .you")
+    assert trains(page) == [you, "+3", "1"]
+    expect(page.locator('.yard + .stop[data-station="validate"]')).to_have_count(1)
+    assert states(page) == ["wait"] * 7
+    ahead = LANGUAGES[lang].plural(
+        "The portal is busy. {count} deployment goes first.", "The portal is busy. {count} deployments go first.", 4
+    )
+    expect(page.locator("#sentence")).to_have_text(ahead)
+    plain.goto(page.url)
+    assert trains(plain) == [you, "+3", "1"]
+    expect(plain.locator("#sentence")).to_have_text(ahead)
+
+    # As the others leave it moves up, and then it goes.
+    expect(page.locator(".yard")).to_have_attribute("data-position", "4", timeout=10_000)
+    page.wait_for_selector(".sign", timeout=15_000)
+    assert states(page) == ALL_DONE
+    assert_nothing_lost_or_doubled(page, portal)
+
+
+def trains(page: Page) -> list[str]:
+    """Who stands in the yard, from the back to whoever is next."""
+    return [text.strip() for text in page.locator(".yard > span").all_inner_texts()]
+
+
+def test_a_proxy_that_holds_the_stream_back_is_noticed_within_seconds(
+    visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator
+):
+    asked: list[str] = []
+
+    def hold(route: Route) -> None:
+        if "text/event-stream" not in route.request.headers.get("accept", ""):
+            asked.append(route.request.url)
+            route.continue_()
+        # The stream is never answered, as by a proxy that waits for its end.
+
+    portal = serve()
+    emulator.fault("stuck", seconds=9)
+    page = visit()
+    page.route("**/events*", hold)
+    deploy(page, portal)
+    wait_for(page, AT_WORK)
+
+    wait_for(page, "#log li:has([lang=en])")  # comes while the stream is still held
+
+    assert asked
+    expect(page.locator("#link")).to_be_hidden()
+    wait_for(page, ".sign")
+    assert_nothing_lost_or_doubled(page, portal)
 
 
 def test_the_title_counts_and_the_icon_tells(visit: Visitors, gallery):
