@@ -354,8 +354,49 @@ class Feed {
   }
 }
 
+/** A notification at the end, for whoever asked for one and may have it. */
+class Notice {
+  constructor(run) {
+    this.key = `notify:${run.dataset.events}`;
+    this.button = byId("notify");
+    // Browsers offer it to secure pages only; some have it, and no way to keep the choice.
+    if (!this.button || !window.isSecureContext || !("Notification" in window)) return;
+    this.button.hidden = false;
+    this.set(Notification.permission === "granted" && sessionStorage.getItem(this.key) === "yes");
+    this.button.addEventListener("click", () => this.choose());
+  }
+
+  set(wanted) {
+    this.wanted = wanted;
+    this.button.setAttribute("aria-pressed", String(wanted));
+    if (wanted) navigator.serviceWorker?.register(this.button.dataset.worker).catch(() => {});
+  }
+
+  async choose() {
+    const said = byId("notify-said");
+    const allowed = this.wanted || (await Notification.requestPermission()) === "granted";
+    this.set(allowed && !this.wanted);
+    sessionStorage.setItem(this.key, this.wanted ? "yes" : "no");
+    if (this.wanted) said.textContent = this.button.dataset.yes;
+    else said.textContent = allowed ? "" : this.button.dataset.no;
+  }
+
+  async show() {
+    if (!this.wanted) return;
+    const { lang, dir } = document.documentElement;
+    const address = location.origin + location.pathname;
+    const icon = document.querySelector('link[rel="icon"]').href;
+    const words = { body: document.querySelector(".lead").innerText, tag: address, data: address, icon, lang, dir };
+    const title = document.querySelector("h1").innerText;
+    const worker = await navigator.serviceWorker?.getRegistration(this.button.dataset.worker);
+    if (worker?.active) await worker.showNotification(title, words);
+    else new Notification(title, words);
+  }
+}
+
 let board = null;
 let feed = null;
+let notice = null;
 let arriving = false;
 
 function leave() {
@@ -367,6 +408,7 @@ function leave() {
 function setUp() {
   const run = document.querySelector("#run[data-events]");
   if (!run) return;
+  notice = new Notice(run);
   board = new Board(run);
   feed = new Feed(run, board);
 }
@@ -390,7 +432,10 @@ async function arrive(attempt = 0) {
     arriving = false;
     // Over, as a rule. After a gap it still runs: go on from where the new page stands, without a hurry.
     if (document.querySelector("#run[data-events]")) setTimeout(() => feed ?? setUp(), 1_000);
-    else document.querySelector("h1")?.focus();
+    else {
+      document.querySelector("h1")?.focus();
+      notice?.show().catch(() => {}); // the page itself says it, too
+    }
   } catch {
     byId("link")?.removeAttribute("hidden");
     setTimeout(arrive, POLL_MS[Math.min(attempt, POLL_MS.length - 1)], attempt + 1);

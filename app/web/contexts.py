@@ -79,8 +79,27 @@ class LogRow:
 
 
 @dataclass(frozen=True)
+class Fact:
+    """One thing and its value. code: whether the value is a name or an address, and so stands apart."""
+
+    label: str
+    value: str
+    code: bool = False
+
+
+@dataclass(frozen=True)
+class PlanPreview:
+    """What a deployment would do, in the viewer's language. blocked: what would keep it from beginning."""
+
+    sentences: Sequence[str] = ()
+    facts: Sequence[Fact] = ()
+    warnings: Sequence[str] = ()
+    blocked: Sequence[ShownProblem] = ()
+
+
+@dataclass(frozen=True)
 class DeployPage:
-    """The form. name: what was typed; problem: why it was refused; suggestions: free names near it."""
+    """The form. name: what was typed; problem: why it was refused; suggestions: free names near it; plan: if wanted."""
 
     template: ClassVar[str] = "deploy.html"
     section: ClassVar[Section] = "deploy"
@@ -90,6 +109,7 @@ class DeployPage:
     stations: Sequence[Station]
     problem: ShownProblem | None = None
     suggestions: Sequence[str] = ()
+    plan: PlanPreview | None = None
     minimum: int = 3
     maximum: int = 30
 

@@ -286,6 +286,73 @@ def test_a_proxy_that_holds_the_stream_back_is_noticed_within_seconds(
     assert_nothing_lost_or_doubled(page, portal)
 
 
+def test_another_theme_in_the_middle_keeps_page_and_stream(
+    visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator
+):
+    portal = serve()
+    emulator.fault("stuck", seconds=1.5)
+    page = visit()
+    deploy(page, portal)
+    wait_for(page, AT_WORK)
+    page.evaluate("window.stillTheSamePage = true")
+
+    page.click(".to-dark")
+
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    expect(page.locator(".to-light")).to_be_focused()
+    wait_for(page, ".sign")
+    assert page.evaluate("window.stillTheSamePage")
+    assert_nothing_lost_or_doubled(page, portal)
+    page.reload()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+
+
+def test_whoever_wants_is_told_of_the_end(visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator):
+    portal = serve()
+    emulator.fault("stuck", seconds=2)
+    page = visit(lang="nl", permissions=["notifications"])
+    deploy(page, portal)
+    wait_for(page, AT_WORK)
+    expect(page.locator("#notify")).to_have_attribute("aria-pressed", "false")
+
+    page.click("#notify")
+
+    expect(page.locator("#notify-said")).to_have_text(DUTCH.text("This browser will tell you."))
+    page.reload()
+    expect(page.locator("#notify")).to_have_attribute("aria-pressed", "true")
+    wait_for(page, ".sign")
+    told = page.evaluate(
+        """async () => {
+            const worker = await navigator.serviceWorker.getRegistration("/static/");
+            for (let look = 0; look < 100; look += 1) {
+                const [told] = await worker.getNotifications();
+                if (told) return [told.title, told.body, told.lang, told.data];
+                await new Promise((soon) => setTimeout(soon, 50));
+            }
+        }"""
+    )
+    assert told == [
+        say("nl", "%(name)s is ready", name="ada"),
+        say("nl", "Your server answers at its own address."),
+        "nl",
+        page.url,
+    ]
+
+
+def test_whoever_may_not_be_told_hears_why(visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator):
+    portal = serve()
+    emulator.fault("stuck", seconds=2)
+    page = visit()
+    page.context.clear_permissions()
+    deploy(page, portal)
+
+    page.click("#notify")
+
+    expect(page.locator("#notify-said")).to_have_text("This browser does not allow notifications.")
+    expect(page.locator("#notify")).to_have_attribute("aria-pressed", "false")
+    wait_for(page, ".sign")
+
+
 def test_the_title_counts_and_the_icon_tells(visit: Visitors, gallery):
     page = visit()
     for name, title, icon in (
