@@ -225,27 +225,6 @@ def test_a_book_in_the_field(visit: Visitors, gallery):
     expect(page.locator("#deploy")).to_have_attribute("aria-disabled", "true")
 
 
-def test_a_name_that_is_taken_between_the_check_and_the_form(
-    visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator
-):
-    portal = serve()
-    emulator.fault("stuck", seconds=30)
-    visit.expect_complaint("status of 409")
-    page = visit()
-    page.goto(portal.url)
-    type_name(page, "ada")
-    portal.deploy("ada")
-
-    page.click("#deploy")
-
-    wait_for(page, "#fork button")
-    expect(page.locator("#say")).to_contain_text("already belongs to a stack")
-    expect(page.locator("#name")).to_have_attribute("aria-invalid", "true")
-    page.click("#fork button >> nth=0")
-    expect(page.locator("#name")).to_have_value("ada-2")
-    wait_for(page, '#answer[data-s="ready"]')
-
-
 def test_the_menu_of_languages_by_keyboard(visit: Visitors, gallery):
     page = visit()
     page.goto(gallery["form"].url)

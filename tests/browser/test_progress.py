@@ -5,13 +5,14 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, expect
 
 from app.i18n import LANGUAGES
 from app.sandbox import SandboxSettings
 from tests.browser.conftest import Visitors
 from tests.browser.reading import (
     ALL_DONE,
+    AT_WORK,
     assert_nothing_lost_or_doubled,
     deploy,
     expect_heading,
@@ -28,7 +29,6 @@ from tests.servers import Emulator, PortalServer
 pytestmark = pytest.mark.browser
 
 DUTCH = LANGUAGES["nl"]
-AT_WORK = '.stop[data-station="deploy"][data-s="now"]'
 
 
 def test_a_second_viewer_sees_the_same_in_his_language_and_no_secret(
@@ -95,68 +95,6 @@ def test_the_end_takes_the_page_s_place_once(visit: Visitors, serve: Callable[..
     assert focused(page) == "h1"
     page.click("[data-reveal]")  # the shared script reaches what came in place
     expect(page.locator("#password")).to_have_attribute("type", "text")
-
-
-def test_a_portal_that_restarts_in_the_middle(visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator):
-    portal = serve()
-    emulator.fault("stuck", seconds=4)
-    visit.expect_complaint("ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_EMPTY_RESPONSE")
-    page = visit()
-    deploy(page, portal)
-    wait_for(page, AT_WORK)
-    page.evaluate("window.stillTheSamePage = true")
-    before = rows(page)
-
-    portal.stop()
-    wait_for(page, "#link")
-    expect(page.locator("#link")).to_contain_text("The work goes on at the server")
-    again = serve(listen_on=urlsplit(portal.url).port)
-
-    expect(page.locator("#link")).to_be_hidden()
-    assert rows(page)[: len(before)] == before
-    wait_for(page, ".sign")
-    assert page.evaluate("window.stillTheSamePage")
-    assert_nothing_lost_or_doubled(page, again)
-    expect(page.locator("#log")).to_contain_text("The portal restarted and goes on where it was.")
-
-
-def test_a_connection_that_is_cut_again_and_again(
-    visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator
-):
-    portal = serve(sse_timeout_seconds=0.3, sse_heartbeat_seconds=0.1)
-    emulator.fault("stuck", seconds=3)
-    page = visit(lang="ar")
-    deploy(page, portal)
-    wait_for(page, AT_WORK)
-    streams: list[str] = []
-    page.on("request", lambda request: streams.append(request.url) if "/events" in request.url else None)
-
-    wait_for(page, "#log li:has([lang=en])")
-    live = rows(page)
-
-    assert len(streams) >= 1
-    assert [row[0] for row in live] == [str(n) for n in range(1, len(live) + 1)]
-    wait_for(page, ".sign")
-    assert_nothing_lost_or_doubled(page, portal)
-
-
-def test_a_proxy_that_lets_no_stream_through(visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator):
-    def refuse(route: Route) -> None:
-        if "text/event-stream" in route.request.headers.get("accept", ""):
-            route.fulfill(status=502, body="Bad Gateway")
-        else:
-            route.continue_()
-
-    portal = serve()
-    emulator.fault("stuck", seconds=0.5)
-    visit.expect_complaint("status of 502")
-    page = visit()
-    page.route("**/events*", refuse)
-    deploy(page, portal)
-
-    wait_for(page, ".sign")
-
-    assert_nothing_lost_or_doubled(page, portal)
 
 
 def test_cancelling_asks_first(visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator):
@@ -260,32 +198,6 @@ def trains(page: Page) -> list[str]:
     return [text.strip() for text in page.locator(".yard > span").all_inner_texts()]
 
 
-def test_a_proxy_that_holds_the_stream_back_is_noticed_within_seconds(
-    visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator
-):
-    asked: list[str] = []
-
-    def hold(route: Route) -> None:
-        if "text/event-stream" not in route.request.headers.get("accept", ""):
-            asked.append(route.request.url)
-            route.continue_()
-        # The stream is never answered, as by a proxy that waits for its end.
-
-    portal = serve()
-    emulator.fault("stuck", seconds=9)
-    page = visit()
-    page.route("**/events*", hold)
-    deploy(page, portal)
-    wait_for(page, AT_WORK)
-
-    wait_for(page, "#log li:has([lang=en])")  # comes while the stream is still held
-
-    assert asked
-    expect(page.locator("#link")).to_be_hidden()
-    wait_for(page, ".sign")
-    assert_nothing_lost_or_doubled(page, portal)
-
-
 def test_another_theme_in_the_middle_keeps_page_and_stream(
     visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator
 ):
@@ -341,7 +253,7 @@ def test_whoever_wants_is_told_of_the_end(visit: Visitors, serve: Callable[..., 
 
 def test_whoever_may_not_be_told_hears_why(visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator):
     portal = serve()
-    emulator.fault("stuck", seconds=2)
+    emulator.fault("stuck", seconds=5)
     page = visit()
     page.context.clear_permissions()
     deploy(page, portal)
@@ -372,3 +284,30 @@ def test_the_title_counts_and_the_icon_tells(visit: Visitors, gallery):
         address = page.get_attribute('link[rel="icon"]', "href") or ""
         assert address.startswith(f"/static/{icon}.svg?"), name
         assert page.request.get(urlsplit(page.url)._replace(path=address.partition("?")[0]).geturl()).ok
+
+
+def test_the_log_follows_until_the_reader_scrolls(
+    visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator
+):
+    portal = serve()
+    emulator.fault("slow", "application.deploy", seconds=1.5)
+    emulator.fault("stuck", seconds=4)
+    page = visit(viewport={"width": 390, "height": 400})
+    deploy(page, portal)
+    log = page.locator("#log")
+    below = "log => log.scrollHeight - log.scrollTop - log.clientHeight"
+    page.wait_for_function(
+        "() => { const log = document.querySelector('#log'); return log.scrollHeight > log.clientHeight; }"
+    )
+    assert log.evaluate(below) < 2
+
+    log.evaluate("log => log.scrollTo(0, 0)")
+    seen = len(rows(page))
+    page.wait_for_function("seen => document.querySelectorAll('#log li').length > seen", arg=seen)
+    assert log.evaluate("log => log.scrollTop") == 0, "whoever reads is left in peace"
+
+    log.evaluate("log => log.scrollTo(0, log.scrollHeight)")
+    seen = len(rows(page))
+    page.wait_for_function("seen => document.querySelectorAll('#log li').length > seen", arg=seen)
+    assert log.evaluate(below) < 2
+    wait_for(page, ".sign")
