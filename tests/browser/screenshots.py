@@ -26,7 +26,12 @@ def photograph(browser: Browser, views: Mapping[str, View]) -> None:
             for size in (PHONE, DESKTOP):
                 for name, view in views.items():
                     with new_visitor(
-                        browser, lang=lang, theme=theme, viewport=size, reduced_motion="reduce"
+                        browser,
+                        lang=lang,
+                        theme=theme,
+                        viewport=size,
+                        reduced_motion="reduce",
+                        extra_http_headers=dict(view.headers),
                     ) as visitor:
                         visitor.add_cookies(view.cookies)
                         page = visitor.new_page()
