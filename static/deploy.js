@@ -45,6 +45,7 @@ function copyOf(id, slots = {}) {
 }
 
 function clear() {
+  say.parentElement.classList.remove("keep");
   say.replaceChildren();
   fork.replaceChildren();
 }

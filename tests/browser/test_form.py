@@ -168,6 +168,9 @@ def test_a_portal_that_waits_for_dokploy_says_so_and_can_be_asked_again(
 
     expect(page.locator("#say")).to_contain_text("nothing new is begun")
     expect(page.locator("#deploy")).not_to_have_attribute("aria-disabled", "true")
+    page.goto(portal.url)
+    expect(page.locator("#say")).to_contain_text("nothing new is begun")
+    page.fill("#name", "ada")
     emulator.clear_faults()
     while portal.client.get("/health").json()["dokploy"]["circuit"] != "closed":
         page.wait_for_timeout(50)

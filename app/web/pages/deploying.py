@@ -30,7 +30,9 @@ async def form(request: Request, portal: PortalDep, language: LanguageDep) -> Re
     """The form, with the plan for a name where that is asked for (`?name=ada&plan=1`)."""
     name = request.query_params.get("name", "")[:_LONGEST_SHOWN]
     plan = await _preview(portal, name, language) if "plan" in request.query_params else None
-    return respond(request, _deploy_page(request, language, name=name, plan=plan))
+    # Said before anybody has thought of a name.
+    away = show(PortalError("dokploy_away", seconds=0), language) if portal.health.now.circuit == "open" else None
+    return respond(request, _deploy_page(request, language, name=name, problem=away, plan=plan))
 
 
 async def _preview(portal: Portal, name: str, language: Language) -> PlanPreview:
