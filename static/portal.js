@@ -1,5 +1,12 @@
 // What every page shares: copying, showing a password, the theme and the menu, asking before a loss, sending a form once.
 
+// A chosen language is kept in a cookie. An address that is passed on must not press it on a friend.
+const here = new URL(location.href);
+if (here.searchParams.has("lang")) {
+  here.searchParams.delete("lang");
+  history.replaceState(history.state, "", here);
+}
+
 async function copy(text) {
   if (navigator.clipboard && window.isSecureContext) {
     await navigator.clipboard.writeText(text);

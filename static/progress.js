@@ -5,6 +5,7 @@ const FIRST_MS = 4_000; // the server speaks at once; a proxy that collects what
 const SILENCE_MS = 12_000; // later it sends a heartbeat every 5 s
 const GRACE_MS = 1_500; // a reconnection this quick is nobody's business
 const SPEAK_MS = 2_000;
+const BACK_MS = 500; // to run back by one station
 const MAX_ROWS = 2_000;
 const POLL_MS = [2_000, 4_000, 8_000, 15_000];
 const RETRY_MS = [10_000, 20_000, 40_000, 60_000];
@@ -30,6 +31,7 @@ const TYPES = [
   "pause",
 ];
 
+const still = matchMedia("(prefers-reduced-motion: reduce)");
 const byId = (id) => document.getElementById(id);
 const copyOf = (id) => byId(id).content.firstElementChild.cloneNode(true);
 
@@ -46,6 +48,7 @@ class Board {
     for (const stop of run.querySelectorAll("[data-began]")) this.began.set(stop.dataset.station, Date.parse(stop.dataset.began));
     this.spoken = 0;
     this.timer = 0;
+    this.back = Promise.resolve();
     this.ticker = setInterval(() => this.tick(), 1_000);
     const log = byId("log");
     log.scrollTop = log.scrollHeight;
@@ -90,14 +93,23 @@ class Board {
         this.undoing();
         break;
       case "step_compensated":
-        this.compensated(params.step);
+        this.runBack(() => this.compensated(params.step));
         break;
       case "step_compensation_failed":
-        this.station(params.step, "failed", this.words.noteLeft);
+        this.runBack(() => this.station(params.step, "failed", this.words.noteLeft));
         break;
     }
     this.say(message, type);
     this.count();
+  }
+
+  /** One station after the other, so that it can be seen, however fast the work was; never before it is done. */
+  runBack(show) {
+    this.back = this.back.then(async () => {
+      show();
+      this.count();
+      if (!still.matches) await new Promise((done) => setTimeout(done, BACK_MS));
+    });
   }
 
   station(name, state, note) {
@@ -343,7 +355,9 @@ class Feed {
     if (event.n === undefined || event.n <= this.last || this.gone) return;
     this.last = event.n;
     this.board.show({ ...event, type: kind });
-    if (kind === "deployment_completed") arrive();
+    if (kind !== "deployment_completed") return;
+    this.close();
+    this.board.back.then(() => arrive());
   }
 
   /** The page was asleep or hidden: do not wait for a timer to notice. */

@@ -69,6 +69,8 @@ def test_another_language_in_the_middle(visit: Visitors, serve: Callable[..., Po
 
     switch_language(page, "nl")
 
+    page.wait_for_url("**/deployments/*")
+    assert "lang" not in page.url, "a friend who is sent this address reads his own language"
     expect_heading(page, say("nl", "Deploying %(name)s", name="ada"))
     expect(page.locator("#sentence")).to_have_text(DUTCH.text("Dokploy is starting the container."))
     wait_for(page, ".sign")
