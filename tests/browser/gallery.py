@@ -4,7 +4,7 @@ Two portals, each with an emulated Dokploy: one that gives up soon, where deploy
 where they stand still in the middle.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, Final
 from playwright.sync_api import Page
 
 from app.sandbox import SandboxSettings, serve_in_thread
+from tests.browser.chromium import LANGUAGES
 from tests.browser.reading import type_name, wait_for
 from tests.servers import Emulator, PortalServer, portal_settings, serve_portal, sqlite_url
 
@@ -27,12 +28,16 @@ def nothing(page: Page) -> None:
 
 @dataclass(frozen=True)
 class View:
-    """One state of a page. manager: whether its visitor deployed the stack; act: what he does on it first."""
+    """One state of a page. manager: whether its visitor deployed the stack; act: what he does on it first.
+
+    languages: in which it is looked at.
+    """
 
     portal: PortalServer
     path: str
     manager: bool = True
     act: Callable[[Page], None] = nothing
+    languages: Sequence[str] = LANGUAGES
 
     @property
     def url(self) -> str:
@@ -98,7 +103,9 @@ def open_gallery(folder: Path) -> Iterator[Mapping[str, View]]:
             "form-taken": View(held, "/", act=typed("ada", "off")),
             "form-invalid": View(held, "/", act=typed("Ada Lovelace", "off")),
             "not-found": View(held, "/no/such/page"),
-            "docs": View(held, "/docs"),
+            # These two are long, and in English whatever stands around it.
+            "docs": View(held, "/docs", languages=["en", "ar"]),
+            "styleguide": View(held, "/styleguide", languages=["en"]),
         }
         yield views
 
