@@ -17,6 +17,7 @@ from app.settings import Settings
 from app.web import api, docs, pages, problems
 from app.web.deps import Portal
 from app.web.models import EventAnswer, ProblemDocument
+from app.web.pages import styleguide
 from app.web.templating import STATIC_DIR, Renderer
 
 _HEADERS: Final = {
@@ -74,6 +75,8 @@ def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
     app.state.renderer = Renderer(__version__)
     app.include_router(api.router)
     app.include_router(pages.router)
+    if settings.app_env == "development":
+        app.include_router(styleguide.router)
     app.include_router(docs.router)
     app.mount("/static", StaticFiles(directory=STATIC_DIR), name="static")
     problems.install(app)

@@ -92,20 +92,27 @@ def problems() -> list[str]:
     for code in languages():
         path = path_of(code)
         name = path.relative_to(ROOT)
-        if not path.exists():
+        if path.exists():
+            found += [f"{name}: {wrong}" for wrong in problems_of(path, code, fresh)]
+        else:
             found.append(f"{name} is missing: run `make catalogs`")
-            continue
-        if f"Plural-Forms: {Catalog(locale=code).plural_forms}" not in path.read_text():
-            found.append(f"{name}: the header lacks the plural forms of the language")
-        catalog = read(path, code)
-        found += [f"{name}: obsolete: {text(message)}" for message in catalog.obsolete.values()]
-        found += [
-            f"{name}: not in the sources any more: {text(message)}"
-            for message in sentences(catalog)
-            if fresh.get(message.id, message.context) is None
-        ]
-        for source in sentences(fresh):
-            found += [f"{name}: {wrong}: {text(source)}" for wrong in _wrong(source, catalog)]
+    return found
+
+
+def problems_of(path: Path, code: str, fresh: Catalog) -> list[str]:
+    """Say what is wrong with one language's catalog, beside the sentences of the sources."""
+    found: list[str] = []
+    if f"Plural-Forms: {Catalog(locale=code).plural_forms}" not in path.read_text():
+        found.append("the header lacks the plural forms of the language")
+    catalog = read(path, code)
+    found += [f"obsolete: {text(message)}" for message in catalog.obsolete.values()]
+    found += [
+        f"not in the sources any more: {text(message)}"
+        for message in sentences(catalog)
+        if fresh.get(message.id, message.context) is None
+    ]
+    for source in sentences(fresh):
+        found += [f"{wrong}: {text(source)}" for wrong in _wrong(source, catalog)]
     return found
 
 

@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from markupsafe import Markup
+
 from app.i18n import Language
 
 Section = Literal["deploy", "stacks", "operator", ""]
-StationState = Literal["wait", "now", "done", "undone", "failed", "off"]
+# `look` and `ready` are the form's: its first station, while a name is checked and when it can be had.
+StationState = Literal["wait", "look", "ready", "now", "done", "undone", "failed", "off"]
 
 
 @dataclass(frozen=True)
@@ -204,4 +207,97 @@ class DocsPage:
     codes: Sequence[Row]
 
 
-Page = DocsPage | DeployPage | DeploymentPage | DeletePage | ErrorPage
+@dataclass(frozen=True)
+class Specimens:
+    """Every part of a page in every state, in one language: a part of the style page.
+
+    at: what the ids in it begin with; lines: each with a caption; states: those a dot can have; icons: by name;
+    taken: why a name cannot be had.
+    """
+
+    template: ClassVar[str] = "_specimens.html"
+    section: ClassVar[Section] = ""
+
+    @dataclass(frozen=True)
+    class Line:
+        """A line in one state."""
+
+        caption: str
+        stations: Sequence[Station]
+        undoing: bool
+        queue: QueuePlace | None
+
+    at: str
+    lines: Sequence[Line]
+    states: Sequence[str]
+    icons: Sequence[str]
+    facts: Sequence[Fact]
+    log: Sequence[LogRow]
+    problem: ShownProblem
+    taken: ShownProblem
+
+
+@dataclass(frozen=True)
+class StylePage:
+    """The tokens with their values, and the specimens, for developers and in English.
+
+    texts, shapes: what stands on what, and how well it must be told apart; others: tokens that are none of these;
+    directions: the specimens in a language of either direction.
+    """
+
+    template: ClassVar[str] = "styleguide.html"
+    section: ClassVar[Section] = ""
+
+    @dataclass(frozen=True)
+    class Token:
+        """A token that is the same in both themes. note: what it is for."""
+
+        name: str
+        value: str
+        note: str
+
+    @dataclass(frozen=True)
+    class Shade:
+        """A colour in one theme, and its contrast there."""
+
+        theme: str
+        value: str
+        on_paper: str
+        on_sheet: str
+
+    @dataclass(frozen=True)
+    class Colour:
+        """A colour in both themes."""
+
+        name: str
+        note: str
+        shades: Sequence["StylePage.Shade"]
+
+    @dataclass(frozen=True)
+    class Contrast:
+        """One colour on another in a theme."""
+
+        theme: str
+        front: str
+        back: str
+        ratio: str
+
+    @dataclass(frozen=True)
+    class Pair:
+        """One token on another, in both themes. needed: the least contrast."""
+
+        front: str
+        back: str
+        needed: float
+        contrasts: Sequence["StylePage.Contrast"]
+
+    colours: Sequence[Colour]
+    texts: Sequence[Pair]
+    shapes: Sequence[Pair]
+    spaces: Sequence[Token]
+    sizes: Sequence[Token]
+    others: Sequence[Token]
+    directions: Sequence[tuple[Language, Markup]]
+
+
+Page = DocsPage | DeployPage | DeploymentPage | DeletePage | ErrorPage | StylePage | Specimens

@@ -19,6 +19,8 @@ STATIC_DIR: Final = _ROOT / "static"
 # What a screen reader hears after a station's name; the same words stand in the page for its script.
 STATE_TEXTS: Final[Mapping[StationState, str]] = {
     "wait": N_("not started"),
+    "look": N_("checking"),
+    "ready": N_("the name is free"),
     "now": N_("in progress"),
     "done": N_("done"),
     "undone": N_("undone"),
@@ -63,7 +65,7 @@ class Renderer:
         self._environments = {code: _environment(language, version) for code, language in LANGUAGES.items()}
 
     def render(self, page: Page, viewer: Viewer) -> str:
-        """Return the whole document."""
+        """Return the whole document, or the part of one that the page is."""
         # Two slashes in front would lead to another host.
         here = "/" + viewer.path.partition("?")[0].lstrip("/\\")
         return (

@@ -5,7 +5,7 @@ stand still in the middle, and some that are in trouble.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from playwright.sync_api import Page
 
 from app.deployments.waiting import PATIENCE_SECONDS
 from app.sandbox import SandboxSettings, serve_in_thread
+from tests.browser.chromium import LANGUAGES
 from tests.browser.reading import type_name, wait_for
 from tests.servers import ADMIN_TOKEN, Emulator, PortalServer, portal_settings, serve_portal, sqlite_url
 
@@ -32,7 +33,7 @@ class View:
     """One state of a page.
 
     manager: whether its visitor deployed the stack; act: what he does on it first; status: of the answer that he is left
-    with; headers: what his browser sends with each request.
+    with; headers: what his browser sends with each request; languages: in which it is looked at.
     """
 
     portal: PortalServer
@@ -41,6 +42,7 @@ class View:
     act: Callable[[Page], None] = nothing
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+    languages: Sequence[str] = LANGUAGES
 
     @property
     def url(self) -> str:
@@ -135,7 +137,9 @@ def open_gallery(folder: Path) -> Iterator[Mapping[str, View]]:
             "form-plan": View(held, "/?name=grace-hopper&plan=1"),
             "languages": View(held, "/", act=_open_menu),
             "not-found": View(held, "/no/such/page", status=404),
-            "docs": View(held, "/docs"),
+            # These two are long, and in English whatever stands around it.
+            "docs": View(held, "/docs", languages=["en", "ar"]),
+            "styleguide": View(held, "/styleguide", languages=["en"]),
         }
         stranger = {"authorization": "Bearer not-the-key-of-this-stack"}
         views |= {

@@ -25,6 +25,8 @@ def photograph(browser: Browser, views: Mapping[str, View]) -> None:
         for theme in THEMES:
             for size in (PHONE, DESKTOP):
                 for name, view in views.items():
+                    if lang not in view.languages:
+                        continue
                     with new_visitor(
                         browser,
                         lang=lang,

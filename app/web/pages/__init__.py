@@ -1,4 +1,4 @@
-"""The pages for people, a room for each kind; `router` has them all."""
+"""The pages for people, a room for each kind; `router` has those that everybody sees."""
 
 from fastapi import APIRouter
 

@@ -13,7 +13,7 @@ from app.web.templating import END_NOTES, STATE_TEXTS, STATION_NOTES
 
 def planned_stations(kind: str, language: Language) -> Sequence[Station]:
     """The stations of a run that has not begun. kind: as in STATION_NOTES."""
-    return [_station(step, "wait", None, kind, language) for step in STATION_NOTES[kind]]
+    return [station(step, "wait", None, kind, language) for step in STATION_NOTES[kind]]
 
 
 def stations(record: DeploymentRecord, language: Language) -> list[Station]:
@@ -21,9 +21,9 @@ def stations(record: DeploymentRecord, language: Language) -> list[Station]:
     over = record.status is Status.COMPLETED
     found = []
     for step in record.steps:
-        station = _station(step.name, *_state_of(step, record, over=over), record.kind, language)
-        began = step.started_at.isoformat() if station.state == "now" and step.started_at else ""
-        found.append(replace(station, began=began))
+        shown = station(step.name, *_state_of(step, record, over=over), record.kind, language)
+        began = step.started_at.isoformat() if shown.state == "now" and step.started_at else ""
+        found.append(replace(shown, began=began))
     return found
 
 
@@ -45,7 +45,8 @@ def _state_of(step: StepView, record: DeploymentRecord, *, over: bool) -> tuple[
     return ("off", "") if over or record.undoing else ("wait", None)
 
 
-def _station(step: str, state: StationState, note: str | float | None, kind: str, language: Language) -> Station:
+def station(step: str, state: StationState, note: str | float | None, kind: str, language: Language) -> Station:
+    """One station. note: a mark of END_NOTES, seconds, or None for what the station is for."""
     if note is None:
         words = language.text(STATION_NOTES[kind][step])
     elif isinstance(note, str):

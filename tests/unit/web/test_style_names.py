@@ -1,0 +1,165 @@
+"""Variables and classes: what is used is defined, what is defined is used, in stylesheets, templates, scripts and pictures."""
+
+import re
+from collections.abc import Mapping, Sequence
+from html.parser import HTMLParser
+from typing import Final
+
+from app.web.pages.stylesheet import rules
+from app.web.templating import STATIC_DIR, TEMPLATES_DIR
+from tests.sources import FILLED, read_script, read_template
+
+SHEETS: Final = {path.name: path.read_text() for path in sorted(STATIC_DIR.glob("*.css"))}
+PICTURES: Final = {path.name: path.read_text() for path in sorted(STATIC_DIR.glob("*.svg"))}
+SCRIPTS: Final = {path.name: path.read_text() for path in sorted(STATIC_DIR.glob("*.js"))}
+TEMPLATES: Final = {path.name: path.read_text() for path in sorted(TEMPLATES_DIR.glob("*.html"))}
+
+_CLASS: Final = re.compile(r"\.([a-zA-Z][\w-]*)")
+
+
+def undefined(sheets: Mapping[str, str], others: Mapping[str, str]) -> list[str]:
+    """Variables that are used and never defined."""
+    known = set(defined(sheets))
+    return [
+        f"{name}: var(--{used}) is defined nowhere: is it a token of another name?"
+        for name, source in {**sheets, **others}.items()
+        for used in re.findall(r"var\(\s*--([\w-]+)", source)
+        if used not in known
+    ]
+
+
+def defined(sheets: Mapping[str, str]) -> dict[str, str]:
+    """The variables that stylesheets define, and where."""
+    found: dict[str, str] = {}
+    for name, css in sheets.items():
+        for rule in rules(css):
+            if rule.selector.startswith("@property --"):
+                found.setdefault(rule.selector.removeprefix("@property --"), f"static/{name}:{rule.line}")
+            for each in rule.declarations:
+                if each.name.startswith("--"):
+                    found.setdefault(each.name.removeprefix("--"), f"static/{name}:{each.line}")
+    return found
+
+
+def unused(sheets: Mapping[str, str], others: Mapping[str, str]) -> list[str]:
+    """Variables that are defined and never used."""
+    text = "\n".join([*sheets.values(), *others.values()])
+    used = set(re.findall(r"var\(\s*--([\w-]+)", text))
+    return [
+        f"{place}: --{name} is used nowhere: take it out" for name, place in defined(sheets).items() if name not in used
+    ]
+
+
+def test_every_variable_that_is_used_is_defined():
+    assert undefined(SHEETS, {**PICTURES, **TEMPLATES}) == []
+
+
+def test_every_variable_that_is_defined_is_used():
+    assert unused(SHEETS, {**PICTURES, **TEMPLATES}) == []
+
+
+def test_variables_that_miss_each_other_are_found():
+    sheets = {"a.css": ":root { --paper: #fff; --left-over: 1px }\na { color: var(--ink) }"}
+    pictures = {"b.svg": '<path fill="var(--paper)" stroke="var( --lnie, red)"/>'}
+    assert undefined(sheets, pictures) == [
+        "a.css: var(--ink) is defined nowhere: is it a token of another name?",
+        "b.svg: var(--lnie) is defined nowhere: is it a token of another name?",
+    ]
+    assert unused(sheets, pictures) == ["static/a.css:1: --left-over is used nowhere: take it out"]
+    assert undefined({"a.css": "@property --lit { inherits: true }\na { color: var(--lit) }"}, {}) == []
+
+
+class Classes(HTMLParser):
+    """The classes of a template's elements, each with its first line; those made by an expression are left out."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.found: dict[str, int] = {}
+        self.feed(read_template(source).html)
+
+    def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
+        for name in (dict(attrs).get("class") or "").split():
+            if FILLED not in name:
+                self.found.setdefault(name, self.getpos()[0])
+
+
+def styled(css: str) -> dict[str, int]:
+    """The classes that a stylesheet has a rule for, each with its first line."""
+    found: dict[str, int] = {}
+    for rule in rules(css):
+        # A decimal point in an at-rule, or a file's name in an attribute, begins no class.
+        plain = re.sub(r"\[[^]]*\]", "", rule.selector)
+        for name in [] if plain.startswith("@") else _CLASS.findall(plain):
+            found.setdefault(name, rule.line)
+    return found
+
+
+def asked_for(script: str) -> set[str]:
+    """The classes by which a script finds elements."""
+    return {name for each in read_script(script) for name in _CLASS.findall(each.text)}
+
+
+def given(script: str) -> dict[str, int]:
+    """The classes that a script gives to elements, each with its line."""
+    return {
+        name: each.line
+        for each in read_script(script)
+        if re.search(r"""classList\.\w+\(\s*(["'][\w-]+["'],\s*)*$|className\s*\+?=\s*$""", each.before)
+        for name in each.text.split()
+    }
+
+
+def unstyled(sheets: Mapping[str, str], templates: Mapping[str, str], scripts: Mapping[str, str]) -> list[str]:
+    """Classes in use that no stylesheet knows and no script looks for."""
+    known = {name for css in sheets.values() for name in styled(css)}
+    known |= {name for script in scripts.values() for name in asked_for(script)}
+    places = [(f"templates/{name}", Classes(source).found) for name, source in templates.items()]
+    places += [(f"static/{name}", given(script)) for name, script in scripts.items()]
+    return [
+        f"{file}:{line}: class {name!r} has no rule, and no script looks for it: take it out, or write its rule"
+        for file, classes in places
+        for name, line in classes.items()
+        if name not in known
+    ]
+
+
+def dead(sheets: Mapping[str, str], templates: Mapping[str, str], scripts: Mapping[str, str]) -> list[str]:
+    """Classes with a rule that nothing uses."""
+    used: set[str] = set()
+    for source in templates.values():
+        used |= set(Classes(source).found)
+        used |= {word for each in read_template(source).literals for word in each.text.split()}
+    for script in scripts.values():
+        used |= set(given(script))
+    return [
+        f"static/{file}:{line}: nothing has the class {name!r}: take its rules out"
+        for file, css in sheets.items()
+        for name, line in styled(css).items()
+        if name not in used
+    ]
+
+
+def test_every_class_that_is_used_has_a_rule():
+    found = unstyled(SHEETS, TEMPLATES, SCRIPTS)
+    assert found == [], "\n".join(found)
+
+
+def test_every_class_that_has_a_rule_is_used():
+    found = dead(SHEETS, TEMPLATES, SCRIPTS)
+    assert found == [], "\n".join(found)
+
+
+def test_classes_that_miss_each_other_are_found():
+    sheets = {
+        "a.css": '.btn, .go:has(.x) { margin: 0.5rem }\n@media (min-width: 1.5rem) { .gone[data-x=".no"] { top: 0 } }'
+    }
+    templates = {"b.html": '<p class="btn{% if x %} go{% endif %} {{ y }}">\n<i class="lost"></i>{{ icon("x y") }}'}
+    scripts = {"c.js": 'a.querySelector(".hook").classList.toggle("made", at === "z");\nb.className = "also";'}
+
+    assert unstyled(sheets, templates, scripts) == [
+        "templates/b.html:2: class 'lost' has no rule, and no script looks for it: take it out, or write its rule",
+        "static/c.js:1: class 'made' has no rule, and no script looks for it: take it out, or write its rule",
+        "static/c.js:2: class 'also' has no rule, and no script looks for it: take it out, or write its rule",
+    ]
+    assert dead(sheets, templates, scripts) == ["static/a.css:2: nothing has the class 'gone': take its rules out"]
+    assert unstyled(sheets, {"b.html": '<i class="hook x"></i>'}, {"c.js": 'find(".hook")'}) == []

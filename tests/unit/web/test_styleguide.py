@@ -1,0 +1,130 @@
+"""The style page shows what there is: every token with its value, every part in every state, in both directions."""
+
+import re
+from collections.abc import Mapping
+from typing import Final, get_args
+
+import pytest
+
+from app.i18n import LANGUAGES
+from app.web.contexts import StationState, Viewer
+from app.web.pages.styleguide import PATH, states, style_page
+from app.web.pages.stylesheet import tokens
+from app.web.templating import STATIC_DIR, Renderer
+from tests.unit.web.test_style_names import styled
+from tests.unit.web.test_templates import Reader, inline, read
+
+CSS: Final = (STATIC_DIR / "portal.css").read_text()
+
+# Classes that the page does not show as a specimen, each with the reason.
+NOT_SHOWN: Final[Mapping[str, str]] = {
+    "docs": "the page of the API, which is one of a kind",
+    "two": "two columns of a page, without a look of their own",
+    "run": "the parts of a page below each other",
+    "gap": "a wider gap between such parts",
+    "now": "keeps room for the sentence and the yard",
+}
+
+
+@pytest.fixture(scope="module")
+def html() -> str:
+    renderer = Renderer("1.2.3")
+    return renderer.render(style_page(renderer, CSS), Viewer(LANGUAGES["en"], PATH))
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Reader:
+    return read(html)
+
+
+def test_it_is_a_page_like_the_others(html: str, page: Reader):
+    names = [name for name, _ in page.elements]
+    assert (names.count("h1"), names.count("main")) == (1, 1)
+    assert len(page.ids) == len(set(page.ids)), "an id stands twice: give the macro its `at`"
+    assert inline(html) == []
+    for _, attributes in page.elements:
+        for name in (
+            "for",
+            "form",
+            "aria-describedby",
+            "aria-labelledby",
+            "aria-controls",
+            "data-reveal",
+            "data-confirm",
+        ):
+            for wanted in (attributes.get(name) or "").split():
+                assert wanted in page.ids, f"{name} leads to {wanted}, which is nowhere"
+
+
+def test_it_is_in_english_whoever_looks():
+    renderer = Renderer("1.2.3")
+    document = read(renderer.render(style_page(renderer, CSS), Viewer(LANGUAGES["nl"], PATH)))
+    marked = [
+        attributes for tag, attributes in document.elements if tag == "div" and attributes.get("class") == "style"
+    ]
+    assert [(each["lang"], each["dir"]) for each in marked] == [("en", "ltr")]
+
+
+def test_its_parts_run_in_both_directions(page: Reader):
+    sections = [attributes for tag, attributes in page.elements if attributes.get("class") == "specimens"]
+    assert [(each["lang"], each["dir"]) for each in sections] == [("en", "ltr"), ("ar", "rtl")]
+    for language in (LANGUAGES["en"], LANGUAGES["ar"]):
+        assert language.text("Stop and undo") in page.words
+        assert page.words.count(language.text("You")) == page.words.count(LANGUAGES["en"].text("You"))
+
+
+def test_every_token_is_shown_with_its_values(html: str):
+    for token in tokens(CSS):
+        assert f"<code>--{token.name}</code>" in html, token.name
+        for value in {token.value, token.dark}:
+            shown = value.replace("&", "&amp;").replace("'", "&#39;").replace('"', "&#34;")
+            assert shown in html, f"{token.name}: {value}"
+        assert token.note in html
+
+
+def test_it_shows_the_stylesheet_and_nothing_else():
+    css = """:root { --paper: #ffffff; --sheet: #eeeeee; --sunk: #dddddd; --ink: #757575; /* for words */ --ink2: #000;
+        --rule: #ccc; --edge: #111; --line: #f00; --casing: #111; --on-line: #000; --stop: #a00; --on-stop: #fff;
+        --stop-wash: #fee; --s9: 9rem; --t-huge: 9rem; --odd: 1s }
+        :root[data-theme="dark"] { --ink: #767676; } [data-s="brandnew"] { color: var(--ink) }"""
+    page = style_page(Renderer("1.2.3"), css)
+
+    ink = next(colour for colour in page.colours if colour.name == "ink")
+    assert (ink.note, [shade.value for shade in ink.shades]) == ("for words", ["#757575", "#767676"])
+    assert ([shade.on_paper for shade in ink.shades], ink.shades[0].on_sheet) == (["4.6", "4.5"], "3.9")
+    assert [(each.name, each.value) for each in (*page.spaces, *page.sizes, *page.others)] == [
+        ("s9", "9rem"),
+        ("t-huge", "9rem"),
+        ("odd", "1s"),
+    ]
+    assert all('data-s="brandnew"' in specimens for _, specimens in page.directions)
+
+
+def test_a_contrast_is_never_rounded_up():
+    css = CSS.replace("--ink2: #46524d", "--ink2: #737373", 1)
+    pairs = style_page(Renderer("1.2.3"), css).texts
+    (measured,) = [each for each in pairs if (each.front, each.back) == ("ink2", "sheet")]
+    assert (measured.needed, measured.contrasts[0].ratio) == (4.5, "4.6")
+    (measured,) = [each for each in pairs if (each.front, each.back) == ("ink2", "paper")]
+    assert measured.contrasts[0].ratio == "4.2"
+
+
+def test_every_state_is_shown(html: str):
+    assert {"wait", "look", "ready", "done", "undone", "failed", "off"} <= set(states(CSS))
+    for state in states(CSS):
+        assert len(re.findall(rf'class="dot"\s+data-s="{state}"', html)) >= 2, state
+    for state in get_args(StationState):
+        stations = re.findall(rf'class="stop"\s+data-station="\w+"\s+data-s="{state}"', html)
+        assert len(stations) >= 2, f"no station is {state}: add a line to app/web/pages/styleguide.py"
+    assert html.count("data-undoing") == 2
+
+
+def test_every_part_is_shown(page: Reader):
+    shown = {name for _, attributes in page.elements for name in (attributes.get("class") or "").split()}
+    missing = set(styled(CSS)) - shown - set(NOT_SHOWN)
+    assert missing == set(), (
+        f"portal.css has rules for {sorted(missing)}: show them in templates/_specimens.html, so that /styleguide has them, "
+        "or say in NOT_SHOWN of this test why not"
+    )
+    needless = {name for name in NOT_SHOWN if name in shown or name not in styled(CSS)}
+    assert needless == set(), "take out of NOT_SHOWN what is shown or gone"
