@@ -20,7 +20,7 @@ from app.web.rendering import respond
 router = APIRouter()
 
 
-@router.get("/")
+@router.api_route("/", methods=["GET", "HEAD"])
 async def form(request: Request, language: LanguageDep) -> Response:
     """The form."""
     return respond(request, _deploy_page(request, language, name=request.query_params.get("name", "")[:MAX_NAME]))
