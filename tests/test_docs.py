@@ -154,7 +154,7 @@ def test_the_example_with_every_default_written_out_is_the_default(tmp_path: Pat
 
 def test_variables_in_the_documents_exist():
     of_scripts = {"ANSWER", "ID", "KEY", "PASSWORD", "PWD", "ORGANIZATION"}
-    of_tests = {"CONTRACT_IMAGE", "REQUIRE_BROWSER", "PYTEST_ARGS", "MATRIX_ARGS", "BENCH_ARGS"}
+    of_tests = {"CONTRACT_IMAGE", "REQUIRE_BROWSER", "REQUIRE_PROXIES", "PYTEST_ARGS", "MATRIX_ARGS", "BENCH_ARGS"}
     of_others = {"OPENCODE_SERVER_PASSWORD", "POSTGRES_PASSWORD"}
     known = set(FIELDS) | of_scripts | of_tests | of_others
     for document in DOCUMENTS:
@@ -422,9 +422,9 @@ def test_ci_runs_what_a_person_runs():
 
     assert os.access(ROOT / ".ci/run", os.X_OK)
     assert "set -euo pipefail" in script
-    assert re.findall(r"^(?:REQUIRE_BROWSER=1 )?make [\w-]+$", script, flags=re.MULTILINE) == [
+    assert re.findall(r"^(?:REQUIRE_\w+=1 )*make [\w-]+$", script, flags=re.MULTILINE) == [
         "make check",
-        "REQUIRE_BROWSER=1 make test",
+        "REQUIRE_BROWSER=1 REQUIRE_PROXIES=1 make test",
         "make test-crash",
     ]
     subprocess.run(["bash", "-n", str(ROOT / ".ci/run")], check=True, timeout=10)

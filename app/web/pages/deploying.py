@@ -25,7 +25,7 @@ router = APIRouter()
 _LONGEST_SHOWN: Final = 100
 
 
-@router.get("/")
+@router.api_route("/", methods=["GET", "HEAD"])
 async def form(request: Request, portal: PortalDep, language: LanguageDep) -> Response:
     """The form, with the plan for a name where that is asked for (`?name=ada&plan=1`)."""
     name = request.query_params.get("name", "")[:_LONGEST_SHOWN]
