@@ -36,7 +36,7 @@ from tests import check_dockerfile
 from tests.servers import TOKEN, Emulator, PortalServer, portal_settings
 
 ROOT = Path(__file__).parent.parent
-SCREENSHOT = "docs/screenshot.png"
+SCREENSHOTS = ("docs/screenshot.png", "docs/screenshot-ar.png")
 DOCUMENTS = ("README.md", "DEPLOYMENT.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
 
 
@@ -312,8 +312,6 @@ def test_every_link_leads_somewhere(document: str):
         if target.startswith("https://"):
             continue
         path, _, place = target.partition("#")
-        if path == SCREENSHOT:
-            continue
         assert not path or (ROOT / path).exists(), f"{document}: {target}"
         if place:
             headings = re.findall(
@@ -557,9 +555,10 @@ def test_the_walk_of_the_readme_does_what_it_says(sandbox: int, tmp_path: Path):
         assert settled(said, sandbox) == settled(promised, 3000), command
 
 
-@pytest.mark.xfail(not (ROOT / SCREENSHOT).exists(), reason="it is taken when the pages are finished")
-def test_the_screenshot_is_a_picture():
-    assert (ROOT / SCREENSHOT).read_bytes().startswith(b"\x89PNG")
+@pytest.mark.parametrize("picture", SCREENSHOTS)
+def test_a_screenshot_is_a_picture(picture: str):
+    assert (ROOT / picture).read_bytes().startswith(b"\x89PNG")
+    assert f"]({picture})" in read("README.md")
 
 
 def test_the_first_screen_names_what_there_is():

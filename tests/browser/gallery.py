@@ -152,15 +152,19 @@ def open_gallery(folder: Path) -> Iterator[Mapping[str, View]]:
 
 
 @contextmanager
-def open_running(folder: Path) -> Iterator[View]:
-    """A deployment in the middle, on a Dokploy that is as slow as a real one."""
+def open_for_readme(folder: Path) -> Iterator[Mapping[str, View]]:
+    """A deployment in the middle, and one that waits for it, on a Dokploy that is as slow as a real one."""
     with serve_in_thread(SandboxSettings(LATENCY_MS=160)) as url, closing(Emulator(url)) as emulator:
         common: dict[str, Any] = {"stack_domain_suffix": SUFFIX, "stack_image": IMAGE, "certificate_mode": "wildcard"}
         with serve_portal(portal_settings(url, sqlite_url(folder), **common)) as portal:
             emulator.fault("stuck")
             running = deploy_by_form(portal, "ada")
+            portal.wait_for(id_of(running), "progressed")
+            for name in ("alonzo", "grace"):
+                waiting = deploy_by_form(portal, name)
+                portal.wait_for(id_of(waiting), "queue_position")
             portal.wait_for(id_of(running), "log_line")
-            yield View(portal, running)
+            yield {"running": View(portal, running), "queued": View(portal, waiting)}
 
 
 def _end(portal: PortalServer, emulator: Emulator) -> dict[str, View]:
