@@ -130,6 +130,10 @@ REFUSALS: dict[str, Refusal] = {
         403,
         "cross_site",
     ),
+    "redeploying nothing": ("POST", "/api/stack/nobody/redeploy", {"headers": OPERATOR}, 404, "stack_not_found"),
+    "redeploying NUL": ("POST", "/api/stack/a%00b/redeploy", {"headers": OPERATOR}, 404, "stack_not_found"),
+    "redeploying without a key": ("POST", "/api/stack/held/redeploy", {}, 401, "credential_missing"),
+    "redeploying with another key": ("POST", "/api/stack/held/redeploy", {"headers": WRONG}, 403, "credential_wrong"),
     "waiting for ever": (
         "DELETE",
         "/api/stack/held",
@@ -189,6 +193,7 @@ def test_a_problem_names_the_fields(portal: PortalServer, held: dict[str, Any], 
         ("GET", "/api/deploy", {"POST"}),
         ("DELETE", "/health", {"GET"}),
         ("PUT", "/api/stack/held", {"GET", "DELETE"}),
+        ("GET", "/api/stack/held/redeploy", {"POST"}),
         ("PUT", "/stacks/held/delete", {"GET", "POST"}),
         ("POST", "/api/deployments/x/events", {"GET"}),
     ],
@@ -518,7 +523,15 @@ FROM_ELSEWHERE = [
 
 @pytest.mark.parametrize("headers", FROM_ELSEWHERE, ids=str)
 @pytest.mark.parametrize(
-    "path", ["/deploy", "/api/deploy", "/deployments/{id}/cancel", "/stacks/held/delete", "/theme"]
+    "path",
+    [
+        "/deploy",
+        "/api/deploy",
+        "/api/stack/held/redeploy",
+        "/deployments/{id}/cancel",
+        "/stacks/held/delete",
+        "/theme",
+    ],
 )
 def test_what_another_site_sends_is_refused(
     portal: PortalServer, held: dict[str, Any], path: str, headers: dict[str, str]

@@ -161,7 +161,7 @@ def _removed(record: DeploymentRecord, language: Language) -> list[str]:
         "volume": record.plan["volume"],
         "project": record.plan["project"],
     }
-    gone = [kind for kind in _RESOURCES if record.resources.get(kind) is ResourceState.REMOVED]
+    gone = [kind for kind in _RESOURCES if record.resources[kind].state is ResourceState.REMOVED]
     return [_resource(kind, names[kind], language) for kind in gone]
 
 
