@@ -222,8 +222,17 @@ def test_bad_requests_on_postgresql(start_portal, any_database_url: str):
     """PostgreSQL takes no NUL, and would call what is none of its business an outage."""
     portal = start_portal(database_url=any_database_url)
 
-    for path in ("/api/deployments/a%00b", "/api/deployments/a%00b/events", "/api/stack/a%00b", "/deployments/a%00b"):
+    for path in (
+        "/api/deployments/a%00b",
+        "/api/deployments/a%00b/events",
+        "/api/stack/a%00b",
+        "/deployments/a%00b",
+        "/deployments/a%00b/record",
+        "/stacks/a%00b",
+        "/stacks/a%00b/redeploy",
+    ):
         assert portal.client.get(path, headers=OPERATOR).status_code == 404, path
+    assert portal.client.get("/stacks?after=a%00b", headers=OPERATOR).status_code == 200
     assert portal.client.delete("/api/stack/a%00b", headers=OPERATOR).status_code == 404
     assert portal.client.get("/stacks/a%00b/delete").status_code == 404
     assert portal.client.post("/stacks/a%00b/delete").status_code == 404
@@ -530,6 +539,7 @@ FROM_ELSEWHERE = [
         "/api/stack/held/redeploy",
         "/deployments/{id}/cancel",
         "/stacks/held/delete",
+        "/stacks/held/redeploy",
         "/theme",
     ],
 )
