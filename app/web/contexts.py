@@ -71,7 +71,10 @@ class LogRow:
 
 @dataclass(frozen=True)
 class DeployPage:
-    """The form. name: what was typed; problem: why it was refused; suggestions: free names near it."""
+    """The form. name: what was typed; problem: why it was refused; suggestions: free names near it.
+
+    origin: scheme and host by which the portal was reached, for search engines, which want whole addresses.
+    """
 
     template: ClassVar[str] = "deploy.html"
     section: ClassVar[Section] = "deploy"
@@ -83,6 +86,7 @@ class DeployPage:
     suggestions: Sequence[str] = ()
     minimum: int = 3
     maximum: int = 30
+    origin: str = ""
 
 
 @dataclass(frozen=True)

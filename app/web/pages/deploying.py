@@ -44,6 +44,7 @@ def _deploy_page(
         suggestions=suggestions,
         minimum=MIN_NAME,
         maximum=MAX_NAME,
+        origin=str(request.base_url).rstrip("/"),
     )
 
 
