@@ -142,7 +142,10 @@ class PastDeployment:
 
 @dataclass(frozen=True)
 class DeployPage:
-    """The form. name: what was typed; problem: why it was refused; suggestions: free names near it; plan: if wanted."""
+    """The form. name: what was typed; problem: why it was refused; suggestions: free names near it; plan: if wanted.
+
+    origin: scheme and host by which the portal was reached, for search engines, which want whole addresses.
+    """
 
     template: ClassVar[str] = "deploy.html"
     section: ClassVar[Section] = "deploy"
@@ -155,6 +158,7 @@ class DeployPage:
     plan: PlanPreview | None = None
     minimum: int = 3
     maximum: int = 30
+    origin: str = ""
 
 
 @dataclass(frozen=True)

@@ -390,6 +390,20 @@ def test_theme_comes_from_the_visitor(renderer: Renderer):
     assert 'data-theme="dark"' in html
 
 
+@pytest.mark.parametrize("theme", [None, "light", "dark"])
+def test_the_frame_around_the_page_has_the_colour_of_its_header(renderer: Renderer, theme: str | None):
+    style = (STATIC_DIR / "portal.css").read_text()
+    light, dark = dict.fromkeys(re.findall(r"--sheet: (#\w+);", style))
+    html = renderer.render(PAGES["deploy"], Viewer(LANGUAGES["en"], "/", theme))
+    found = [
+        (named.get("media"), named["content"]) for _, named in read(html).elements if named.get("name") == "theme-color"
+    ]
+    if theme is None:
+        assert found == [("(prefers-color-scheme: light)", light), ("(prefers-color-scheme: dark)", dark)]
+    else:
+        assert found == [(None, {"light": light, "dark": dark}[theme])]
+
+
 def test_only_a_running_page_reloads_itself(renderer: Renderer):
     for name, page in PAGES.items():
         html = renderer.render(page, Viewer(LANGUAGES["en"], "/", None))
