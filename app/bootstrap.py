@@ -22,6 +22,7 @@ from app.deployments.plan import registry_of
 from app.deployments.probing import Prober
 from app.deployments.record import Records
 from app.deployments.runner import Runner
+from app.deployments.statistics import Statistics
 from app.deployments.template import Template, built_in_template
 from app.deployments.tracking import Observer
 from app.dokploy import DokployClient
@@ -52,6 +53,7 @@ class Portal:
     template: Template
     feed: Feed
     records: Records
+    statistics: Statistics
     leftovers: Leftovers
     intake: Intake
     runner: Runner
@@ -119,6 +121,7 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
             template=built_in_template(settings),
             feed=feed,
             records=records,
+            statistics=Statistics(database),
             leftovers=leftovers,
             intake=intake,
             runner=runner,

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection, Select, select
 from sqlalchemy.engine import Row
@@ -16,6 +16,8 @@ from app.deployments.saga import ResourceState, StepState
 
 # An event stream is read in pages, so that one reader of a long log cannot fill the memory.
 PAGE = 500
+
+StackState = Literal["deploying", "running", "removing", "failed"]
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,15 @@ class DeploymentRecord:
     last_event: int
     steps: Sequence[StepView]
     resources: Mapping[str, ResourceState]
+
+
+def stack_state(kind: str, conclusion: str | None, *, undoing: bool) -> StackState:
+    """How a stack is, by its newest deployment."""
+    if kind == Kind.REMOVE:
+        return "removing" if conclusion is None else "failed"
+    if conclusion is None:
+        return "removing" if undoing else "deploying"
+    return "running" if conclusion == Conclusion.SUCCEEDED else "failed"
 
 
 class Records:

@@ -397,6 +397,14 @@ async def leftovers(
     return models.leftovers_answer(await portal.leftovers.all(removed=removed))
 
 
+@router.get("/api/overview", tags=["operators"], responses=problems(401, 403))
+async def overview(portal: PortalDep, caller: CallerDep, response: Response) -> models.OverviewAnswer:
+    """The numbers of the operator's page: the last 14 days, the newest deployments, what is left over."""
+    caller.must_operate()
+    response.headers["Cache-Control"] = "no-store"
+    return models.overview_answer(await portal.statistics.overview(), await portal.leftovers.all())
+
+
 async def managed_stack(request: Request, portal: Portal, caller: Caller, name: str) -> StackRecord:
     """Find a stack that the caller may change.
 

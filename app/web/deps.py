@@ -13,6 +13,7 @@ from app.deployments.intake import Intake
 from app.deployments.leftovers import Leftovers
 from app.deployments.record import Records
 from app.deployments.runner import Runner
+from app.deployments.statistics import Statistics
 from app.deployments.template import Template
 from app.dokploy.health import HealthWatch
 from app.errors import PortalError
@@ -69,6 +70,11 @@ class Portal(Protocol):
     @property
     def records(self) -> Records:
         """What can be read."""
+        ...
+
+    @property
+    def statistics(self) -> Statistics:
+        """What the record says of the portal as a whole."""
         ...
 
     @property

@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from app.deployments.events import Kind, RecordedEvent, describe, phase_of
+from app.deployments.events import RecordedEvent, describe, phase_of
 from app.deployments.leftovers import Leftover
 from app.deployments.plan import Plan
-from app.deployments.record import DeploymentRecord, StackRecord
+from app.deployments.record import DeploymentRecord, StackRecord, StackState, stack_state
+from app.deployments.statistics import Overview
 from app.i18n import Language
 from app.outages import Reason
 from app.web.problems import show_code
@@ -199,12 +200,69 @@ class DeploymentAnswer(_Answer):
     events_url: str
 
 
+class OverviewAnswer(_Answer):
+    """The portal as a whole: the last 14 days (UTC), the newest deployments, and what needs a hand."""
+
+    class Day(_Answer):
+        """How many creations of stacks ended on a day, and how."""
+
+        day: date
+        succeeded: int
+        failed: int
+        canceled: int
+
+    class Step(_Answer):
+        """How long a step of a creation took, in seconds."""
+
+        name: str
+        median: float
+        slow: float
+        """What only the slowest 5 % took longer than."""
+
+    class Deployment(_Answer):
+        """One of the newest deployments."""
+
+        id: str
+        stack: str
+        kind: str
+        undoing: bool
+        conclusion: str | None
+        created_at: datetime
+        concluded_at: datetime | None
+        status_url: str
+
+    class Stacks(_Answer):
+        """How many stacks are in each state. leftovers: those of which some could not be removed."""
+
+        running: int = 0
+        deploying: int = 0
+        removing: int = 0
+        failed: int = 0
+        leftovers: int = 0
+
+    at: datetime
+    stacks: Stacks
+    waiting: int
+    """Deployments that nobody works on yet, here or in Dokploy's line."""
+    success: float | None
+    """Which share of the creations that ended in these days has succeeded."""
+    median_seconds: float | None
+    """From the request until the stack was ready."""
+    measured: int
+    """Of how many creations the median and the steps are: the newest that succeeded, at most 500."""
+    days: list[Day]
+    """Oldest first; the last is today."""
+    steps: list[Step]
+    latest: list[Deployment]
+    leftovers: list[LeftoversAnswer.Item]
+
+
 class StackAnswer(_Answer):
     """One stack that the caller manages."""
 
     name: str
     url: str
-    state: Literal["deploying", "running", "removing", "failed"]
+    state: StackState
     template: str
     created_at: datetime
     deployment_id: str
@@ -400,19 +458,40 @@ def leftovers_answer(leftovers: Sequence[Leftover]) -> LeftoversAnswer:
     return LeftoversAnswer(leftovers=items)
 
 
+def overview_answer(overview: Overview, leftovers: Sequence[Leftover]) -> OverviewAnswer:
+    """The portal as a whole as JSON."""
+    return OverviewAnswer(
+        at=overview.at,
+        stacks=OverviewAnswer.Stacks(**{str(state): count for state, count in overview.stacks.items()}),
+        waiting=overview.waiting,
+        success=overview.success,
+        median_seconds=overview.seconds,
+        measured=overview.measured,
+        days=[OverviewAnswer.Day(**asdict(day)) for day in overview.days],
+        steps=[OverviewAnswer.Step(**asdict(step)) for step in overview.steps],
+        latest=[
+            OverviewAnswer.Deployment(
+                id=each.id,
+                stack=each.name,
+                kind=each.kind,
+                undoing=each.undoing,
+                conclusion=each.conclusion,
+                created_at=each.created_at,
+                concluded_at=each.concluded_at,
+                status_url=status_url(each.id),
+            )
+            for each in overview.latest
+        ],
+        leftovers=leftovers_answer(leftovers).leftovers,
+    )
+
+
 def stack_answer(stack: StackRecord, newest: DeploymentRecord, *, password: str | None = None) -> StackAnswer:
     """A stack as JSON."""
-    state: Literal["deploying", "running", "removing", "failed"]
-    if newest.kind is Kind.REMOVE:
-        state = "removing" if newest.conclusion is None else "failed"
-    elif newest.conclusion is None:
-        state = "removing" if newest.undoing else "deploying"
-    else:
-        state = "running" if newest.conclusion == "succeeded" else "failed"
     return StackAnswer(
         name=stack.name,
         url=stack.plan["url"],
-        state=state,
+        state=stack_state(newest.kind, newest.conclusion, undoing=newest.undoing),
         template=stack.template,
         created_at=stack.created_at,
         deployment_id=newest.id,
