@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import Final
 
 from babel import Locale, UnknownLocaleError
-from babel.dates import format_datetime
+from babel.dates import format_datetime, format_skeleton
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_decimal
+from babel.numbers import format_decimal, format_percent
 from babel.support import Translations
 from babel.units import format_unit
 
@@ -73,6 +74,23 @@ class Language:
         if seconds < 90:
             return self._unit(round(seconds), "second")
         return self._unit(round(seconds / 60), "minute")
+
+    def exact_duration(self, seconds: float) -> str:
+        """Write a duration so that two of them can be compared: `41 s`, `1 min 48 s`, `2 h 5 min`."""
+        whole = round(seconds)
+        if whole < 60:
+            return self.duration(seconds)
+        units = [("hour", whole // 3600), ("minute", whole // 60 % 60), ("second", whole % 60)]
+        shown = units[:2] if whole >= 3600 else units[1:]
+        return "\u00a0".join(self._unit(amount, unit) for unit, amount in shown if amount)
+
+    def share(self, of_one: float) -> str:
+        """Write a share as a percentage."""
+        return format_percent(of_one, locale=self.locale, numbering_system="latn")
+
+    def day(self, value: date, *, long: bool = False) -> str:
+        """Write a day of this year: `8 Nov`, or `8 November`."""
+        return format_skeleton("MMMMd" if long else "MMMd", value, locale=self.locale)
 
     def moment(self, value: object) -> str:
         """Write a date and time (UTC)."""

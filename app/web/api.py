@@ -322,7 +322,7 @@ async def stacks(portal: PortalDep, caller: CallerDep, response: Response) -> mo
     """The stacks that the caller manages; every stack for the operator, none for a stranger."""
     found = []
     if caller.has_credential:
-        everything = await portal.records.list_stacks(None if caller.bearer else caller.owner)
+        everything = await portal.records.list_stacks(None if caller.bearer or caller.is_operator else caller.owner)
         found = [stack for stack in everything if caller.manages(_ownership(stack))]
     answers = []
     for stack in found:

@@ -7,14 +7,17 @@ where they stand still in the middle.
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
+from random import getrandbits
 from typing import Any, Final
 
+import httpx
 from playwright.sync_api import Page
 
 from app.sandbox import SandboxSettings, serve_in_thread
 from tests.browser.reading import type_name, wait_for
-from tests.servers import Emulator, PortalServer, portal_settings, serve_portal, sqlite_url
+from tests.servers import ADMIN_TOKEN, Emulator, PortalServer, portal_settings, serve_portal, sqlite_url
 
 SUFFIX: Final = "ai.example.com"
 IMAGE: Final = "ghcr.io/example/oh-my-opencode:1.0"
@@ -27,12 +30,16 @@ def nothing(page: Page) -> None:
 
 @dataclass(frozen=True)
 class View:
-    """One state of a page. manager: whether its visitor deployed the stack; act: what he does on it first."""
+    """One state of a page.
+
+    manager: whether its visitor deployed the stack; act: what he does on it first; operator: whether he has signed in.
+    """
 
     portal: PortalServer
     path: str
     manager: bool = True
     act: Callable[[Page], None] = nothing
+    operator: bool = False
 
     @property
     def url(self) -> str:
@@ -40,8 +47,12 @@ class View:
 
     @property
     def cookies(self) -> list[Any]:
-        """The cookie of the browser that deployed everything here."""
+        """The cookie of the browser that deployed everything here, or of the operator's."""
         jar = self.portal.client.cookies.jar if self.manager else ()
+        if self.operator:
+            with httpx.Client(base_url=self.portal.url, trust_env=False) as client:
+                client.post("/sign-in", data={"token": ADMIN_TOKEN})
+                jar = client.cookies.jar
         return [{"name": each.name, "value": each.value, "url": self.portal.url} for each in jar]
 
 
@@ -76,6 +87,26 @@ def _ask_to_cancel(page: Page) -> None:
     wait_for(page, "#sure")
 
 
+def _open_tables(page: Page) -> None:
+    for summary in page.locator(".numbers summary").all():
+        summary.click()
+
+
+def guesses(times: int) -> Callable[[Page], None]:
+    """Sign in with tokens that are wrong, from an address of its own."""
+
+    def act(page: Page) -> None:
+        headers = {"x-forwarded-for": str(ip_address(getrandbits(32)))}
+        page.set_extra_http_headers(headers)
+        for _ in range(times - 1):
+            page.request.post(page.url, form={"token": "wrong"}, headers=headers)
+        page.fill("#token", "wrong")
+        with page.expect_navigation():
+            page.click("main [type=submit]")
+
+    return act
+
+
 @contextmanager
 def open_gallery(folder: Path) -> Iterator[Mapping[str, View]]:
     """Make every state; they last as long as the block."""
@@ -92,7 +123,12 @@ def open_gallery(folder: Path) -> Iterator[Mapping[str, View]]:
         views = _end(*serve("ended", undo_timeout_seconds=1.0))
         held, emulator = serve("held", undo_timeout_seconds=3600.0, certificate_mode="wildcard")
         views |= _hold(held, emulator)
+        new, _ = serve("new")
         views |= {
+            "operator-empty": View(new, "/operator", operator=True),
+            "sign-in": View(new, "/sign-in"),
+            "sign-in-wrong": View(new, "/sign-in", act=guesses(1)),
+            "too-many": View(new, "/sign-in", act=guesses(11)),
             "form": View(held, "/"),
             "form-free": View(held, "/", act=typed("hedy", "ready")),
             "form-taken": View(held, "/", act=typed("ada", "off")),
@@ -155,6 +191,7 @@ def _end(portal: PortalServer, emulator: Emulator) -> dict[str, View]:
         "leftovers-stranger": View(portal, leftovers, manager=False),
         "remove-failed": View(portal, half_removed),
         "removing": View(portal, _hold_a_removal(portal, emulator)),
+        "operator": View(portal, "/operator", act=_open_tables, operator=True),
     }
 
 

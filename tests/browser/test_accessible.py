@@ -25,6 +25,8 @@ STATES = (
     "leftovers",
     "leftovers-stranger",
     "not-found",
+    "operator",
+    "operator-empty",
     "queued",
     "ready",
     "ready-gone",
@@ -34,8 +36,13 @@ STATES = (
     "removing",
     "running",
     "running-stranger",
+    "sign-in",
+    "sign-in-wrong",
+    "too-many",
     "undoing",
 )
+# What the browser itself complains of.
+REFUSED = {"not-found": 404, "sign-in-wrong": 403, "too-many": 429}
 AXE = Axe()
 
 
@@ -46,8 +53,8 @@ def test_every_state_is_looked_at(gallery):
 @pytest.mark.parametrize("state", STATES)
 def test_pages_are_for_everybody(visit: Visitors, gallery, state: str):
     view = gallery[state]
-    if state == "not-found":
-        visit.expect_complaint("status of 404")
+    if state in REFUSED:
+        visit.expect_complaint(f"status of {REFUSED[state]}")
     page = visit(cookies=view.cookies, reduced_motion="reduce")
     # The documentation is long, and in English whatever stands around it.
     for lang in LANGUAGES if state != "docs" else ["ar"]:

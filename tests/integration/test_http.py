@@ -518,7 +518,8 @@ FROM_ELSEWHERE = [
 
 @pytest.mark.parametrize("headers", FROM_ELSEWHERE, ids=str)
 @pytest.mark.parametrize(
-    "path", ["/deploy", "/api/deploy", "/deployments/{id}/cancel", "/stacks/held/delete", "/theme"]
+    "path",
+    ["/deploy", "/api/deploy", "/deployments/{id}/cancel", "/stacks/held/delete", "/theme", "/sign-in", "/sign-out"],
 )
 def test_what_another_site_sends_is_refused(
     portal: PortalServer, held: dict[str, Any], path: str, headers: dict[str, str]

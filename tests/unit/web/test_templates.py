@@ -10,15 +10,18 @@ import pytest
 
 from app.deployments.events import CREATE_STEPS, REMOVE_STEPS, STEP_LABELS
 from app.i18n import LANGUAGES, Language
+from app.web.charts import Bar, DayBars, Dots, Riser, StairStep
 from app.web.contexts import (
     DeletePage,
     DeploymentPage,
     DeployPage,
     ErrorPage,
     LogRow,
+    OperatorPage,
     Page,
     QueuePlace,
     ShownProblem,
+    SignInPage,
     Station,
     StationState,
     Viewer,
@@ -68,6 +71,31 @@ FAILED = replace(
 REMOVING = replace(RUNNING, kind="remove", cancelable=False, stations=stations("remove", "ddnww"))
 REMOVED = replace(REMOVING, status="completed", conclusion="succeeded", stations=stations("remove", "ddddd"))
 
+OPERATOR = OperatorPage(
+    at="¤at",
+    figures=[OperatorPage.Figure("28", "¤stacks"), OperatorPage.Figure("", "¤success")],
+    baseline=80.0,
+    ticks=[OperatorPage.Tick(40.0, "5")],
+    days=[
+        OperatorPage.Day(8, "¤8 Nov", "¤8 November", "6", "1", "2", DayBars(Bar(20, 60), Bar(10, 10), Bar(82, 18))),
+        OperatorPage.Day(9, "¤9 Nov", "¤9 November", "0", "0", "0", DayBars(None, None, None)),
+    ],
+    finished=9,
+    steps=[
+        OperatorPage.Step("¤Check", "0.4 s", "0.6 s", StairStep(3, 10, 12, is_long=True, risers=[Riser(10, 50, 100)])),
+        OperatorPage.Step("¤Project", "0.1 s", "0.2 s", StairStep(10, 11, 12, is_long=False)),
+    ],
+    measured="¤measured",
+    states=[OperatorPage.State("run", "¤running", "3", Dots(3, has_rest=False))],
+    one_dot="",
+    latest=[
+        OperatorPage.Deployment(RUNNING.id, "ada", "", "¤at", 3, "¤3 of 7", is_back=False, outcome="¤now"),
+        OperatorPage.Deployment(RUNNING.id, "bob", "¤removal", "¤at", 6, "¤6 of 7", is_back=True, outcome="¤failed"),
+    ],
+    leftovers=[],
+    connections=[OperatorPage.Connection("SQLite", "run", "¤well")],
+)
+
 PAGES: Mapping[str, Page] = {
     "deploy": DeployPage("", "ai.example.com", "https://", stations("create", "wwwwwww")),
     "refused": DeployPage(
@@ -98,6 +126,20 @@ PAGES: Mapping[str, Page] = {
         leftovers=["¤volume"],
     ),
     "delete": DeletePage("ada", "ada.ai.example.com", "ada-data"),
+    "operator": OPERATOR,
+    "operator, many": replace(
+        OPERATOR,
+        one_dot="¤one dot",
+        states=[OperatorPage.State("run", "¤running", "4,123", Dots(4, has_rest=True))],
+        leftovers=[OperatorPage.Leftover("¤volume", "ada", "¤why", "¤since", "¤tries", "¤next", RUNNING.id)],
+        connections=[OperatorPage.Connection("Dokploy", "failed", "¤away", ["¤note"], ["domain.create is gone"])],
+    ),
+    "operator, nothing lately": replace(OPERATOR, finished=0, steps=[], ticks=[], in_session=False),
+    "operator, empty": replace(OPERATOR, is_empty=True, finished=0, steps=[], ticks=[], latest=[]),
+    "sign in": SignInPage("/operator"),
+    "sign in, wrong": SignInPage("/operator", problem=replace(PROBLEM, who="user")),
+    "sign in, ended": SignInPage("/operator", ended=True),
+    "sign in, impossible": SignInPage("/operator", possible=False),
     "not found": ErrorPage(404, replace(PROBLEM, who="user")),
     "broken": ErrorPage(503, PROBLEM),
 }
@@ -207,6 +249,13 @@ def test_escapes_what_others_wrote(renderer: Renderer, language: Language):
         replace(READY, name=EVIL, url=EVIL, password=EVIL, user_name=EVIL, image=EVIL),
         replace(FAILED, name=EVIL, problem=problem, stations=[station], removed=[EVIL], leftovers=[EVIL]),
         DeletePage(EVIL, EVIL, EVIL),
+        replace(
+            OPERATOR,
+            latest=[replace(OPERATOR.latest[0], name=EVIL)],
+            leftovers=[OperatorPage.Leftover(EVIL, EVIL, EVIL, EVIL, EVIL, EVIL, EVIL)],
+            connections=[OperatorPage.Connection(EVIL, EVIL, EVIL, [EVIL], [EVIL])],
+        ),
+        SignInPage(EVIL, problem=problem),
         ErrorPage(500, problem),
     )
     for page in pages:
@@ -252,6 +301,44 @@ def test_whoever_may_not_cancel_or_delete_sees_no_way_to_it(renderer: Renderer):
         html = renderer.render(PAGES[name], Viewer(LANGUAGES["en"], "/", None))
         assert "/cancel" not in html
         assert "/delete" not in html
+
+
+def test_the_operators_part_is_shown_to_him(renderer: Renderer):
+    for is_operator in (True, False):
+        html = renderer.render(PAGES["deploy"], Viewer(LANGUAGES["en"], "/", None, is_operator=is_operator))
+        links = [named["href"] for tag, named in read(html).elements if tag == "a"]
+        assert links.count("/operator") == 1 + is_operator, "at the foot for everybody, above for him"
+
+
+def test_styles_of_charts_are_loaded_where_there_are_any(renderer: Renderer):
+    for name, page in PAGES.items():
+        html = renderer.render(page, Viewer(LANGUAGES["en"], "/", None))
+        assert ("charts.css" in html) == isinstance(page, OperatorPage), name
+
+
+def test_whoever_came_with_a_token_is_offered_no_way_out(renderer: Renderer):
+    for in_session in (True, False):
+        html = renderer.render(replace(OPERATOR, in_session=in_session), Viewer(LANGUAGES["en"], "/", None))
+        assert ("/sign-out" in html) == in_session
+
+
+def test_an_empty_portal_has_no_charts(renderer: Renderer):
+    html = renderer.render(PAGES["operator, empty"], Viewer(LANGUAGES["en"], "/", None))
+    assert 'role="img"' not in html
+    assert "Nothing has been deployed yet." in html
+    assert "¤well" in html
+
+
+@pytest.mark.parametrize("language", list(LANGUAGES.values()), ids=list(LANGUAGES))
+def test_a_chart_is_told_in_words_and_as_a_table(renderer: Renderer, language: Language):
+    document = read(renderer.render(OPERATOR, Viewer(language, "/", None)))
+    pictures = [named for tag, named in document.elements if tag == "svg" and named.get("role") == "img"]
+    assert [named["aria-label"] for named in pictures] == ["¤8 November", "¤9 November"]
+    assert [tag for tag, _ in document.elements].count("table") == 2
+    for row in ("¤8 Nov", "¤Check", "¤Project"):
+        assert row in document.words
+    others = [named for tag, named in document.elements if tag == "svg" and named.get("role") != "img"]
+    assert {named.get("aria-hidden") for named in others} == {"true"}
 
 
 def test_assets_change_their_address_with_their_content():

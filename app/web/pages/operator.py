@@ -1,0 +1,249 @@
+"""The operator's page: numbers and charts of the last days, the newest deployments, and what needs a hand."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+
+from app.deployments.events import STEP_LABELS, Conclusion, Kind
+from app.deployments.leftovers import Leftover
+from app.deployments.saga import StepState
+from app.deployments.statistics import LatestDeployment, Overview, State
+from app.dokploy.health import DokployHealth
+from app.errors import N_, PROBLEMS
+from app.i18n import Language
+from app.readiness import StoreState
+from app.web.api import CallerDep, LanguageDep, PortalDep
+from app.web.charts import days_chart, dots, mini_station, stair
+from app.web.contexts import OperatorPage
+from app.web.deps import Portal
+from app.web.pages import signing_in
+from app.web.pages.deployment import RESOURCES, name_resource
+from app.web.problems import STORE_CODES
+from app.web.rendering import respond
+
+router = APIRouter()
+
+# Steps that run side by side stand together.
+PHASES: Final = (("validate",), ("project",), ("application",), ("configure", "domain"), ("deploy",), ("verify",))
+
+# Each state with how its dots look.
+_STATES: Final[Mapping[State, tuple[str, str]]] = {
+    "running": ("run", N_("Running")),
+    "deploying": ("half", N_("Deploying")),
+    "removing": ("undone", N_("Being removed")),
+    "failed": ("failed", N_("Failed")),
+    "leftovers": ("off", N_("Left over")),
+}
+
+_KINDS: Final[Mapping[Kind, str]] = {
+    Kind.CREATE: "",
+    Kind.REDEPLOY: N_("Deployed again"),
+    Kind.REMOVE: N_("Removal"),
+}
+
+
+@router.get("/operator")
+async def operator(request: Request, portal: PortalDep, caller: CallerDep, language: LanguageDep) -> Response:
+    """The portal as a whole; whoever has not signed in is asked to."""
+    if not caller.is_operator and caller.bearer is None:
+        return RedirectResponse(f"{signing_in.ADDRESS}?next={request.url.path}", status_code=303)
+    caller.must_operate()
+    overview = await portal.statistics.overview()
+    left = await portal.leftovers.all()
+    store = await portal.readiness.look()
+    page = _operator_page(portal, overview, left, store, language, in_session=caller.in_session)
+    return respond(request, page)
+
+
+def _operator_page(
+    portal: Portal,
+    overview: Overview,
+    left: Sequence[Leftover],
+    store: StoreState,
+    language: Language,
+    *,
+    in_session: bool,
+) -> OperatorPage:
+    chart = days_chart([(day.succeeded, day.canceled, day.failed) for day in overview.days])
+    unit, rows_of_dots = dots([overview.stacks.get(state, 0) for state in _STATES])
+    return OperatorPage(
+        at=language.moment(overview.at),
+        figures=_figures(overview, language),
+        baseline=chart.baseline,
+        ticks=[OperatorPage.Tick(tick.y, language.number(tick.value)) for tick in chart.ticks],
+        days=[
+            OperatorPage.Day(
+                number=day.day.day,
+                name=language.day(day.day),
+                sentence=language.text(
+                    N_("{day}: {succeeded} succeeded, {canceled} cancelled, {failed} failed"),
+                    {
+                        "day": language.day(day.day, long=True),
+                        "succeeded": day.succeeded,
+                        "canceled": day.canceled,
+                        "failed": day.failed,
+                    },
+                ),
+                succeeded=language.number(day.succeeded),
+                canceled=language.number(day.canceled),
+                failed=language.number(day.failed),
+                bars=bars,
+            )
+            for day, bars in zip(overview.days, chart.days, strict=True)
+        ],
+        finished=overview.finished,
+        steps=_steps(overview, language),
+        measured=language.plural(
+            "Of {count} deployment that succeeded.",
+            "Of the newest {count} deployments that succeeded.",
+            overview.measured,
+        ),
+        states=[
+            OperatorPage.State(dot, language.text(label), language.number(overview.stacks.get(state, 0)), drawn)
+            for (state, (dot, label)), drawn in zip(_STATES.items(), rows_of_dots, strict=True)
+        ],
+        one_dot=language.text(N_("One dot is {count} stacks."), {"count": unit}) if unit > 1 else "",
+        latest=[_latest(each, language) for each in overview.latest],
+        leftovers=[_leftover(each, language) for each in left if each.kind in RESOURCES],
+        connections=[_dokploy(portal.health.now, language), _store(portal, store, language)],
+        is_empty=overview.is_empty,
+        in_session=in_session,
+    )
+
+
+def _figures(overview: Overview, language: Language) -> list[OperatorPage.Figure]:
+    return [
+        OperatorPage.Figure(language.number(overview.all_stacks), language.text(N_("stacks on this server"))),
+        OperatorPage.Figure(
+            "" if overview.success is None else language.share(overview.success),
+            language.text(N_("of finished deployments succeeded")),
+        ),
+        OperatorPage.Figure(
+            "" if overview.seconds is None else _clock(overview.seconds),
+            language.text(N_("minutes from the request until it is ready (median)")),
+        ),
+        OperatorPage.Figure(language.number(overview.waiting), language.text(N_("waiting in line now"))),
+    ]
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02}"
+
+
+def _steps(overview: Overview, language: Language) -> list[OperatorPage.Step]:
+    times = {step.name: step for step in overview.steps}
+    phases = [[times[name] for name in phase if name in times] for phase in PHASES]
+    phases = [phase for phase in phases if phase]
+    drawn = stair([[(step.median, step.slow) for step in phase] for phase in phases], rtl=language.direction == "rtl")
+    return [
+        OperatorPage.Step(
+            label=language.text(STEP_LABELS[step.name]),
+            usual=language.exact_duration(step.median),
+            slow=language.exact_duration(step.slow),
+            stair=row,
+        )
+        for step, row in zip((step for phase in phases for step in phase), drawn, strict=True)
+    ]
+
+
+def _latest(deployment: LatestDeployment, language: Language) -> OperatorPage.Deployment:
+    stations = len(deployment.steps)
+    reached = sum(step.state is not StepState.PENDING for step in deployment.steps)
+    went_wrong = deployment.conclusion not in {None, Conclusion.SUCCEEDED}
+    return OperatorPage.Deployment(
+        id=deployment.id,
+        name=deployment.name,
+        kind=language.text(_KINDS[deployment.kind]),
+        at=language.moment(deployment.created_at),
+        mini=mini_station(reached, stations),
+        reached=language.text(N_("{reached} of {total} stations"), {"reached": reached, "total": stations}),
+        is_back=went_wrong,
+        outcome=_outcome(deployment, reached, language),
+    )
+
+
+def _outcome(deployment: LatestDeployment, reached: int, language: Language) -> str:
+    """Where it is, or how it ended, in a few words."""
+    create, left = deployment.kind is Kind.CREATE, deployment.leftovers > 0
+    if deployment.conclusion is None:
+        if deployment.undoing:
+            return language.text(N_("Undoing"))
+        if not reached:
+            return language.text(N_("In line"))
+        step = deployment.steps[reached - 1].name
+        return language.text(N_("Now: {step}"), {"step": language.text(STEP_LABELS[step])})
+    if deployment.conclusion is Conclusion.SUCCEEDED:
+        sentence = N_("Removed, {duration}") if deployment.kind is Kind.REMOVE else N_("Ready, {duration}")
+        return language.text(sentence, {"duration": language.exact_duration(deployment.seconds or 0)})
+    if deployment.kind is Kind.REMOVE:
+        return language.text(PROBLEMS["removal_incomplete"].title)
+    if deployment.conclusion is Conclusion.CANCELED:
+        if not create:
+            return language.text(PROBLEMS["canceled"].title)
+        return language.text(N_("Cancelled, not all undone") if left else N_("Cancelled, undone"))
+    step = deployment.problem["step"] if deployment.problem else deployment.steps[-1].name
+    failed = N_("Failed at {step}")
+    if create:
+        failed = N_("Failed at {step}, not all undone") if left else N_("Failed at {step}, undone")
+    return language.text(failed, {"step": language.text(STEP_LABELS[step])})
+
+
+def _leftover(leftover: Leftover, language: Language) -> OperatorPage.Leftover:
+    return OperatorPage.Leftover(
+        thing=name_resource(leftover.kind, leftover.name, language),
+        stack=leftover.stack,
+        why=language.text(PROBLEMS[leftover.code].title),
+        since=language.moment(leftover.left_at),
+        tries=language.plural("Tried {count} time", "Tried {count} times", leftover.attempts),
+        next_try=language.moment(leftover.next_try_at) if leftover.next_try_at else "",
+        deployment_id=leftover.deployment_id,
+    )
+
+
+def _dokploy(health: DokployHealth, language: Language) -> OperatorPage.Connection:
+    """How Dokploy is: reachable or not, its version, whether it is left alone, and whether it takes our calls."""
+    notes = []
+    if health.version:
+        notes.append(language.text(N_("Version {version}."), {"version": health.version}))
+    if health.circuit == "open":
+        notes.append(
+            language.text(
+                N_("It is left alone for {seconds} s; new deployments are refused meanwhile."),
+                {"seconds": health.seconds_left},
+            )
+        )
+    if health.trouble:
+        problem = PROBLEMS[f"dokploy_{health.trouble}"]
+        dot, state = "failed", problem.title
+        notes.append(language.text(problem.hint))
+    elif health.reachable is None:
+        dot, state = "look", N_("Not known yet")
+    else:
+        dot, state = ("run", N_("Reachable")) if health.reachable else ("failed", N_("Not reachable"))
+    misfits = health.incompatible or ()
+    if misfits:
+        notes.append(
+            language.plural(
+                "It would not take {count} call of the portal:",
+                "It would not take {count} calls of the portal:",
+                len(misfits),
+            )
+        )
+    elif health.incompatible is not None:
+        notes.append(language.text(N_("It takes every call of the portal.")))
+    return OperatorPage.Connection("Dokploy", dot, language.text(state), notes, [str(each) for each in misfits])
+
+
+def _store(portal: Portal, store: StoreState, language: Language) -> OperatorPage.Connection:
+    kind = "SQLite" if portal.settings.sqlite_path else "PostgreSQL"
+    notes = [language.text(N_("Its schema is {revision}."), {"revision": store.revision})] if store.revision else []
+    if store.trouble is None:
+        return OperatorPage.Connection(kind, "run", language.text(N_("Can be read and written")), notes)
+    if store.trouble == "schema":
+        sentence = N_("The schema is older than this version. Restart the portal.")
+        return OperatorPage.Connection(kind, "failed", language.text(sentence), notes)
+    problem = PROBLEMS[STORE_CODES.get(store.trouble, "store_unavailable")]
+    return OperatorPage.Connection(kind, "failed", language.text(problem.title), [*notes, language.text(problem.hint)])
