@@ -1,5 +1,6 @@
 """The operator's page and the way to it: a session that ends, guesses that are bounded, and nothing for anybody else."""
 
+import sqlite3
 import time
 from collections.abc import Iterator
 from itertools import count
@@ -387,6 +388,7 @@ def test_the_numbers_of_the_page_are_those_of_the_api(start_portal, emulator, an
 
         page = Page(operator.get("/operator"))
         assert "50%" in page.words
+        assert "from the request until it is ready (median)" in page.words
         sentences = [str(each["aria-label"]) for each in page.all("svg", role="img")]
         assert len(sentences) == 14
         assert sentences[-1].endswith(": 2 succeeded, 0 cancelled, 2 failed")
@@ -403,6 +405,19 @@ def test_the_numbers_of_the_page_are_those_of_the_api(start_portal, emulator, an
         assert [100 - float(str(each["cx"])[:-1]) for each in arabic.all("circle", **{"class": "l-dot"})] == (
             pytest.approx([float(str(end)[:-1]) for end in ends], abs=3)
         )
+
+
+def test_a_time_of_minutes_is_written_as_on_a_clock(start_portal, emulator, database_url: str):
+    portal: PortalServer = start_portal()
+    portal.wait(portal.deploy("ada")["deploymentId"])
+    with sqlite3.connect(database_url.partition("///")[2]) as store:
+        store.execute("UPDATE deployment SET created_at = strftime('%Y-%m-%d %H:%M:%f', concluded_at, '-108 seconds')")
+    store.close()
+
+    page = Page(portal.client.get("/operator", headers={**HTML, **OPERATOR}))
+
+    assert "1:48" in page.words
+    assert "minutes from the request until it is ready (median)" in page.words
 
 
 def test_the_page_says_how_dokploy_is(start_portal, emulator):

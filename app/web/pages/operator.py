@@ -120,17 +120,19 @@ def _figures(overview: Overview, language: Language) -> list[OperatorPage.Figure
             "" if overview.success is None else language.share(overview.success),
             language.text(N_("of finished deployments succeeded")),
         ),
-        OperatorPage.Figure(
-            "" if overview.seconds is None else _clock(overview.seconds),
-            language.text(N_("minutes from the request until it is ready (median)")),
-        ),
+        _usual_time(overview.seconds, language),
         OperatorPage.Figure(language.number(overview.waiting), language.text(N_("waiting in line now"))),
     ]
 
 
-def _clock(seconds: float) -> str:
+def _usual_time(seconds: float | None, language: Language) -> OperatorPage.Figure:
+    """Short, as it is written large: `47 s` or `1:48`."""
+    if seconds is None or seconds < 60:
+        text = "" if seconds is None else language.exact_duration(seconds)
+        return OperatorPage.Figure(text, language.text(N_("from the request until it is ready (median)")))
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02}"
+    label = N_("minutes from the request until it is ready (median)")
+    return OperatorPage.Figure(f"{minutes}:{rest:02}", language.text(label))
 
 
 def _steps(overview: Overview, language: Language) -> list[OperatorPage.Step]:
