@@ -8,12 +8,12 @@ from app.web.contexts import Page, Viewer
 from app.web.deps import LANGUAGE_COOKIE, caller_of, language_of, remember_choice, theme_of
 
 
-def respond(request: Request, page: Page, *, status: int = 200) -> HTMLResponse:
-    """Render a page, and keep a language that was asked for."""
+def respond(request: Request, page: Page, *, status: int = 200, path: str = "/") -> HTMLResponse:
+    """Render a page, and keep a language that was asked for. path: where a `GET` shows it, if this was none."""
     language = language_of(request)
     viewer = Viewer(
         language=language,
-        path=request.url.path if request.method == "GET" else "/",
+        path=request.url.path if request.method == "GET" else path,
         theme=theme_of(request),
         # While the store is still being opened nobody can be told from anybody else.
         is_operator=hasattr(request.app.state, "portal") and caller_of(request).is_operator,
