@@ -103,7 +103,7 @@ def open_gallery(folder: Path) -> Iterator[Mapping[str, View]]:
             "form-taken": View(held, "/", act=typed("ada", "off")),
             "form-invalid": View(held, "/", act=typed("Ada Lovelace", "off")),
             "not-found": View(held, "/no/such/page"),
-            # These two are long, and in English whatever stands around it.
+            # Both are long: the one is in English whatever stands around it, the other altogether.
             "docs": View(held, "/docs", languages=["en", "ar"]),
             "styleguide": View(held, "/styleguide", languages=["en"]),
         }

@@ -71,7 +71,9 @@ _LOG: Final = (
 async def styleguide(request: Request) -> Response:
     """The style page; in development only."""
     # Read each time: whoever looks at it is at work on it.
-    return respond(request, style_page(request.app.state.renderer, (STATIC_DIR / "portal.css").read_text()))
+    page = style_page(request.app.state.renderer, (STATIC_DIR / "portal.css").read_text())
+    # Within a page that runs from the right, what runs from the left would not be shown as it is.
+    return respond(request, page, only_in=LANGUAGES["en"])
 
 
 def style_page(renderer: Renderer, css: str) -> StylePage:
