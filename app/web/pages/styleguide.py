@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Final
+from typing import Final, get_args
 
 from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
@@ -31,17 +31,8 @@ router = APIRouter(include_in_schema=False)
 PATH: Final = "/styleguide"
 # One for each direction.
 _SHOWN_IN: Final = ("en", "ar")
-# A letter a station: w(ait), l(ook), r(eady), n(ow), d(one), u(ndone), f(ailed), o(ff).
-_LETTERS: Final[Mapping[str, StationState]] = {
-    "w": "wait",
-    "l": "look",
-    "r": "ready",
-    "n": "now",
-    "d": "done",
-    "u": "undone",
-    "f": "failed",
-    "o": "off",
-}
+# A letter a station: the first of its state.
+_LETTERS: Final[Mapping[str, StationState]] = {state[0]: state for state in get_args(StationState)}
 _LINES: Final = (
     ("Ahead", "create", "wwwwwww"),
     ("A name is being checked", "create", "lwwwwww"),
