@@ -24,6 +24,7 @@ from app.deployments.record import Records
 from app.deployments.runner import Runner
 from app.deployments.template import Template, built_in_template
 from app.deployments.tracking import Observer
+from app.deployments.waiting import WaitingLine
 from app.dokploy import DokployClient
 from app.dokploy.circuit import Circuit
 from app.dokploy.health import HealthWatch
@@ -53,6 +54,7 @@ class Portal:
     feed: Feed
     records: Records
     leftovers: Leftovers
+    waiting: WaitingLine
     intake: Intake
     runner: Runner
     health: HealthWatch
@@ -120,6 +122,7 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
             feed=feed,
             records=records,
             leftovers=leftovers,
+            waiting=WaitingLine(database, concurrency=settings.runner_concurrency),
             intake=intake,
             runner=runner,
             health=health,

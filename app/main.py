@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import MutableHeaders
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import __version__
@@ -51,6 +52,44 @@ class SecurityHeaders:
         await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
 
 
+class Compression:
+    """Compresses static files and the first page, and lets everything else through untouched, streams above all.
+
+    These two hold no secret. A page with a password must not be compressed: whoever makes a browser ask for it with
+    guesses in the address would learn from its length which of them stand in it (BREACH).
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._compressed = GZipMiddleware(app)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["method"] not in {"GET", "HEAD"} or not _is_free_of_secrets(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                # Also where there was nothing to compress: another reader of the same address may get it compressed.
+                if "accept-encoding" not in headers.get("vary", "").lower():
+                    headers.add_vary_header("Accept-Encoding")
+                if "content-encoding" in headers:
+                    # Not the file's own bytes, so no part of one can go on with a part of the other.
+                    if etag := headers.get("etag"):
+                        headers["ETag"] = f"W/{etag}"
+                    del headers["accept-ranges"]
+            await send(message)
+
+        # The headers of HEAD are those of GET, which only the content tells; the server leaves that out.
+        await self._compressed({**scope, "method": "GET"}, receive, send_with_headers)
+
+
+def _is_free_of_secrets(path: str) -> bool:
+    return path == "/" or path.startswith("/static/")
+
+
 def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
     """Make the application. While its lifespan lasts the store is open and, if it `runs` them, deployments are run."""
 
@@ -80,6 +119,7 @@ def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
     app.include_router(docs.router)
     app.mount("/static", StaticFiles(directory=STATIC_DIR), name="static")
     problems.install(app)
+    app.add_middleware(Compression)
     app.add_middleware(SecurityHeaders)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

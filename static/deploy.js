@@ -11,6 +11,7 @@ const say = byId("say");
 const fork = byId("fork");
 const button = byId("deploy");
 const words = byId("route-section").dataset;
+const plan = byId("plan");
 const first = document.querySelector("#stops .stop");
 
 let timer = 0;
@@ -44,6 +45,7 @@ function copyOf(id, slots = {}) {
 }
 
 function clear() {
+  say.parentElement.classList.remove("keep");
   say.replaceChildren();
   fork.replaceChildren();
 }
@@ -81,6 +83,18 @@ async function ask(name) {
   }
 }
 
+/** The plan, as the page itself would show it. */
+async function preview(address) {
+  const response = await fetch(address, { headers: { accept: "text/html" }, cache: "no-store" });
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  const found = page.getElementById("plan");
+  if (!found || found.hidden) throw new Error(String(response.status));
+  plan.replaceChildren(...found.childNodes);
+  plan.hidden = false;
+  plan.focus({ preventScroll: true });
+  plan.scrollIntoView({ block: "nearest" });
+}
+
 function typed({ now = false } = {}) {
   field.size = Math.max(4, field.value.length); // for browsers without field-sizing
   const name = field.value.trim();
@@ -94,7 +108,10 @@ function typed({ now = false } = {}) {
   if (name) timer = setTimeout(ask, now ? 0 : PAUSE_MS, name);
 }
 
-field.addEventListener("input", () => typed());
+field.addEventListener("input", () => {
+  plan.hidden = true; // it was another name's
+  typed();
+});
 field.addEventListener("change", () => typed({ now: true })); // some ways of autofill tell nothing else
 plate.addEventListener("click", () => field.focus());
 fork.addEventListener("click", (event) => {
@@ -102,11 +119,19 @@ fork.addEventListener("click", (event) => {
   if (!chosen) return;
   event.preventDefault();
   field.value = chosen.value;
+  plan.hidden = true;
   field.focus();
   typed({ now: true });
 });
 // Runs before the shared script marks the form as sent: listeners of the form come before those of the document.
 form.addEventListener("submit", (event) => {
+  if (event.submitter?.id === "preview") {
+    const address = `/?${new URLSearchParams(new FormData(form, event.submitter))}`;
+    event.preventDefault();
+    // Where that fails, the page is loaded as it would be without a script.
+    preview(address).catch(() => location.assign(address));
+    return;
+  }
   if (known !== "off" && field.value.trim()) return;
   event.preventDefault();
   field.focus();

@@ -1,4 +1,11 @@
-// What every page shares: copying, showing a password, asking before a loss, and sending a form only once.
+// What every page shares: copying, showing a password, the theme and the menu, asking before a loss, sending a form once.
+
+// A chosen language is kept in a cookie. An address that is passed on must not press it on a friend.
+const here = new URL(location.href);
+if (here.searchParams.has("lang")) {
+  here.searchParams.delete("lang");
+  history.replaceState(history.state, "", here);
+}
 
 async function copy(text) {
   if (navigator.clipboard && window.isSecureContext) {
@@ -47,8 +54,32 @@ document.addEventListener("click", (event) => {
   }
 });
 
+/** The theme changes at once; the server remembers it, and does all of this where there is no script. */
+function onTheme(form, chosen) {
+  document.documentElement.dataset.theme = chosen.value;
+  form.querySelector(`button:not([value="${chosen.value}"])`).focus();
+  const body = new URLSearchParams({ [chosen.name]: chosen.value });
+  fetch(form.action, { method: "POST", body, redirect: "manual" }).catch(() => {}); // then it lasts for this page
+}
+
+const menu = document.querySelector(".menu");
+document.addEventListener("click", (event) => menu.contains(event.target) || menu.removeAttribute("open"));
+menu.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || !menu.open) return;
+  menu.removeAttribute("open");
+  menu.querySelector("summary").focus();
+});
+menu.addEventListener("focusout", (event) => {
+  if (event.relatedTarget && !menu.contains(event.relatedTarget)) menu.removeAttribute("open");
+});
+
 document.addEventListener("submit", (event) => {
   const form = event.target;
+  if (form.matches("#theme")) {
+    event.preventDefault();
+    onTheme(form, event.submitter);
+    return;
+  }
   const dialog = document.getElementById(form.dataset.confirm);
   if (dialog?.showModal) {
     event.preventDefault();

@@ -1,9 +1,11 @@
 // Follows a running deployment: events by EventSource, by polling where a proxy holds the stream back, and the finished
 // page fetched from the server. All words come from the server.
 
-const SILENCE_MS = 12_000; // the server sends a heartbeat every 5 s
+const FIRST_MS = 4_000; // the server speaks at once; a proxy that collects what it is sent does not
+const SILENCE_MS = 12_000; // later it sends a heartbeat every 5 s
 const GRACE_MS = 1_500; // a reconnection this quick is nobody's business
 const SPEAK_MS = 2_000;
+const BACK_MS = 500; // to run back by one station
 const MAX_ROWS = 2_000;
 const POLL_MS = [2_000, 4_000, 8_000, 15_000];
 const RETRY_MS = [10_000, 20_000, 40_000, 60_000];
@@ -24,10 +26,12 @@ const TYPES = [
   "step_compensation_failed",
   "deployment_completed",
   "heartbeat",
+  "waiting",
   "gap",
   "pause",
 ];
 
+const still = matchMedia("(prefers-reduced-motion)");
 const byId = (id) => document.getElementById(id);
 const copyOf = (id) => byId(id).content.firstElementChild.cloneNode(true);
 
@@ -44,6 +48,7 @@ class Board {
     for (const stop of run.querySelectorAll("[data-began]")) this.began.set(stop.dataset.station, Date.parse(stop.dataset.began));
     this.spoken = 0;
     this.timer = 0;
+    this.back = Promise.resolve();
     this.ticker = setInterval(() => this.tick(), 1_000);
     const log = byId("log");
     log.scrollTop = log.scrollHeight;
@@ -63,7 +68,7 @@ class Board {
     this.log(event, moment);
     if (type === "log_line") return;
     // Whatever else happens, it no longer waits in line.
-    if (type === "queue_position") this.queue(params);
+    if (type === "queue_position") this.queue(params, "deploy");
     else if (params.what !== "queue_slow") this.queue(null);
     switch (type) {
       case "step_started":
@@ -88,14 +93,23 @@ class Board {
         this.undoing();
         break;
       case "step_compensated":
-        this.compensated(params.step);
+        this.runBack(() => this.compensated(params.step));
         break;
       case "step_compensation_failed":
-        this.station(params.step, "failed", this.words.noteLeft);
+        this.runBack(() => this.station(params.step, "failed", this.words.noteLeft));
         break;
     }
     this.say(message, type);
     this.count();
+  }
+
+  /** One station after the other, so that it can be seen, however fast the work was; never before it is done. */
+  runBack(show) {
+    this.back = this.back.then(async () => {
+      show();
+      this.count();
+      if (!still.matches) await new Promise((done) => setTimeout(done, BACK_MS));
+    });
   }
 
   station(name, state, note) {
@@ -143,25 +157,30 @@ class Board {
     }, wait);
   }
 
-  queue(place) {
-    const yard = byId("yard");
-    yard.hidden = !place;
+  /** The portal's own line: this deployment has not begun. */
+  wait({ position, message }) {
+    this.queue({ position }, this.run.querySelector(".stop").dataset.station);
+    if (message !== byId("sentence").textContent) this.say(message, "waiting");
+  }
+
+  queue(place, before) {
+    const old = this.run.querySelector("#stops .yard");
+    if (old?.dataset.position === String(place?.position)) return;
+    old?.remove();
     if (!place) return;
-    const ahead = place.position - 1;
-    const shown = ahead <= 3 ? ahead : 2;
-    const items = [yard.querySelector(".there")];
-    if (shown < ahead) {
-      const more = copyOf("yard-more");
-      more.querySelector("bdi").textContent = `+${ahead - shown}`;
-      items.push(more);
+    const yard = copyOf("yard");
+    yard.dataset.position = place.position;
+    const [more, other] = [yard.querySelector(".more"), yard.querySelector(".other")];
+    const between = place.position > 3 ? place.position - 2 : 0;
+    more.querySelector("bdi").textContent = `+${between}`;
+    if (!between) more.remove();
+    for (let at = between ? 1 : place.position - 1; at > 0; at -= 1) {
+      const train = other.cloneNode(true);
+      train.lastElementChild.textContent = String(at);
+      other.before(train);
     }
-    for (let at = place.position - shown; at < place.position; at += 1) {
-      const other = copyOf("yard-other");
-      other.querySelector("span").textContent = String(at);
-      items.push(other);
-    }
-    items.push(copyOf("yard-you"));
-    yard.querySelector("ol").replaceChildren(...items);
+    other.remove();
+    this.run.querySelector(`[data-station="${CSS.escape(before)}"]`)?.before(yard);
   }
 
   /** One row for each event, the same that the server writes when the page is loaded anew. */
@@ -253,10 +272,12 @@ class Feed {
     const source = new EventSource(`${this.address}?after=${this.last}&lang=${this.lang}`);
     this.source = source;
     this.heard = Date.now();
+    this.patience = FIRST_MS;
     for (const type of TYPES) {
       source.addEventListener(type, (message) => {
         if (source !== this.source) return;
         this.alive();
+        this.patience = SILENCE_MS;
         this.polling = false;
         this.retries = 0;
         this.take(type, message.data);
@@ -281,7 +302,7 @@ class Feed {
   }
 
   watch() {
-    if (this.source && Date.now() - this.heard > SILENCE_MS) this.fall();
+    if (this.source && Date.now() - this.heard > this.patience) this.fall();
   }
 
   /** The stream does not work: poll, and try it again slower and slower. */
@@ -330,10 +351,13 @@ class Feed {
       arrive();
       return;
     }
+    if (kind === "waiting") this.board.wait(event);
     if (event.n === undefined || event.n <= this.last || this.gone) return;
     this.last = event.n;
     this.board.show({ ...event, type: kind });
-    if (kind === "deployment_completed") arrive();
+    if (kind !== "deployment_completed") return;
+    this.close();
+    this.board.back.then(() => arrive());
   }
 
   /** The page was asleep or hidden: do not wait for a timer to notice. */
@@ -344,8 +368,49 @@ class Feed {
   }
 }
 
+/** A notification at the end, for whoever asked for one and may have it. */
+class Notice {
+  constructor(run) {
+    this.key = `notify:${run.dataset.events}`;
+    this.button = byId("notify");
+    // Browsers offer it to secure pages only; some have it, and no way to keep the choice.
+    if (!this.button || !window.isSecureContext || !("Notification" in window)) return;
+    this.button.hidden = false;
+    this.set(Notification.permission === "granted" && sessionStorage.getItem(this.key) === "yes");
+    this.button.addEventListener("click", () => this.choose());
+  }
+
+  set(wanted) {
+    this.wanted = wanted;
+    this.button.setAttribute("aria-pressed", String(wanted));
+    if (wanted) navigator.serviceWorker?.register(this.button.dataset.worker).catch(() => {});
+  }
+
+  async choose() {
+    const said = byId("notify-said");
+    const allowed = this.wanted || (await Notification.requestPermission()) === "granted";
+    this.set(allowed && !this.wanted);
+    sessionStorage.setItem(this.key, this.wanted ? "yes" : "no");
+    if (this.wanted) said.textContent = this.button.dataset.yes;
+    else said.textContent = allowed ? "" : this.button.dataset.no;
+  }
+
+  async show() {
+    if (!this.wanted) return;
+    const { lang, dir } = document.documentElement;
+    const address = location.origin + location.pathname;
+    const icon = document.querySelector('link[rel="icon"]').href;
+    const words = { body: document.querySelector(".lead").innerText, tag: address, data: address, icon, lang, dir };
+    const title = document.querySelector("h1").innerText;
+    const worker = await navigator.serviceWorker?.getRegistration(this.button.dataset.worker);
+    if (worker?.active) await worker.showNotification(title, words);
+    else new Notification(title, words);
+  }
+}
+
 let board = null;
 let feed = null;
+let notice = null;
 let arriving = false;
 
 function leave() {
@@ -357,6 +422,7 @@ function leave() {
 function setUp() {
   const run = document.querySelector("#run[data-events]");
   if (!run) return;
+  notice = new Notice(run);
   board = new Board(run);
   feed = new Feed(run, board);
 }
@@ -380,7 +446,10 @@ async function arrive(attempt = 0) {
     arriving = false;
     // Over, as a rule. After a gap it still runs: go on from where the new page stands, without a hurry.
     if (document.querySelector("#run[data-events]")) setTimeout(() => feed ?? setUp(), 1_000);
-    else document.querySelector("h1")?.focus();
+    else {
+      document.querySelector("h1")?.focus();
+      notice?.show().catch(() => {}); // the page itself says it, too
+    }
   } catch {
     byId("link")?.removeAttribute("hidden");
     setTimeout(arrive, POLL_MS[Math.min(attempt, POLL_MS.length - 1)], attempt + 1);

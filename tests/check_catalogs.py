@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 LOCALES = ROOT / "locales"
 TEMPLATE = LOCALES / "messages.pot"
 SOURCE_LANGUAGE = "en"
-KEYWORDS = {**DEFAULT_KEYWORDS, "N_": None}
+KEYWORDS = {**DEFAULT_KEYWORDS, "N_": None, "plural": (1, 2)}  # N_("…"), language.plural("…", "…", count)
 # {name} is filled by app.i18n, %(name)s by the templates; %% is a percent sign there.
 PLACEHOLDER = re.compile(r"\{\w*\}|%\(\w+\)[sd]|%%")
 

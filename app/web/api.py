@@ -34,7 +34,7 @@ USUAL_WAIT: Final = 30
 
 PLAN_SENTENCES = (
     N_("Create: a project {name} in Dokploy, with one application."),
-    N_("Start: the image {image} with {memory} MB of memory and {cpus} processors, and the volume {volume}."),
+    N_("Start: the image {image} with {memory} MB of memory, {cpus} CPU and the volume {volume}."),
     N_("Route: {url} to port {port} of the container."),
     N_("Check: the address asks a stranger for the password."),
 )
@@ -159,7 +159,11 @@ def plan_for(body: models.DeployBody, portal: Portal) -> tuple[DeploymentRequest
 @router.post("/api/plan", tags=["deployments"], openapi_extra=_JSON_BODY, responses=problems(400, 413, 415, 422))
 async def preview(request: Request, portal: PortalDep, language: LanguageDep) -> models.PlanAnswer:
     """What a deployment would make, and what would keep it from starting. Changes nothing."""
-    body = await read_json(request, models.DeployBody)
+    return await preview_plan(await read_json(request, models.DeployBody), portal, language)
+
+
+async def preview_plan(body: models.DeployBody, portal: Portal, language: Language) -> models.PlanAnswer:
+    """Decide a plan and nothing else, for a program or for the form (APL-4)."""
     try:
         _, plan = plan_for(body, portal)
     except PortalError as error:

@@ -51,11 +51,20 @@ class Station:
 
 @dataclass(frozen=True)
 class QueuePlace:
-    """Where the deployment waits. position: 1 is next; estimate: a duration in words, or the empty text."""
+    """Where the deployment waits. before: the station that it waits for; position: 1 is next."""
 
+    before: str
     position: int
-    total: int
-    estimate: str
+
+    @property
+    def between(self) -> int:
+        """How many of those ahead are told as a number, since there is room for one or two."""
+        return self.position - 2 if self.position > 3 else 0
+
+    @property
+    def shown(self) -> Sequence[int]:
+        """The places that are drawn, whoever is next last."""
+        return [1] if self.between else range(self.position - 1, 0, -1)
 
 
 @dataclass(frozen=True)
@@ -73,8 +82,27 @@ class LogRow:
 
 
 @dataclass(frozen=True)
+class Fact:
+    """One thing and its value. code: whether the value is a name or an address, and so stands apart."""
+
+    label: str
+    value: str
+    code: bool = False
+
+
+@dataclass(frozen=True)
+class PlanPreview:
+    """What a deployment would do, in the viewer's language. blocked: what would keep it from beginning."""
+
+    sentences: Sequence[str] = ()
+    facts: Sequence[Fact] = ()
+    warnings: Sequence[str] = ()
+    blocked: Sequence[ShownProblem] = ()
+
+
+@dataclass(frozen=True)
 class DeployPage:
-    """The form. name: what was typed; problem: why it was refused; suggestions: free names near it."""
+    """The form. name: what was typed; problem: why it was refused; suggestions: free names near it; plan: if wanted."""
 
     template: ClassVar[str] = "deploy.html"
     section: ClassVar[Section] = "deploy"
@@ -84,6 +112,7 @@ class DeployPage:
     stations: Sequence[Station]
     problem: ShownProblem | None = None
     suggestions: Sequence[str] = ()
+    plan: PlanPreview | None = None
     minimum: int = 3
     maximum: int = 30
 
@@ -182,7 +211,7 @@ class DocsPage:
 class Specimens:
     """Every part of a page in every state, in one language: a part of the style page.
 
-    at: what the ids in it begin with; lines, queues: each with a caption; states: those a dot can have; icons: by name;
+    at: what the ids in it begin with; lines: each with a caption; states: those a dot can have; icons: by name;
     taken: why a name cannot be had.
     """
 
@@ -196,12 +225,13 @@ class Specimens:
         caption: str
         stations: Sequence[Station]
         undoing: bool
+        queue: QueuePlace | None
 
     at: str
     lines: Sequence[Line]
-    queues: Sequence[tuple[str, QueuePlace]]
     states: Sequence[str]
     icons: Sequence[str]
+    facts: Sequence[Fact]
     log: Sequence[LogRow]
     problem: ShownProblem
     taken: ShownProblem

@@ -14,6 +14,7 @@ from app.deployments.leftovers import Leftovers
 from app.deployments.record import Records
 from app.deployments.runner import Runner
 from app.deployments.template import Template
+from app.deployments.waiting import WaitingLine
 from app.dokploy.health import HealthWatch
 from app.errors import PortalError
 from app.i18n import Language, choose_language
@@ -74,6 +75,11 @@ class Portal(Protocol):
     @property
     def leftovers(self) -> Leftovers:
         """What could not be removed."""
+        ...
+
+    @property
+    def waiting(self) -> WaitingLine:
+        """Who waits until a deployment may begin."""
         ...
 
     @property

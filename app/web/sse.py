@@ -6,14 +6,16 @@ import re
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
+from app.database import StoreAway
 from app.deployments.events import RecordedEvent
 from app.deployments.record import DeploymentRecord
+from app.deployments.waiting import describe_place, is_waiting
 from app.errors import PortalError
 from app.i18n import Language
 from app.web.deps import language_of, portal_of
@@ -24,6 +26,8 @@ HEADERS: Final = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering"
 _NDJSON: Final = "application/x-ndjson"
 _RETRY_MS: Final = 1000
 _SOON: Final = 0.05
+# How often the place in the portal's own line is told again.
+_LINE_SECONDS: Final = 2.0
 
 # What was written for one watcher serves the thousand others: number, deployment and language make it unique.
 _encoded: dict[tuple[str, int, str], str] = {}
@@ -91,14 +95,18 @@ async def _events(
     yield ServerSentEvent(event="heartbeat", data="{}", retry=_RETRY_MS)
     if reading.gap is not None:
         yield ServerSentEvent(event="gap", data=json.dumps({"after": reading.gap, "last": reading.after}))
-    quiet = settings.sse_heartbeat_seconds
+    waits, quiet = is_waiting(record), settings.sse_heartbeat_seconds
+    if waits:
+        quiet = min(quiet, _LINE_SECONDS)
     async for events in portal_of(request).feed.follow(record.id, reading.after, quiet=quiet):
         for event in events:
+            waits = waits and event.n == 1
             yield ServerSentEvent(id=str(event.n), event=event.type, data=encode(event, language))
             if event.conclusion is not None:
                 return
         if not events:
-            yield ServerSentEvent(event="heartbeat", data="{}")
+            place = await _place(request, record, language) if waits else None
+            yield ServerSentEvent(event="waiting" if place else "heartbeat", data=json.dumps(place or {}))
         if time.monotonic() > end or is_stopping(request):
             yield ServerSentEvent(event="pause", data="{}", retry=_RETRY_MS)
             return
@@ -123,9 +131,27 @@ async def _lines(
             if follow:
                 yield json.dumps({"type": "heartbeat"}) + "\n"
             elif place >= record.last_event:  # else the store is away, and the rest comes when it is back
+                if waiting := await _place(request, record, language):
+                    yield json.dumps({"type": "waiting", **waiting}) + "\n"
                 return
         if time.monotonic() > end or is_stopping(request):
             return
+
+
+async def _place(request: Request, record: DeploymentRecord, language: Language) -> dict[str, Any] | None:
+    """The place in the portal's own line, as it is now: nothing that is recorded, so it has no number."""
+    try:
+        place = await portal_of(request).waiting.place(record)
+    except StoreAway:
+        return None
+    if place is None:
+        return None
+    return {
+        "position": place.position,
+        "total": place.total,
+        "estimateSeconds": place.estimate_seconds,
+        "message": describe_place(place, language),
+    }
 
 
 def is_stopping(request: Request) -> bool:

@@ -5,7 +5,7 @@ Where there is no Chromium the tests are skipped; with REQUIRE_BROWSER=1 they fa
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -45,12 +45,12 @@ class Visitors:
         self._allowed: list[str] = []
         self.complaints: list[str] = []
 
-    def __call__(self, *, cookies: Any = (), **more: Any) -> Page:
+    def __call__(self, *, cookies: Any = (), permissions: Sequence[str] = (), **more: Any) -> Page:
         context = new_visitor(self._browser, **more)
         self._opened.append(context)
         context.on("console", self._on_console)
         context.on("weberror", self._on_error)
-        context.grant_permissions(["clipboard-read", "clipboard-write"])
+        context.grant_permissions(["clipboard-read", "clipboard-write", *permissions])
         if cookies:
             context.add_cookies(cookies)
         return context.new_page()

@@ -1,21 +1,23 @@
 """Every state a page can be in, made once on real servers and then held, for the camera and for axe.
 
-Two portals, each with an emulated Dokploy: one that gives up soon, where deployments have ended, and a patient one,
-where they stand still in the middle.
+Portals with an emulated Dokploy each: one that gives up soon, where deployments have ended, a patient one, where they
+stand still in the middle, and some that are in trouble.
 """
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from playwright.sync_api import Page
 
+from app.deployments.waiting import PATIENCE_SECONDS
 from app.sandbox import SandboxSettings, serve_in_thread
 from tests.browser.chromium import LANGUAGES
 from tests.browser.reading import type_name, wait_for
-from tests.servers import Emulator, PortalServer, portal_settings, serve_portal, sqlite_url
+from tests.servers import ADMIN_TOKEN, Emulator, PortalServer, portal_settings, serve_portal, sqlite_url
 
 SUFFIX: Final = "ai.example.com"
 IMAGE: Final = "ghcr.io/example/oh-my-opencode:1.0"
@@ -28,20 +30,26 @@ def nothing(page: Page) -> None:
 
 @dataclass(frozen=True)
 class View:
-    """One state of a page. manager: whether its visitor deployed the stack; act: what he does on it first.
+    """One state of a page.
 
-    languages: in which it is looked at.
+    manager: whether its visitor deployed the stack; act: what he does on it first; status: of the answer that he is left
+    with; headers: what his browser sends with each request; languages: in which it is looked at.
     """
 
     portal: PortalServer
     path: str
     manager: bool = True
     act: Callable[[Page], None] = nothing
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
     languages: Sequence[str] = LANGUAGES
 
     @property
     def url(self) -> str:
         return self.portal.url + self.path
+
+    def in_language(self, code: str) -> str:
+        return f"{self.url}{'&' if '?' in self.path else '?'}lang={code}"
 
     @property
     def cookies(self) -> list[Any]:
@@ -81,6 +89,30 @@ def _ask_to_cancel(page: Page) -> None:
     wait_for(page, "#sure")
 
 
+def _open_menu(page: Page) -> None:
+    page.locator(".menu summary").click()
+    wait_for(page, ".menu nav")
+
+
+def _deploy_hedy(page: Page) -> None:
+    type_name(page, "hedy")
+    page.locator("#deploy").click()
+    page.wait_for_url("**/deploy")
+
+
+def _cancel_by_hand(page: Page) -> None:
+    """Send what the page does not offer."""
+    page.evaluate(
+        """() => {
+            const action = `${location.pathname}/cancel`;
+            const form = Object.assign(document.createElement("form"), { method: "post", action });
+            document.body.append(form);
+            form.submit();
+        }"""
+    )
+    wait_for(page, ".closed")
+
+
 @contextmanager
 def open_gallery(folder: Path) -> Iterator[Mapping[str, View]]:
     """Make every state; they last as long as the block."""
@@ -102,24 +134,37 @@ def open_gallery(folder: Path) -> Iterator[Mapping[str, View]]:
             "form-free": View(held, "/", act=typed("hedy", "ready")),
             "form-taken": View(held, "/", act=typed("ada", "off")),
             "form-invalid": View(held, "/", act=typed("Ada Lovelace", "off")),
-            "not-found": View(held, "/no/such/page"),
+            "form-plan": View(held, "/?name=grace-hopper&plan=1"),
+            "languages": View(held, "/", act=_open_menu),
+            "not-found": View(held, "/no/such/page", status=404),
             # Both are long: the one is in English whatever stands around it, the other altogether.
             "docs": View(held, "/docs", languages=["en", "ar"]),
             "styleguide": View(held, "/styleguide", languages=["en"]),
+        }
+        stranger = {"authorization": "Bearer not-the-key-of-this-stack"}
+        views |= {
+            "forbidden": View(held, views["running"].path, False, _cancel_by_hand, status=403, headers=stranger),
+            "waiting": _wait_for_a_place(*serve("busy", runner_concurrency=1)),
+            "dokploy-away": _lose_dokploy(*serve("away", dokploy_circuit_seconds=300)),
+            "broken": _break(stack, serve("locked")[0]),
         }
         yield views
 
 
 @contextmanager
-def open_running(folder: Path) -> Iterator[View]:
-    """A deployment in the middle, on a Dokploy that is as slow as a real one."""
+def open_for_readme(folder: Path) -> Iterator[Mapping[str, View]]:
+    """A deployment in the middle, and one that waits for it, on a Dokploy that is as slow as a real one."""
     with serve_in_thread(SandboxSettings(LATENCY_MS=160)) as url, closing(Emulator(url)) as emulator:
         common: dict[str, Any] = {"stack_domain_suffix": SUFFIX, "stack_image": IMAGE, "certificate_mode": "wildcard"}
         with serve_portal(portal_settings(url, sqlite_url(folder), **common)) as portal:
             emulator.fault("stuck")
             running = deploy_by_form(portal, "ada")
+            portal.wait_for(id_of(running), "progressed")
+            for name in ("alonzo", "grace"):
+                waiting = deploy_by_form(portal, name)
+                portal.wait_for(id_of(waiting), "queue_position")
             portal.wait_for(id_of(running), "log_line")
-            yield View(portal, running)
+            yield {"running": View(portal, running), "queued": View(portal, waiting)}
 
 
 def _end(portal: PortalServer, emulator: Emulator) -> dict[str, View]:
@@ -201,3 +246,37 @@ def _hold(portal: PortalServer, emulator: Emulator) -> dict[str, View]:
         "cancel-dialog": View(portal, running, act=_ask_to_cancel),
         "queued": View(portal, queued),
     }
+
+
+def _wait_for_a_place(portal: PortalServer, emulator: Emulator) -> View:
+    """Ask for more than the portal does at once."""
+    emulator.fault("stuck")
+    portal.wait_for(id_of(deploy_by_form(portal, "ada")), "progressed")
+    waiting = [deploy_by_form(portal, name) for name in ("alonzo", "haskell", "dennis", "grace")]
+    time.sleep(PATIENCE_SECONDS)  # who waits no longer than this is not said to wait
+    return View(portal, waiting[-1])
+
+
+def _lose_dokploy(portal: PortalServer, emulator: Emulator) -> View:
+    """Let Dokploy be away until the portal leaves it alone."""
+    emulator.fault("database_down")
+    for number in range(20):
+        if portal.client.get("/health").json()["dokploy"]["circuit"] == "open":
+            break
+        portal.client.post("/deploy", data={"name": f"ada-{number}"})
+        time.sleep(0.2)
+    return View(portal, "/", act=_deploy_hedy, status=503)
+
+
+def _break(stack: ExitStack, portal: PortalServer) -> View:
+    """Deploy, and change the key without keeping the old one, with which the password can no longer be read."""
+    ready = deploy_by_form(portal, "ada")
+    portal.wait(id_of(ready))
+    portal.stop()
+    settings = portal.settings.model_copy(update={"secret_key": ("another-key-than-before",)})
+    return View(
+        stack.enter_context(serve_portal(settings)),
+        ready,
+        status=500,
+        headers={"authorization": f"Bearer {ADMIN_TOKEN}"},
+    )

@@ -9,6 +9,7 @@ from app.i18n import LANGUAGES
 from tests.servers import PortalServer
 
 ALL_DONE = ["done"] * 7
+AT_WORK = '.stop[data-station="deploy"][data-s="now"]'
 
 
 def say(lang: str, sentence: str, **params: str) -> str:

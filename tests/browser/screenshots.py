@@ -1,6 +1,6 @@
 """Photographs every page into screenshots/: `python -m tests.browser.screenshots [--readme] [state ...]`.
 
-With `--readme` only the picture at the head of the README is taken anew.
+With `--readme` only the pictures of the README are taken anew.
 """
 
 import logging
@@ -9,14 +9,18 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from playwright.sync_api import Browser, FloatRect
+from playwright.sync_api import Browser, FloatRect, ViewportSize
 
 from tests.browser.chromium import DESKTOP, LANGUAGES, PHONE, THEMES, find_chromium, new_visitor, settle, start_chromium
-from tests.browser.gallery import View, open_gallery, open_running
+from tests.browser.gallery import View, open_for_readme, open_gallery
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / "screenshots"
-README_PICTURE = ROOT / "docs" / "screenshot.png"
+# File, state, language, theme
+README_PICTURES = (
+    ("screenshot.png", "running", "en", "light"),
+    ("screenshot-ar.png", "queued", "ar", "dark"),
+)
 
 
 def photograph(browser: Browser, views: Mapping[str, View]) -> None:
@@ -28,7 +32,12 @@ def photograph(browser: Browser, views: Mapping[str, View]) -> None:
                     if lang not in view.languages:
                         continue
                     with new_visitor(
-                        browser, lang=lang, theme=theme, viewport=size, reduced_motion="reduce"
+                        browser,
+                        lang=lang,
+                        theme=theme,
+                        viewport=size,
+                        reduced_motion="reduce",
+                        extra_http_headers=dict(view.headers),
                     ) as visitor:
                         visitor.add_cookies(view.cookies)
                         page = visitor.new_page()
@@ -39,9 +48,9 @@ def photograph(browser: Browser, views: Mapping[str, View]) -> None:
                         page.screenshot(path=file, full_page=name not in {"cancel-dialog", "docs"})
 
 
-def photograph_for_readme(browser: Browser, view: View) -> None:
-    README_PICTURE.parent.mkdir(exist_ok=True)
-    with new_visitor(browser, reduced_motion="reduce", viewport={"width": 1280, "height": 1000}) as visitor:
+def photograph_for_readme(browser: Browser, view: View, file: Path, *, lang: str, theme: str) -> None:
+    size: ViewportSize = {"width": 1280, "height": 1000}
+    with new_visitor(browser, lang=lang, theme=theme, reduced_motion="reduce", viewport=size) as visitor:
         visitor.add_cookies(view.cookies)
         page = visitor.new_page()
         page.goto(view.url)
@@ -51,8 +60,8 @@ def photograph_for_readme(browser: Browser, view: View) -> None:
         log = page.locator(".logs").bounding_box()
         assert log is not None
         clip: FloatRect = {"x": 0, "y": 0, "width": 1280, "height": log["y"] + log["height"] + 24}
-        page.screenshot(path=README_PICTURE, full_page=True, clip=clip)
-    print(f"{README_PICTURE.relative_to(ROOT)}: {README_PICTURE.stat().st_size / 1000:.0f} kB")
+        page.screenshot(path=file, full_page=True, clip=clip)
+    print(f"{file.relative_to(ROOT)}: {file.stat().st_size / 1000:.0f} kB")
 
 
 def main(arguments: list[str]) -> int:
@@ -63,8 +72,9 @@ def main(arguments: list[str]) -> int:
         return 1
     with tempfile.TemporaryDirectory() as folder, start_chromium(chromium) as browser:
         if "--readme" in arguments:
-            with open_running(Path(folder)) as view:
-                photograph_for_readme(browser, view)
+            with open_for_readme(Path(folder)) as views:
+                for name, state, lang, theme in README_PICTURES:
+                    photograph_for_readme(browser, views[state], ROOT / "docs" / name, lang=lang, theme=theme)
         else:
             with open_gallery(Path(folder)) as views:
                 photograph(browser, {name: view for name, view in views.items() if not arguments or name in arguments})

@@ -13,15 +13,20 @@ pytestmark = pytest.mark.browser
 
 SMALLEST: ViewportSize = {"width": 320, "height": 640}
 STATES = (
+    "broken",
     "cancel-dialog",
     "canceled",
     "delete",
     "docs",
+    "dokploy-away",
     "failed",
+    "forbidden",
     "form",
     "form-free",
     "form-invalid",
+    "form-plan",
     "form-taken",
+    "languages",
     "leftovers",
     "leftovers-stranger",
     "not-found",
@@ -36,6 +41,7 @@ STATES = (
     "running-stranger",
     "styleguide",
     "undoing",
+    "waiting",
 )
 AXE = Axe()
 
@@ -47,13 +53,13 @@ def test_every_state_is_looked_at(gallery):
 @pytest.mark.parametrize("state", STATES)
 def test_pages_are_for_everybody(visit: Visitors, gallery, state: str):
     view = gallery[state]
-    if state == "not-found":
-        visit.expect_complaint("status of 404")
-    page = visit(cookies=view.cookies, reduced_motion="reduce")
+    if view.status >= 400:
+        visit.expect_complaint(f"status of {view.status}")
+    page = visit(cookies=view.cookies, reduced_motion="reduce", extra_http_headers=dict(view.headers))
     for lang in view.languages:
         page.set_viewport_size(DESKTOP)
         page.emulate_media(color_scheme="light", reduced_motion="reduce")
-        page.goto(f"{view.url}?lang={lang}")
+        page.goto(view.in_language(lang))
         view.act(page)
         expect(page.locator("html")).to_have_attribute("lang", lang)
         settle(page)

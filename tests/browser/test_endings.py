@@ -1,6 +1,7 @@
 """How a deployment ends otherwise: undone, with something left, or removed at its owner's wish."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from playwright.sync_api import expect
@@ -8,6 +9,7 @@ from playwright.sync_api import expect
 from tests.browser.conftest import Visitors
 from tests.browser.reading import (
     ALL_DONE,
+    AT_WORK,
     assert_nothing_lost_or_doubled,
     deploy,
     deployment_id,
@@ -18,7 +20,7 @@ from tests.browser.reading import (
     type_name,
     wait_for,
 )
-from tests.servers import Emulator, PortalServer
+from tests.servers import ADMIN_TOKEN, Emulator, PortalServer
 
 pytestmark = pytest.mark.browser
 
@@ -57,6 +59,39 @@ def test_a_failure_is_undone_on_the_line_and_can_be_tried_again(
     wait_for(page, ".sign")
     assert states(page) == ALL_DONE
     expect(page.locator("#password")).to_be_visible()
+
+
+@pytest.mark.parametrize("motion", ["no-preference", "reduce"])
+def test_it_runs_back_one_station_after_the_other(
+    visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator, motion: str
+):
+    portal = serve()
+    emulator.fault("stuck", seconds=3)
+    page = visit(reduced_motion=motion)
+    deploy(page, portal)
+    wait_for(page, AT_WORK)
+    page.evaluate(
+        """() => {
+            window.moments = [];
+            new MutationObserver((changes) => {
+                for (const { target } of changes) if (target.dataset.s === "undone") moments.push(performance.now());
+            }).observe(document.querySelector("#stops"), { subtree: true, attributeFilter: ["data-s"] });
+        }"""
+    )
+    portal.client.post(
+        f"/api/deployments/{deployment_id(page)}/cancel", headers={"authorization": f"Bearer {ADMIN_TOKEN}"}
+    )
+
+    wait_for(page, "#next")
+
+    moments = page.evaluate("moments")
+    gaps = [later - earlier for earlier, later in pairwise(moments)]
+    assert len(moments) >= 4
+    if motion == "reduce":
+        assert min(gaps) < 400, "who wants no motion sees the end at once"
+    else:
+        assert min(gaps) >= 490
+    assert emulator.left() == {}
 
 
 def test_what_is_left_is_named_and_can_be_removed(

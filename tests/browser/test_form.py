@@ -168,8 +168,83 @@ def test_a_portal_that_waits_for_dokploy_says_so_and_can_be_asked_again(
 
     expect(page.locator("#say")).to_contain_text("nothing new is begun")
     expect(page.locator("#deploy")).not_to_have_attribute("aria-disabled", "true")
+    page.goto(portal.url)
+    expect(page.locator("#say")).to_contain_text("nothing new is begun")
+    page.fill("#name", "ada")
     emulator.clear_faults()
     while portal.client.get("/health").json()["dokploy"]["circuit"] != "closed":
         page.wait_for_timeout(50)
     page.click("#deploy")
     page.wait_for_url("**/deployments/*")
+
+
+def test_the_plan_is_shown_before_anything_is_made(
+    visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator
+):
+    portal = serve()
+    page = visit(lang="nl")
+    page.goto(portal.url)
+    type_name(page, "ada")
+    page.evaluate("window.stillTheSamePage = true")
+
+    page.click("#preview")
+
+    wait_for(page, "#plan .facts")
+    expect(page.locator("#plan .facts")).to_contain_text("portal-ai-workspace-ada:/workspace")
+    expect(page.locator("#plan .steps li")).to_have_count(4)
+    assert (focused(page), page.evaluate("window.stillTheSamePage")) == ("plan", True)
+    # It was the plan of that name alone.
+    page.fill("#name", "ada_b")
+    expect(page.locator("#plan")).to_be_hidden()
+    page.click("#preview")
+    wait_for(page, "#plan .why")
+    expect(page.locator("#plan .facts dd")).to_have_count(0)
+    page.goto(f"{portal.url}/?name=grace&plan=1")
+    expect(page.locator("#plan .facts")).to_contain_text("portal-ai-workspace-grace:/workspace")
+    assert emulator.left() == {}
+
+
+def test_the_plan_without_javascript(visit: Visitors, gallery):
+    page = visit(java_script_enabled=False)
+    page.goto(gallery["form"].url)
+    expect(page.locator("#plan")).to_be_hidden()
+    page.fill("#name", "grace-hopper")
+
+    page.click("#preview")
+
+    expect(page.locator("#plan .facts")).to_contain_text("grace-hopper.ai.example.com")
+    expect(page.locator("#name")).to_have_value("grace-hopper")
+
+
+def test_a_book_in_the_field(visit: Visitors, gallery):
+    page = visit()
+    page.goto(gallery["form"].url)
+
+    type_name(page, "ada " * 1_250, "off")
+
+    expect(page.locator("#say")).to_contain_text("at most 30")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.press("#name", "Enter")
+    expect(page.locator("#deploy")).to_have_attribute("aria-disabled", "true")
+
+
+def test_the_menu_of_languages_by_keyboard(visit: Visitors, gallery):
+    page = visit()
+    page.goto(gallery["form"].url)
+    summary = page.locator(".menu summary")
+    summary.focus()
+
+    page.keyboard.press("Enter")
+    expect(page.locator(".menu [hreflang=nl]")).to_be_visible()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Escape")
+    expect(page.locator(".menu [hreflang=nl]")).to_be_hidden()
+    expect(summary).to_be_focused()
+    page.keyboard.press("Enter")
+    page.click("h1")
+    expect(page.locator(".menu [hreflang=nl]")).to_be_hidden()
+    summary.focus()
+    page.keyboard.press("Enter")
+    page.locator(".menu [hreflang=nl]").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("html")).to_have_attribute("lang", "nl")

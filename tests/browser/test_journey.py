@@ -26,7 +26,7 @@ from tests.servers import Emulator, PortalServer
 
 pytestmark = pytest.mark.browser
 
-UNDERSCORE = {"en": "underscore", "ar": "شرطة سفلية"}
+UNDERSCORE = {"en": "underscore", "nl": "onderstrepingsteken", "ar": "شرطة سفلية"}
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,14 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Route, expect
+from playwright.sync_api import Page, expect
 
 from app.i18n import LANGUAGES
 from app.sandbox import SandboxSettings
 from tests.browser.conftest import Visitors
 from tests.browser.reading import (
     ALL_DONE,
+    AT_WORK,
     assert_nothing_lost_or_doubled,
     deploy,
     expect_heading,
@@ -28,7 +29,6 @@ from tests.servers import Emulator, PortalServer
 pytestmark = pytest.mark.browser
 
 DUTCH = LANGUAGES["nl"]
-AT_WORK = '.stop[data-station="deploy"][data-s="now"]'
 
 
 def test_a_second_viewer_sees_the_same_in_his_language_and_no_secret(
@@ -69,6 +69,8 @@ def test_another_language_in_the_middle(visit: Visitors, serve: Callable[..., Po
 
     switch_language(page, "nl")
 
+    page.wait_for_url("**/deployments/*")
+    assert "lang" not in page.url, "a friend who is sent this address reads his own language"
     expect_heading(page, say("nl", "Deploying %(name)s", name="ada"))
     expect(page.locator("#sentence")).to_have_text(DUTCH.text("Dokploy is starting the container."))
     wait_for(page, ".sign")
@@ -95,68 +97,6 @@ def test_the_end_takes_the_page_s_place_once(visit: Visitors, serve: Callable[..
     assert focused(page) == "h1"
     page.click("[data-reveal]")  # the shared script reaches what came in place
     expect(page.locator("#password")).to_have_attribute("type", "text")
-
-
-def test_a_portal_that_restarts_in_the_middle(visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator):
-    portal = serve()
-    emulator.fault("stuck", seconds=4)
-    visit.expect_complaint("ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_EMPTY_RESPONSE")
-    page = visit()
-    deploy(page, portal)
-    wait_for(page, AT_WORK)
-    page.evaluate("window.stillTheSamePage = true")
-    before = rows(page)
-
-    portal.stop()
-    wait_for(page, "#link")
-    expect(page.locator("#link")).to_contain_text("The work goes on at the server")
-    again = serve(listen_on=urlsplit(portal.url).port)
-
-    expect(page.locator("#link")).to_be_hidden()
-    assert rows(page)[: len(before)] == before
-    wait_for(page, ".sign")
-    assert page.evaluate("window.stillTheSamePage")
-    assert_nothing_lost_or_doubled(page, again)
-    expect(page.locator("#log")).to_contain_text("The portal restarted and goes on where it was.")
-
-
-def test_a_connection_that_is_cut_again_and_again(
-    visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator
-):
-    portal = serve(sse_timeout_seconds=0.3, sse_heartbeat_seconds=0.1)
-    emulator.fault("stuck", seconds=3)
-    page = visit(lang="ar")
-    deploy(page, portal)
-    wait_for(page, AT_WORK)
-    streams: list[str] = []
-    page.on("request", lambda request: streams.append(request.url) if "/events" in request.url else None)
-
-    wait_for(page, "#log li:has([lang=en])")
-    live = rows(page)
-
-    assert len(streams) >= 1
-    assert [row[0] for row in live] == [str(n) for n in range(1, len(live) + 1)]
-    wait_for(page, ".sign")
-    assert_nothing_lost_or_doubled(page, portal)
-
-
-def test_a_proxy_that_lets_no_stream_through(visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator):
-    def refuse(route: Route) -> None:
-        if "text/event-stream" in route.request.headers.get("accept", ""):
-            route.fulfill(status=502, body="Bad Gateway")
-        else:
-            route.continue_()
-
-    portal = serve()
-    emulator.fault("stuck", seconds=0.5)
-    visit.expect_complaint("status of 502")
-    page = visit()
-    page.route("**/events*", refuse)
-    deploy(page, portal)
-
-    wait_for(page, ".sign")
-
-    assert_nothing_lost_or_doubled(page, portal)
 
 
 def test_cancelling_asks_first(visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator):
@@ -209,17 +149,122 @@ class TestInLine:
         deploy(page, portal)
 
         sentence = DUTCH.text("In Dokploy's line at place {position} of {total}.", {"position": 2, "total": 2})
-        wait_for(page, "#yard .you")
+        wait_for(page, ".yard .you")
         expect(page.locator("#sentence")).to_have_text(sentence)
-        expect(page.locator("#yard li:not(.there)")).to_have_text(["1", DUTCH.text("You")])
-        expect(page.locator("#yard .there")).to_have_text(DUTCH.text("Deploy"))
+        assert trains(page) == [DUTCH.text("You"), "1"]
+        expect(page.locator('.stop[data-station="domain"] + .yard + .stop[data-station="deploy"]')).to_have_count(1)
         expect(station(page, "deploy").locator(".train")).to_be_hidden()
-        live = page.locator("#yard ol").inner_text()
         page.reload()
-        assert page.locator("#yard ol").inner_text() == live
+        assert trains(page) == [DUTCH.text("You"), "1"]
         wait_for(page, ".sign")
         assert_nothing_lost_or_doubled(page, portal)
         expect(page.locator("#log")).to_contain_text(sentence)
+        expect(page.locator(".yard")).to_have_count(0)
+
+
+@pytest.mark.parametrize("lang", ["en", "ar"])
+def test_the_yard_is_before_the_first_station_while_the_portal_is_busy(
+    visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator, lang: str
+):
+    portal = serve(runner_concurrency=1)
+    emulator.fault("stuck", seconds=5, times=2)
+    portal.wait_for(portal.deploy("first")["deploymentId"], "progressed")
+    for name in ("second", "third", "fourth", "fifth"):
+        portal.deploy(name)
+    page, plain = visit(lang=lang), visit(lang=lang, java_script_enabled=False)
+
+    deploy(page, portal)
+
+    you = LANGUAGES[lang].text("You")
+    wait_for(page, ".yard .you")
+    assert trains(page) == [you, "+3", "1"]
+    expect(page.locator('.yard + .stop[data-station="validate"]')).to_have_count(1)
+    assert states(page) == ["wait"] * 7
+    ahead = LANGUAGES[lang].plural(
+        "The portal is busy. {count} deployment goes first.", "The portal is busy. {count} deployments go first.", 4
+    )
+    expect(page.locator("#sentence")).to_have_text(ahead)
+    plain.goto(page.url)
+    assert trains(plain) == [you, "+3", "1"]
+    expect(plain.locator("#sentence")).to_have_text(ahead)
+
+    # As the others leave it moves up, and then it goes.
+    expect(page.locator(".yard")).to_have_attribute("data-position", "4", timeout=10_000)
+    page.wait_for_selector(".sign", timeout=15_000)
+    assert states(page) == ALL_DONE
+    assert_nothing_lost_or_doubled(page, portal)
+
+
+def trains(page: Page) -> list[str]:
+    """Who stands in the yard, from the back to whoever is next."""
+    return [text.strip() for text in page.locator(".yard > span").all_inner_texts()]
+
+
+def test_another_theme_in_the_middle_keeps_page_and_stream(
+    visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator
+):
+    portal = serve()
+    emulator.fault("stuck", seconds=1.5)
+    page = visit()
+    deploy(page, portal)
+    wait_for(page, AT_WORK)
+    page.evaluate("window.stillTheSamePage = true")
+
+    page.click(".to-dark")
+
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    expect(page.locator(".to-light")).to_be_focused()
+    wait_for(page, ".sign")
+    assert page.evaluate("window.stillTheSamePage")
+    assert_nothing_lost_or_doubled(page, portal)
+    page.reload()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+
+
+def test_whoever_wants_is_told_of_the_end(visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator):
+    portal = serve()
+    emulator.fault("stuck", seconds=2)
+    page = visit(lang="nl", permissions=["notifications"])
+    deploy(page, portal)
+    wait_for(page, AT_WORK)
+    expect(page.locator("#notify")).to_have_attribute("aria-pressed", "false")
+
+    page.click("#notify")
+
+    expect(page.locator("#notify-said")).to_have_text(DUTCH.text("This browser will tell you."))
+    page.reload()
+    expect(page.locator("#notify")).to_have_attribute("aria-pressed", "true")
+    wait_for(page, ".sign")
+    told = page.evaluate(
+        """async () => {
+            const worker = await navigator.serviceWorker.getRegistration("/static/");
+            for (let look = 0; look < 100; look += 1) {
+                const [told] = await worker.getNotifications();
+                if (told) return [told.title, told.body, told.lang, told.data];
+                await new Promise((soon) => setTimeout(soon, 50));
+            }
+        }"""
+    )
+    assert told == [
+        say("nl", "%(name)s is ready", name="ada"),
+        say("nl", "Your server answers at its own address."),
+        "nl",
+        page.url,
+    ]
+
+
+def test_whoever_may_not_be_told_hears_why(visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator):
+    portal = serve()
+    emulator.fault("stuck", seconds=5)
+    page = visit()
+    page.context.clear_permissions()
+    deploy(page, portal)
+
+    page.click("#notify")
+
+    expect(page.locator("#notify-said")).to_have_text("This browser does not allow notifications.")
+    expect(page.locator("#notify")).to_have_attribute("aria-pressed", "false")
+    wait_for(page, ".sign")
 
 
 def test_the_title_counts_and_the_icon_tells(visit: Visitors, gallery):
@@ -241,3 +286,30 @@ def test_the_title_counts_and_the_icon_tells(visit: Visitors, gallery):
         address = page.get_attribute('link[rel="icon"]', "href") or ""
         assert address.startswith(f"/static/{icon}.svg?"), name
         assert page.request.get(urlsplit(page.url)._replace(path=address.partition("?")[0]).geturl()).ok
+
+
+def test_the_log_follows_until_the_reader_scrolls(
+    visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator
+):
+    portal = serve()
+    emulator.fault("slow", "application.deploy", seconds=1.5)
+    emulator.fault("stuck", seconds=4)
+    page = visit(viewport={"width": 390, "height": 400})
+    deploy(page, portal)
+    log = page.locator("#log")
+    below = "log => log.scrollHeight - log.scrollTop - log.clientHeight"
+    page.wait_for_function(
+        "() => { const log = document.querySelector('#log'); return log.scrollHeight > log.clientHeight; }"
+    )
+    assert log.evaluate(below) < 2
+
+    log.evaluate("log => log.scrollTo(0, 0)")
+    seen = len(rows(page))
+    page.wait_for_function("seen => document.querySelectorAll('#log li').length > seen", arg=seen)
+    assert log.evaluate("log => log.scrollTop") == 0, "whoever reads is left in peace"
+
+    log.evaluate("log => log.scrollTo(0, log.scrollHeight)")
+    seen = len(rows(page))
+    page.wait_for_function("seen => document.querySelectorAll('#log li').length > seen", arg=seen)
+    assert log.evaluate(below) < 2
+    wait_for(page, ".sign")

@@ -12,7 +12,7 @@ from tests.browser.reading import type_name, wait_for
 
 pytestmark = pytest.mark.browser
 
-STATES: Final = ("form", "form-taken", "running", "ready", "failed")
+STATES: Final = ("form", "form-taken", "form-plan", "queued", "running", "ready", "failed")
 
 # A window of 1280 by 900 at 200 %.
 HALF: Final[ViewportSize] = {"width": 640, "height": 450}
@@ -263,7 +263,7 @@ def names_in_main(page: Page) -> list[str]:
 
 def test_the_form_by_keyboard_alone(visit: Visitors, gallery):
     page = open_state(visit, gallery, "form")
-    assert names_in_main(page) == ["Stack name", "Deploy"]
+    assert names_in_main(page) == ["Stack name", "Deploy", "What will be created?"]
 
     page.reload()
     page.keyboard.press("Tab")
@@ -289,7 +289,7 @@ def test_the_form_by_keyboard_alone(visit: Visitors, gallery):
 def test_a_running_deployment_by_keyboard_alone(visit: Visitors, gallery):
     page = open_state(visit, gallery, "running")
     count = page.locator("#log-count").inner_text()
-    assert names_in_main(page) == [f"Log {count}", "Log", "Stop and undo"]
+    assert names_in_main(page) == [f"Log {count}", "Log", "Stop and undo", "Tell me when it is over"]
     opener, dialog = page.locator("#cancel button"), page.locator("#sure")
 
     for key in ("Enter", "Space"):

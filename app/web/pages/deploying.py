@@ -1,17 +1,19 @@
 """The first page: the form in which a stack is named, and what becomes of it when it is sent."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
+from app.deployments.events import describe
 from app.deployments.intake import Asker
 from app.deployments.request import MAX_NAME, MIN_NAME
-from app.errors import PortalError
+from app.errors import N_, PortalError
 from app.i18n import Language
-from app.web.api import CallerDep, LanguageDep, PortalDep, plan_for
-from app.web.contexts import DeployPage, ShownProblem
-from app.web.deps import owner_of, portal_of, read_form, remember_browser, same_site
+from app.web.api import CallerDep, LanguageDep, PortalDep, plan_for, preview_plan
+from app.web.contexts import DeployPage, Fact, PlanPreview, ShownProblem
+from app.web.deps import Portal, owner_of, portal_of, read_form, remember_browser, same_site
 from app.web.models import DeployBody
 from app.web.pages.lines import planned_stations
 from app.web.problems import headers_of, show, status_of
@@ -19,11 +21,39 @@ from app.web.rendering import respond
 
 router = APIRouter()
 
+# A name that is too long is shown as it was typed, but not a book.
+_LONGEST_SHOWN: Final = 100
 
-@router.get("/")
-async def form(request: Request, language: LanguageDep) -> Response:
-    """The form."""
-    return respond(request, _deploy_page(request, language, name=request.query_params.get("name", "")[:MAX_NAME]))
+
+@router.api_route("/", methods=["GET", "HEAD"])
+async def form(request: Request, portal: PortalDep, language: LanguageDep) -> Response:
+    """The form, with the plan for a name where that is asked for (`?name=ada&plan=1`)."""
+    name = request.query_params.get("name", "")[:_LONGEST_SHOWN]
+    plan = await _preview(portal, name, language) if "plan" in request.query_params else None
+    # Said before anybody has thought of a name.
+    away = show(PortalError("dokploy_away", seconds=0), language) if portal.health.now.circuit == "open" else None
+    return respond(request, _deploy_page(request, language, name=name, problem=away, plan=plan))
+
+
+async def _preview(portal: Portal, name: str, language: Language) -> PlanPreview:
+    answer = await preview_plan(DeployBody(name=name), portal, language)
+    blocked = [ShownProblem(each.code, each.title, each.detail, each.hint, "user") for each in answer.blocked]
+    plan = answer.plan
+    if plan is None:
+        return PlanPreview(blocked=blocked)
+    facts = [
+        Fact(language.text(N_("Address")), plan.url, code=True),
+        Fact(language.text(N_("Image")), plan.image, code=True),
+        Fact(language.text(N_("Port")), str(plan.port), code=True),
+        Fact(language.text(N_("Files")), f"{plan.volume}:{plan.volume_path}", code=True),
+        Fact(language.text(N_("Memory")), language.text(N_("{amount} MB"), {"amount": plan.memory_bytes // 2**20})),
+        Fact(language.text(N_("Processors")), language.number(plan.cpus)),
+        Fact(language.text(N_("Variables")), ", ".join(plan.variables), code=True),
+        Fact(language.text(N_("Certificate")), plan.certificate, code=True),
+        Fact(language.text(N_("Health check")), plan.health_check, code=True),
+    ]
+    warnings = [describe(f"warning.{code}", {}, language) for code in answer.warnings]
+    return PlanPreview(answer.sentences, facts, warnings, blocked)
 
 
 def _deploy_page(
@@ -33,6 +63,7 @@ def _deploy_page(
     name: str,
     problem: ShownProblem | None = None,
     suggestions: Sequence[str] = (),
+    plan: PlanPreview | None = None,
 ) -> DeployPage:
     settings = portal_of(request).settings
     return DeployPage(
@@ -42,6 +73,7 @@ def _deploy_page(
         stations=planned_stations("create", language),
         problem=problem,
         suggestions=suggestions,
+        plan=plan,
         minimum=MIN_NAME,
         maximum=MAX_NAME,
     )
@@ -63,7 +95,9 @@ async def deploy(request: Request, portal: PortalDep, caller: CallerDep, languag
         suggestions: list[str] = []
         if error.code in {"name_taken", "name_cleaning_up"}:
             suggestions = await portal.intake.suggest(plan.name, portal.settings.reserved_names)
-        page = _deploy_page(request, language, name=name[:100], problem=show(error, language), suggestions=suggestions)
+        page = _deploy_page(
+            request, language, name=name[:_LONGEST_SHOWN], problem=show(error, language), suggestions=suggestions
+        )
         refused = respond(request, page, status=status_of(error.code))
         refused.headers.update(headers_of(error))
         return refused

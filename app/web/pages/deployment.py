@@ -12,6 +12,7 @@ from app.deployments.record import PAGE, DeploymentRecord
 from app.deployments.request import could_be_id
 from app.deployments.saga import ResourceState
 from app.deployments.template import StackSecrets
+from app.deployments.waiting import describe_place
 from app.errors import N_, PortalError
 from app.i18n import Language
 from app.identity import Caller, Ownership
@@ -63,6 +64,9 @@ async def _deployment_page(
     over = record.conclusion is not None
     problem = show_code(record.problem["code"], record.problem["params"], language) if record.problem else None
     plan = record.plan
+    # Before the first station where our own limit keeps it from beginning, at Deploy where Dokploy is busy.
+    place = await portal_of(request).waiting.place(record)
+    queue = QueuePlace(record.steps[0].name, place.position) if place else None if over else _queue(events)
     ready = over and record.conclusion == "succeeded" and record.kind is not Kind.REMOVE and record.stack_exists
     return DeploymentPage(
         id=record.id,
@@ -75,7 +79,7 @@ async def _deployment_page(
         phase=phase_of(record.status, undoing=record.undoing),
         undoing=record.undoing and not over,
         conclusion=record.conclusion,
-        sentence=_sentence(events, language),
+        sentence=describe_place(place, language) if place else _sentence(events, language),
         stations=stations(record, language),
         log=[_log_row(event, record.created_at, language) for event in events],
         last_event=events[-1].n if events else 0,
@@ -84,7 +88,7 @@ async def _deployment_page(
         warnings=_warnings(events, language),
         manager=manager,
         cancelable=record.kind is Kind.CREATE and not over and not record.undoing and not record.cancel_requested,
-        queue=_queue(events, language) if not over else None,
+        queue=queue,
         problem=problem,
         password=await _password(request, record) if manager and ready else None,
         removed=_removed(record, language),
@@ -124,13 +128,11 @@ def _warnings(events: Sequence[RecordedEvent], language: Language) -> list[str]:
     ]
 
 
-def _queue(events: Sequence[RecordedEvent], language: Language) -> QueuePlace | None:
-    """The place in line, as long as nothing has moved since it was told."""
+def _queue(events: Sequence[RecordedEvent]) -> QueuePlace | None:
+    """The place in Dokploy's line, as long as nothing has moved since it was told."""
     for event in reversed(events):
         if event.type == "queue_position":
-            seconds = event.params["estimate_seconds"]
-            estimate = language.duration(seconds) if seconds is not None else ""
-            return QueuePlace(event.params["position"], event.params["total"], estimate)
+            return QueuePlace("deploy", event.params["position"])
         if event.key != "queue_slow":
             return None
     return None

@@ -9,8 +9,9 @@ from typing import Final, get_args
 from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 
+from app.errors import N_
 from app.i18n import LANGUAGES, Language
-from app.web.contexts import LogRow, QueuePlace, Specimens, Station, StationState, StylePage, Viewer
+from app.web.contexts import Fact, LogRow, QueuePlace, Specimens, Station, StationState, StylePage, Viewer
 from app.web.pages.lines import station
 from app.web.pages.stylesheet import (
     SHAPE_CONTRAST,
@@ -39,6 +40,9 @@ _LINES: Final = (
     ("The name is free", "create", "rwwwwww"),
     ("The name cannot be used", "create", "owwwwww"),
     ("Under way, at two stations", "create", "dddnnww"),
+    ("Next in Dokploy's line", "create", "dddddnw"),
+    ("Third in Dokploy's line", "create", "dddddnw"),
+    ("Far back in the portal's own", "create", "wwwwwww"),
     ("Running back", "create", "dduuufo"),
     ("Arrived", "create", "ddddddd"),
     ("Failed and undone", "create", "duuuufo"),
@@ -46,11 +50,12 @@ _LINES: Final = (
     ("A removal that left something", "remove", "dddfo"),
 )
 _UNDOING: Final = "Running back"
-_QUEUES: Final = (
-    ("Next", QueuePlace(1, 1, "")),
-    ("Third of five", QueuePlace(3, 5, "")),
-    ("Far back", QueuePlace(9, 12, "")),
-)
+# The yards of those that wait: where, and at which place.
+_QUEUES: Final = {
+    "Next in Dokploy's line": QueuePlace("deploy", 1),
+    "Third in Dokploy's line": QueuePlace("deploy", 3),
+    "Far back in the portal's own": QueuePlace("validate", 9),
+}
 _LOG: Final = (
     "#1 resolve image ghcr.io/example/opencode:1.0",
     "#2 pull layer 7f1c9b2e of a name that is longer than the line on which it has to stand, whatever the screen",
@@ -88,12 +93,15 @@ def _specimens(renderer: Renderer, language: Language, css: str) -> Markup:
     specimens = Specimens(
         at=f"{language.code}-",
         lines=[
-            Specimens.Line(caption, _stations(kind, letters, language), caption == _UNDOING)
+            Specimens.Line(caption, _stations(kind, letters, language), caption == _UNDOING, _QUEUES.get(caption))
             for caption, kind, letters in _LINES
         ],
-        queues=_QUEUES,
         states=states(css),
         icons=re.findall(r'<symbol id="(\w+)" viewBox="0 0 24 24">', (STATIC_DIR / "line.svg").read_text()),
+        facts=[
+            Fact(language.text(N_("Image")), "ghcr.io/example/opencode:1.0", code=True),
+            Fact(language.text(N_("Memory")), language.text(N_("{amount} MB"), {"amount": 2048})),
+        ],
         log=[LogRow(n, f"0:{n:02}", "", text, raw=True) for n, text in enumerate(_LOG, 1)],
         problem=show_code("deploy_failed", {"image": "ghcr.io/example/opencode:1.0"}, language),
         taken=show_code("name_taken", {"name": "ada"}, language),

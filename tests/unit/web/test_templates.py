@@ -74,8 +74,8 @@ PAGES: Mapping[str, Page] = {
         "ada", ".ai.example.com", "https://", stations("create", "wwwwwww"), PROBLEM, ["ada-2", "ada-3"]
     ),
     "running": RUNNING,
-    "queued": replace(RUNNING, queue=QueuePlace(1, 1, "")),
-    "far back": replace(RUNNING, queue=QueuePlace(9, 12, "¤2 min")),
+    "queued": replace(RUNNING, queue=QueuePlace("validate", 1)),
+    "far back": replace(RUNNING, queue=QueuePlace("deploy", 9)),
     "stranger": replace(RUNNING, manager=False),
     "undoing": replace(RUNNING, undoing=True, cancelable=False, stations=stations("create", "dduuufw")),
     "ready": replace(READY, password="brisk-harbor"),

@@ -1,0 +1,115 @@
+"""The portal's own line: which deployments wait until one may begin, in which order, and for about how long."""
+
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from sqlalchemy import Connection, func, select
+
+from app.database import Database, database_now
+from app.deployments import tables
+from app.deployments.events import Conclusion, Kind, Status
+from app.deployments.record import DeploymentRecord
+from app.deployments.tracking import SharedRead
+from app.errors import N_
+from app.i18n import Language
+
+# A run usually begins at once; who waits no longer than this is not waiting.
+PATIENCE_SECONDS: Final = 1.0
+# One look serves everybody who watches, and durations change slowly.
+_GAP_SECONDS: Final = 0.5
+_MEASURED_FOR_SECONDS: Final = 30.0
+_MEASURED: Final = 20
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in line. position: 1 is next; total: how many wait; estimate_seconds: None before any was measured."""
+
+    position: int
+    total: int
+    estimate_seconds: float | None
+
+
+class WaitingLine:
+    """Tells places in line: deployments begin in the order in which they were asked for."""
+
+    def __init__(self, database: Database, *, concurrency: int) -> None:
+        """`concurrency`: how many deployments one process runs at once."""
+        self._database = database
+        self._concurrency = concurrency
+        self._look = SharedRead(self._read_line, gap=_GAP_SECONDS)
+        self._usual: float | None = None
+        self._measured_at = float("-inf")
+
+    async def place(self, record: DeploymentRecord) -> Place | None:
+        """The place of a deployment that waits; None for one that has begun, or was asked for this very moment."""
+        if not is_waiting(record) or (datetime.now(UTC) - record.created_at).total_seconds() < PATIENCE_SECONDS:
+            return None
+        places, slots = await self._look()
+        position = places.get(record.id)
+        if position is None:
+            return None
+        usual = await self._usual_seconds()
+        return Place(position, len(places), None if usual is None else usual * position / slots)
+
+    async def _read_line(self) -> tuple[Mapping[str, int], int]:
+        table, worker = tables.deployment.c, tables.worker.c
+        waiting = (
+            select(table.id)
+            .where(table.status == Status.QUEUED, table.started_at.is_(None))
+            .order_by(table.created_at, table.id)
+        )
+        alive = select(func.count()).where(worker.expires_at > database_now())
+
+        def read(connection: Connection) -> tuple[Mapping[str, int], int]:
+            places = {row.id: place for place, row in enumerate(connection.execute(waiting), 1)}
+            return places, max(1, connection.scalar(alive) or 0) * self._concurrency
+
+        return await self._database.read(read)
+
+    async def _usual_seconds(self) -> float | None:
+        """How long a creation usually keeps its place: the median of the last ones that succeeded."""
+        if time.monotonic() - self._measured_at > _MEASURED_FOR_SECONDS:
+            table = tables.deployment.c
+            query = (
+                select(table.started_at, table.concluded_at)
+                .where(table.kind == Kind.CREATE, table.conclusion == Conclusion.SUCCEEDED)
+                .order_by(table.id.desc())  # ids are in the order of time
+                .limit(_MEASURED)
+            )
+            rows = await self._database.read(lambda connection: connection.execute(query).all())
+            seconds = [(row.concluded_at - row.started_at).total_seconds() for row in rows]
+            self._usual = statistics.median(seconds) if seconds else None
+            self._measured_at = time.monotonic()
+        return self._usual
+
+
+def is_waiting(record: DeploymentRecord) -> bool:
+    """Whether no process has taken a deployment yet."""
+    return record.status is Status.QUEUED and record.started_at is None
+
+
+def describe_place(place: Place, language: Language) -> str:
+    """Say a place in a language."""
+    ahead = place.position - 1
+    if place.estimate_seconds is None:
+        if not ahead:
+            return language.text(N_("The portal is busy. This deployment is next."))
+        return language.plural(
+            "The portal is busy. {count} deployment goes first.",
+            "The portal is busy. {count} deployments go first.",
+            ahead,
+        )
+    estimate = {"estimate": language.duration(place.estimate_seconds)}
+    if not ahead:
+        return language.text(N_("The portal is busy. This deployment is next, in about {estimate}."), estimate)
+    return language.plural(
+        "The portal is busy. {count} deployment goes first, about {estimate}.",
+        "The portal is busy. {count} deployments go first, about {estimate}.",
+        ahead,
+        estimate,
+    )
