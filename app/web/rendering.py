@@ -3,22 +3,27 @@
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 
-from app.i18n import LANGUAGES
+from app.i18n import LANGUAGES, Language
 from app.web.contexts import Page, Viewer
 from app.web.deps import LANGUAGE_COOKIE, caller_of, language_of, remember_choice, theme_of
 
 
-def respond(request: Request, page: Page, *, status: int = 200, path: str = "/") -> HTMLResponse:
-    """Render a page, and keep a language that was asked for. path: where a `GET` shows it, if this was none."""
+def respond(
+    request: Request, page: Page, *, status: int = 200, path: str = "/", only_in: Language | None = None
+) -> HTMLResponse:
+    """Render a page, and keep a language that was asked for.
+
+    path: where a `GET` shows it, if this was none; only_in: the language of a page that has no other.
+    """
     language = language_of(request)
     viewer = Viewer(
-        language=language,
+        language=only_in or language,
         path=request.url.path if request.method == "GET" else path,
         theme=theme_of(request),
         # While the store is still being opened nobody can be told from anybody else.
         is_operator=hasattr(request.app.state, "portal") and caller_of(request).is_operator,
     )
-    headers = {"Cache-Control": "no-store", "Content-Language": language.code, "Vary": "Accept-Language, Cookie"}
+    headers = {"Cache-Control": "no-store", "Content-Language": viewer.language.code, "Vary": "Accept-Language, Cookie"}
     response = HTMLResponse(request.app.state.renderer.render(page, viewer), status_code=status, headers=headers)
     asked = request.query_params.get("lang")
     if asked and asked.lower() in LANGUAGES:

@@ -184,7 +184,7 @@ def open_gallery(folder: Path) -> Iterator[Mapping[str, View]]:
             "form-plan": View(held, "/?name=grace-hopper&plan=1"),
             "languages": View(held, "/", act=_open_menu),
             "not-found": View(held, "/no/such/page", status=404),
-            # These two are long, and in English whatever stands around it.
+            # Both are long: the one is in English whatever stands around it, the other altogether.
             "docs": View(held, "/docs", languages=["en", "ar"]),
             "styleguide": View(held, "/styleguide", languages=["en"]),
         }

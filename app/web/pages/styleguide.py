@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
-from typing import Final
+from typing import Final, get_args
 
 from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
@@ -49,17 +49,8 @@ router = APIRouter(include_in_schema=False)
 PATH: Final = "/styleguide"
 # One for each direction.
 _SHOWN_IN: Final = ("en", "ar")
-# A letter a station: w(ait), l(ook), r(eady), n(ow), d(one), u(ndone), f(ailed), o(ff).
-_LETTERS: Final[Mapping[str, StationState]] = {
-    "w": "wait",
-    "l": "look",
-    "r": "ready",
-    "n": "now",
-    "d": "done",
-    "u": "undone",
-    "f": "failed",
-    "o": "off",
-}
+# A letter a station: the first of its state.
+_LETTERS: Final[Mapping[str, StationState]] = {state[0]: state for state in get_args(StationState)}
 _LINES: Final = (
     ("Ahead", "create", "wwwwwww"),
     ("A name is being checked", "create", "lwwwwww"),
@@ -103,7 +94,9 @@ _LOG: Final = (
 async def styleguide(request: Request) -> Response:
     """The style page; in development only."""
     # Read each time: whoever looks at it is at work on it.
-    return respond(request, style_page(request.app.state.renderer, (STATIC_DIR / "portal.css").read_text()))
+    page = style_page(request.app.state.renderer, (STATIC_DIR / "portal.css").read_text())
+    # Within a page that runs from the right, what runs from the left would not be shown as it is.
+    return respond(request, page, only_in=LANGUAGES["en"])
 
 
 def style_page(renderer: Renderer, css: str) -> StylePage:

@@ -51,11 +51,13 @@ def unused(sheets: Mapping[str, str], others: Mapping[str, str]) -> list[str]:
 
 
 def test_every_variable_that_is_used_is_defined():
-    assert undefined(SHEETS, {**PICTURES, **TEMPLATES}) == []
+    found = undefined(SHEETS, {**PICTURES, **TEMPLATES})
+    assert found == [], "\n".join(found)
 
 
 def test_every_variable_that_is_defined_is_used():
-    assert unused(SHEETS, {**PICTURES, **TEMPLATES}) == []
+    found = unused(SHEETS, {**PICTURES, **TEMPLATES})
+    assert found == [], "\n".join(found)
 
 
 def test_variables_that_miss_each_other_are_found():

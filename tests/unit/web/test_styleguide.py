@@ -9,7 +9,7 @@ import pytest
 from app.i18n import LANGUAGES
 from app.web.contexts import StationState, Viewer
 from app.web.pages.styleguide import PATH, states, style_page
-from app.web.pages.stylesheet import tokens
+from app.web.pages.stylesheet import contrast, tokens
 from app.web.templating import STATIC_DIR, Renderer
 from tests.unit.web.test_style_names import styled
 from tests.unit.web.test_templates import Reader, inline, read
@@ -58,12 +58,8 @@ def test_it_is_a_page_like_the_others(html: str, page: Reader):
                 assert wanted in page.ids, f"{name} leads to {wanted}, which is nowhere"
 
 
-def test_it_is_in_english_whoever_looks():
-    renderer = Renderer("1.2.3")
-    document = read(renderer.render(style_page(renderer, CSS), Viewer(LANGUAGES["nl"], PATH)))
-    marked = [
-        attributes for tag, attributes in document.elements if tag == "div" and attributes.get("class") == "style"
-    ]
+def test_what_it_says_is_marked_as_english(page: Reader):
+    marked = [attributes for tag, attributes in page.elements if tag == "div" and attributes.get("class") == "style"]
     assert [(each["lang"], each["dir"]) for each in marked] == [("en", "ltr")]
 
 
@@ -103,12 +99,11 @@ def test_it_shows_the_stylesheet_and_nothing_else():
 
 
 def test_a_contrast_is_never_rounded_up():
-    css = CSS.replace("--ink2: #46524d", "--ink2: #737373", 1)
+    css = re.sub(r"--ink2: #\w+", "--ink2: #777777", re.sub(r"--sheet: #\w+", "--sheet: #ffffff", CSS))
     pairs = style_page(Renderer("1.2.3"), css).texts
     (measured,) = [each for each in pairs if (each.front, each.back) == ("ink2", "sheet")]
-    assert (measured.needed, measured.contrasts[0].ratio) == (4.5, "4.6")
-    (measured,) = [each for each in pairs if (each.front, each.back) == ("ink2", "paper")]
-    assert measured.contrasts[0].ratio == "4.2"
+    assert contrast("#777777", "#ffffff") == pytest.approx(4.478, abs=0.001)
+    assert (measured.needed, measured.contrasts[0].ratio) == (4.5, "4.4")
 
 
 def test_every_state_is_shown(html: str):
