@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.deployments.plan import Plan, make_plan, registry_of
+from app.deployments.plan import Plan, declare, make_plan, registry_of, version_of
 from app.deployments.request import DeploymentRequest
 from app.deployments.template import built_in_template
 from app.errors import PortalError
@@ -121,3 +121,31 @@ def test_a_plan_survives_the_store():
     decided = plan(stack_variables={"A": "1"}, certificate_mode="resolver:dns", stack_probe_paths="/,/x")
 
     assert Plan.from_json(json.loads(json.dumps(decided.to_json()))) == decided
+
+
+@pytest.mark.parametrize(
+    ("image", "version"),
+    [
+        ("ghcr.io/example/opencode:0.6.4", "0.6.4"),
+        ("opencode", "latest"),
+        ("localhost:5000/opencode", "latest"),
+        ("localhost:5000/opencode:1", "1"),
+        ("ghcr.io/example/opencode@sha256:" + "9f2c" * 16, "sha256:9f2c9f2c9f2c"),
+        ("ghcr.io/example/opencode:1@sha256:" + "9f2c" * 16, "sha256:9f2c9f2c9f2c"),
+    ],
+)
+def test_which_version_an_image_is(image: str, version: str):
+    assert version_of(image) == version
+
+
+def test_what_is_declared_has_patterns_and_no_value():
+    chosen = settings(stack_variables={"TOKEN": "hush-hush"}, stack_public_port=8443, certificate_mode="resolver:dns")
+    request = DeploymentRequest("ada", inputs={"key": "hush-too"})
+
+    declared = declare(request, built_in_template(chosen))
+
+    assert (declared["name"], declared["inputs"]) == ("ada", ["key"])
+    assert (declared["address"], declared["certificate"]) == ("https://{name}.ai.example:8443", "resolver:dns")
+    assert (declared["volume"], declared["volume_path"]) == ("portal-ai-workspace-{name}", "/workspace")
+    assert declared["variables"] == ["OPENCODE_SERVER_PASSWORD", "TOKEN"]
+    assert "hush" not in json.dumps(declared)
