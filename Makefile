@@ -63,6 +63,10 @@ catalogs: $(VENV)/.dev ## Extract the sentences and bring every language's catal
 screenshots: $(VENV)/.dev ## Photograph every page into screenshots/
 	$(BIN)/python -m tests.browser.screenshots
 
+.PHONY: lighthouse
+lighthouse: $(VENV)/.dev ## Have Lighthouse judge the deploy page; below 100 in anything it fails
+	$(BIN)/python -m tests.browser.lighthouse
+
 .PHONY: lock
 lock: $(VENV)/.dev ## Resolve requirements.lock and requirements-dev.lock anew
 	$(BIN)/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.lock

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import Final
 
 from babel import Locale, UnknownLocaleError
-from babel.dates import format_datetime
+from babel.dates import format_skeleton, get_datetime_format
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
@@ -62,25 +63,40 @@ class Language:
         translated: str = self.catalog.ngettext(one, many, count)
         return translated.format_map(self._shown({**(params or {}), "count": count}))
 
-    def number(self, value: float) -> str:
-        """Write a number, in Latin digits, with at most one decimal."""
-        return format_decimal(round(value, 1), locale=self.locale, numbering_system="latn")
+    def number(self, value: float, decimals: int = 1) -> str:
+        """Write a number, in Latin digits, with at most so many decimals."""
+        return format_decimal(round(value, decimals), locale=self.locale, numbering_system="latn")
+
+    def size(self, amount: int) -> str:
+        """Write a number of bytes in megabytes, or in gigabytes where it is a whole number of them."""
+        megabytes = amount // 2**20
+        if megabytes % 1024 or not megabytes:
+            return self._unit(megabytes, "digital-megabyte")
+        return self._unit(megabytes // 1024, "digital-gigabyte")
 
     def duration(self, seconds: float) -> str:
         """Write a duration in words that fit beside a station: `0.4 s`, `41 s`, `2 min`."""
         if seconds < 10:
-            return self._unit(max(0.1, round(seconds, 1)), "second")  # nothing takes no time at all
+            return self._unit(max(0.1, round(seconds, 1)), "duration-second")  # nothing takes no time at all
         if seconds < 90:
-            return self._unit(round(seconds), "second")
-        return self._unit(round(seconds / 60), "minute")
+            return self._unit(round(seconds), "duration-second")
+        return self._unit(round(seconds / 60), "duration-minute")
 
-    def moment(self, value: object) -> str:
-        """Write a date and time (UTC)."""
-        return format_datetime(value, "medium", locale=self.locale)  # type: ignore[arg-type]
+    def moment(self, value: datetime) -> str:
+        """Write a date and time to the minute, in UTC, and say so."""
+        value = value.astimezone(UTC)
+        date = format_skeleton("yMMMd", value, locale=self.locale)
+        time = format_skeleton("Hm", value, locale=self.locale)
+        pattern = str(get_datetime_format("medium", locale=self.locale))
+        return pattern.replace("{1}", date).replace("{0}", f"{time}\u00a0UTC")
+
+    def clock(self, value: datetime) -> str:
+        """Write a time of day to the second, in UTC, which whoever shows it says."""
+        return format_skeleton("Hms", value.astimezone(UTC), locale=self.locale)
 
     def _unit(self, amount: float, unit: str) -> str:
         # Amount and unit must not part at the end of a line.
-        written = format_unit(amount, f"duration-{unit}", "short", locale=self.locale, numbering_system="latn")
+        written = format_unit(amount, unit, "short", locale=self.locale, numbering_system="latn")
         return written.replace(" ", "\u00a0")
 
     def _shown(self, params: Mapping[str, str | int | float]) -> dict[str, str]:

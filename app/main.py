@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app import __version__
 from app.bootstrap import open_portal
 from app.settings import Settings
-from app.web import api, docs, pages, problems
+from app.web import api, crawlers, docs, pages, problems
 from app.web.deps import Portal
 from app.web.models import EventAnswer, ProblemDocument
 from app.web.pages import styleguide
@@ -117,6 +117,7 @@ def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
     if settings.app_env == "development":
         app.include_router(styleguide.router)
     app.include_router(docs.router)
+    app.include_router(crawlers.router)
     app.mount("/static", StaticFiles(directory=STATIC_DIR), name="static")
     problems.install(app)
     app.add_middleware(Compression)

@@ -23,12 +23,20 @@ async function copy(text) {
   if (!copied) throw new Error("not allowed");
 }
 
+/** What a button copies: a text of its own, a field's, or what the server answers. */
+async function textOf({ dataset }) {
+  if (dataset.copy) return dataset.copy;
+  if (dataset.copyFrom) return document.getElementById(dataset.copyFrom).value;
+  const response = await fetch(dataset.copyFetched, { cache: "no-store" });
+  if (!response.ok) throw new Error(String(response.status));
+  return response.text();
+}
+
 async function onCopy(button) {
   const said = button.closest(".sign, section").querySelector(".said");
-  const text = button.dataset.copy ?? document.getElementById(button.dataset.copyFrom).value;
   said.textContent = "";
   try {
-    await copy(text);
+    await copy(await textOf(button));
     said.textContent = button.dataset.copied;
   } catch {
     said.textContent = button.dataset.failed;
@@ -44,7 +52,7 @@ function onReveal(button) {
 }
 
 document.addEventListener("click", (event) => {
-  const target = event.target.closest?.("[data-copy], [data-copy-from], [data-reveal], [data-back]");
+  const target = event.target.closest?.("[data-copy], [data-copy-from], [data-copy-fetched], [data-reveal], [data-back]");
   if (!target) return;
   if (target.matches("[data-reveal]")) onReveal(target);
   else if (!target.matches("[data-back]")) onCopy(target);

@@ -14,7 +14,7 @@ from ulid import ULID
 from app.database import Database
 from app.deployments import tables
 from app.deployments.events import STEPS, Conclusion, DeploymentQueued, Kind, Status
-from app.deployments.plan import Plan
+from app.deployments.plan import Plan, declare
 from app.deployments.record import DeploymentRecord, Records, StackRecord
 from app.deployments.request import DeploymentRequest, suggest_names
 from app.deployments.saga import ResourceState, StepState
@@ -87,7 +87,7 @@ class Intake:
             if key_hash and (replay := self._replay(connection, key_hash, body_hash)):
                 return replay
             self._admit()
-            self._insert_stack(connection, accepted, plan, template, asker)
+            self._insert_stack(connection, accepted, plan, template, asker, declare(request, template))
             if key_hash:
                 connection.execute(
                     insert(tables.idempotency).values(
@@ -127,7 +127,13 @@ class Intake:
         return Accepted(**json.loads(self._vault.decrypt(row.answer)))
 
     def _insert_stack(
-        self, connection: Connection, accepted: Accepted, plan: Plan, template: Template, asker: Asker
+        self,
+        connection: Connection,
+        accepted: Accepted,
+        plan: Plan,
+        template: Template,
+        asker: Asker,
+        declared: Mapping[str, Any],
     ) -> None:
         stack_id, now, frozen = str(ULID()), _now(), plan.to_json()
         connection.execute(
@@ -163,7 +169,14 @@ class Intake:
             ],
         )
         self._insert_deployment(
-            connection, accepted.deployment_id, stack_id, name=plan.name, plan=frozen, kind=Kind.CREATE, asker=asker
+            connection,
+            accepted.deployment_id,
+            stack_id,
+            name=plan.name,
+            plan=frozen,
+            kind=Kind.CREATE,
+            asker=asker,
+            options={"declared": declared},
         )
 
     def _insert_deployment(
@@ -308,11 +321,12 @@ class Intake:
         """Queue what makes a stack again what its plan says, and return the deployment's id.
 
         Raises PortalError: `stack_busy` while something else changes the stack, or it is to go; `stack_not_found` once
-        it is gone.
+        it is gone; `dokploy_away`.
         """
         deployment_id = str(ULID())
 
         def take_in(connection: Connection) -> None:
+            self._admit()
             self._insert_deployment(
                 connection, deployment_id, stack.id, name=stack.name, plan=stack.plan, kind=Kind.REDEPLOY, asker=asker
             )

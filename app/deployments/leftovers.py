@@ -76,7 +76,7 @@ class Leftovers:
         rows = await self._database.read(lambda connection: connection.execute(query).all())
         now = datetime.now(UTC)
         stack_ids = {row.stack_id for row in rows if self._next_try(row) <= now}
-        stacks = await self._records.list_stacks(None) if stack_ids else []
+        stacks = await self._records.list_stacks() if stack_ids else []
         return [stack for stack in stacks if stack.id in stack_ids]
 
     async def hurry(self) -> int:

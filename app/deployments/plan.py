@@ -62,18 +62,15 @@ def make_plan(request: DeploymentRequest, template: Template, settings: Settings
         raise PortalError("template_unknown", field="template", template=request.template)
     if request.inputs:
         raise PortalError("input_unknown", field="inputs", input=min(request.inputs))
-    host = f"{request.name}.{settings.stack_domain_suffix}"
-    scheme = "https" if settings.https else "http"
-    port = f":{settings.stack_public_port}" if settings.stack_public_port else ""
-    certificate_type, resolver = _certificate(settings.certificate_mode)
+    certificate_type, resolver = certificate_in_dokploys_words(template.certificate)
     write_dotenv(template.variables)  # a value that cannot be said is refused now, not half way
     return Plan(
         name=request.name,
         template=template.name,
         project=request.name,
         application=request.name,
-        host=host,
-        url=f"{scheme}://{host}{port}",
+        host=f"{request.name}.{settings.stack_domain_suffix}",
+        url=template.address.format(name=request.name),
         https=settings.https,
         certificate_type=certificate_type,
         certificate_resolver=resolver,
@@ -82,7 +79,7 @@ def make_plan(request: DeploymentRequest, template: Template, settings: Settings
         port=template.port,
         memory_bytes=template.memory_bytes,
         cpus=template.cpus,
-        variables=tuple(sorted({*dict(template.variables), template.password_variable})),
+        variables=names_of_variables(template),
         password_variable=template.password_variable,
         volume=template.volume.format(name=request.name),
         volume_path=template.volume_path,
@@ -90,6 +87,49 @@ def make_plan(request: DeploymentRequest, template: Template, settings: Settings
         alive=template.alive,
         warnings=("plain_http",) if not settings.https else (),
     )
+
+
+def declare(request: DeploymentRequest, template: Template) -> dict[str, Any]:
+    """Return what was asked for and what the template says, before anything is decided of it, for the store.
+
+    Patterns stay patterns. Of variables and inputs there are the names only, as the values may be secrets.
+    """
+    return {
+        "name": request.name,
+        "template": request.template,
+        "inputs": sorted(request.inputs),
+        "address": template.address,
+        "image": template.image,
+        "port": template.port,
+        "memory_bytes": template.memory_bytes,
+        "cpus": template.cpus,
+        "volume": template.volume,
+        "volume_path": template.volume_path,
+        "certificate": template.certificate,
+        "variables": list(names_of_variables(template)),
+        "probe_paths": list(template.probe_paths),
+        "alive": sorted(template.alive),
+    }
+
+
+def names_of_variables(template: Template) -> tuple[str, ...]:
+    """Names of all variables that a stack of this kind has, its password's among them."""
+    return tuple(sorted({*dict(template.variables), template.password_variable}))
+
+
+def version_of(image: str) -> str:
+    """Say which version of an image a reference means: its tag, or the beginning of its digest."""
+    name, _, digest = image.partition("@")
+    if digest:
+        return digest[:19]  # "sha256:" and twelve digits, as Docker shows an image's id
+    return name.rpartition("/")[2].partition(":")[2] or "latest"
+
+
+def certificate_in_dokploys_words(mode: str) -> tuple[str, str | None]:
+    """Say a certificate mode in Dokploy's words: its certificateType and customCertResolver."""
+    if mode.startswith("resolver:"):
+        return "custom", mode.removeprefix("resolver:")
+    return ("letsencrypt" if mode == "letsencrypt" else "none"), None
 
 
 def registry_of(settings: Settings) -> Registry | None:
@@ -101,10 +141,3 @@ def registry_of(settings: Settings) -> Registry | None:
         username=settings.stack_registry_username,
         password=settings.stack_registry_password.get_secret_value(),
     )
-
-
-def _certificate(mode: str) -> tuple[str, str | None]:
-    """Say a certificate mode in Dokploy's words: its certificateType and customCertResolver."""
-    if mode.startswith("resolver:"):
-        return "custom", mode.removeprefix("resolver:")
-    return ("letsencrypt" if mode == "letsencrypt" else "none"), None

@@ -143,7 +143,7 @@ class Reconciler:
         before = await self._settled()
         observed = await self._observe()
         after = await self._settled()
-        stacks = await self._records.list_stacks(None)
+        stacks = await self._records.list_stacks()
         settled = [stack for stack in stacks if after.get(stack.id) and before.get(stack.id) == after[stack.id]]
         ids = await self._records.dokploy_ids([stack.id for stack in settled])
         found = compare(Recorded(settled, {stack.id for stack in stacks}, ids), observed)
@@ -207,12 +207,8 @@ class Reconciler:
 
     async def _settled(self) -> dict[str, str]:
         """Ids of stacks that nothing changes now, each with that of its newest deployment."""
-        found = {}
-        for stack in await self._records.list_stacks(None):
-            newest = await self._records.newest_deployment(stack.id)
-            if newest is not None and _is_settled(newest):
-                found[stack.id] = newest.id
-        return found
+        views = await self._records.stack_views()
+        return {view.stack.id: view.newest.id for view in views if _is_settled(view.newest)}
 
 
 def _is_settled(newest: DeploymentRecord) -> bool:

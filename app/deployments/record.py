@@ -4,9 +4,10 @@ import statistics
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from enum import StrEnum
+from typing import Any, Final
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, and_, or_, select
 from sqlalchemy.engine import Row
 
 from app.database import Database
@@ -34,13 +35,14 @@ class StackRecord:
 
 @dataclass(frozen=True)
 class StepView:
-    """One step of a deployment, as its record shows it."""
+    """One step of a deployment, as its record shows it. seen: what Dokploy, or the address, showed it."""
 
     name: str
     state: StepState
     attempts: int
     started_at: datetime | None
     concluded_at: datetime | None
+    seen: Mapping[str, Any]
 
     @property
     def seconds(self) -> float | None:
@@ -48,6 +50,17 @@ class StepView:
         if self.started_at is None or self.concluded_at is None:
             return None
         return (self.concluded_at - self.started_at).total_seconds()
+
+
+@dataclass(frozen=True)
+class ResourceView:
+    """A thing of the stack's in Dokploy, as whichever deployment changed it last has left it; changed_at: when."""
+
+    kind: str
+    name: str
+    state: ResourceState
+    dokploy_id: str | None
+    changed_at: datetime
 
 
 @dataclass(frozen=True)
@@ -85,7 +98,91 @@ class DeploymentRecord:
     leftovers: Sequence[LeftoverView]
     last_event: int
     steps: Sequence[StepView]
-    resources: Mapping[str, ResourceState]
+    resources: Mapping[str, ResourceView]
+
+    @property
+    def declared(self) -> Mapping[str, Any] | None:
+        """What was asked for and what the template said then; None where no request was made, or none was kept."""
+        return self.options.get("declared")
+
+    @property
+    def observed(self) -> Mapping[str, Any]:
+        """What Dokploy and the address showed its steps, newer over older."""
+        return {name: value for step in self.steps for name, value in step.seen.items()}
+
+
+@dataclass(frozen=True)
+class Whose:
+    """Which stacks are meant: those of an owner, those of a manage key, or with neither everybody's."""
+
+    owner: str | None = None
+    key_hash: str | None = field(default=None, repr=False)
+
+
+class StackState(StrEnum):
+    """How a stack is, as far as its newest deployment tells. LEFT: it is to go, and some of it could not be removed."""
+
+    DEPLOYING = "deploying"
+    UNDOING = "undoing"
+    REMOVING = "removing"
+    RUNNING = "running"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    LEFT = "left"
+
+
+@dataclass(frozen=True)
+class StackView:
+    """A stack with its newest deployment, which tells how the stack is."""
+
+    stack: StackRecord
+    newest: DeploymentRecord
+
+    @property
+    def state(self) -> StackState:
+        """How it is. A redeployment undoes nothing, so the stack is there whatever became of that."""
+        newest = self.newest
+        if newest.conclusion is None:
+            if newest.kind is Kind.REMOVE:
+                return StackState.REMOVING
+            return StackState.UNDOING if newest.undoing else StackState.DEPLOYING
+        if newest.kind is Kind.REMOVE:
+            return StackState.LEFT
+        if newest.conclusion is Conclusion.SUCCEEDED:
+            return StackState.RUNNING
+        if newest.kind is Kind.CREATE:
+            return StackState.LEFT
+        return StackState.CANCELED if newest.conclusion is Conclusion.CANCELED else StackState.FAILED
+
+
+# A deployment with what is needed of its stack to say who may do what with it.
+_DEPLOYMENTS: Final = select(
+    tables.deployment,
+    tables.stack.c.owner.label("owner_of_stack"),
+    tables.stack.c.manage_key_hash,
+    tables.stack.c.removed_at,
+).join(tables.stack, tables.stack.c.id == tables.deployment.c.stack_id)
+_NEWEST_FIRST: Final = (tables.deployment.c.created_at.desc(), tables.deployment.c.id.desc())
+
+
+def _newest_of_each() -> Any:
+    """Hold a query to the newest deployment of each stack."""
+    other = tables.deployment.alias()
+    newest = (
+        select(other.c.id)
+        .where(other.c.stack_id == tables.stack.c.id)
+        .order_by(other.c.created_at.desc(), other.c.id.desc())
+        .limit(1)
+        .correlate(tables.stack)
+        .scalar_subquery()
+    )
+    return tables.deployment.c.id == newest
+
+
+def _older_than(table: Any, row_id: str) -> Any:
+    """Hold a query to what comes after a row in a list that has the newest first."""
+    moment = select(table.c.created_at).where(table.c.id == row_id).scalar_subquery()
+    return or_(table.c.created_at < moment, and_(table.c.created_at == moment, table.c.id < row_id))
 
 
 class Records:
@@ -99,26 +196,48 @@ class Records:
         found = await self._stacks(select(tables.stack).where(tables.stack.c.name == name))
         return found[0] if found else None
 
-    async def list_stacks(self, owner: str | None) -> list[StackRecord]:
-        """The stacks of one owner, or of everybody, newest first."""
-        query = select(tables.stack).order_by(tables.stack.c.created_at.desc())
-        return await self._stacks(query if owner is None else query.where(tables.stack.c.owner == owner))
+    async def list_stacks(self) -> list[StackRecord]:
+        """Every stack, newest first."""
+        return await self._stacks(select(tables.stack).order_by(tables.stack.c.created_at.desc()))
 
     async def _stacks(self, query: Select[Any]) -> list[StackRecord]:
         rows = await self._rows(query.where(tables.stack.c.removed_at.is_(None)))
-        return [
-            StackRecord(
-                id=row.id,
-                name=row.name,
-                owner=row.owner,
-                template=row.template,
-                plan=row.plan,
-                manage_key_hash=row.manage_key_hash,
-                secrets=row.secrets,
-                created_at=row.created_at,
+        return [_stack_record(row) for row in rows]
+
+    async def stack_views(
+        self, whose: Whose = Whose(), *, after: str | None = None, limit: int | None = None
+    ) -> list[StackView]:
+        """Stacks with their newest deployments, newest first; the same few queries, however many there are.
+
+        after: only those that follow the stack with this id; limit: at most so many.
+        """
+        stack = tables.stack.c
+        query = (
+            _DEPLOYMENTS.add_columns(
+                stack.template,
+                stack.secrets,
+                stack.plan.label("stack_plan"),
+                stack.created_at.label("stack_created_at"),
             )
-            for row in rows
-        ]
+            .where(stack.removed_at.is_(None), _newest_of_each(), *_held_to(whose))
+            .order_by(stack.created_at.desc(), stack.id.desc())
+            .limit(limit)
+        )
+        if after is not None:
+            query = query.where(_older_than(tables.stack, after))
+        return await self._database.read(
+            lambda connection: [
+                StackView(_stack_of(row), record) for row, record in _deployment_records(connection, query)
+            ]
+        )
+
+    async def lately_gone(self, whose: Whose, *, limit: int) -> list[DeploymentRecord]:
+        """The last deployments of stacks that are gone, those that went last first."""
+        return await self._deployments(
+            _DEPLOYMENTS.where(tables.stack.c.removed_at.is_not(None), _newest_of_each(), *_held_to(whose))
+            .order_by(tables.stack.c.removed_at.desc(), tables.stack.c.id.desc())
+            .limit(limit)
+        )
 
     async def held(self, names: Collection[str]) -> set[str]:
         """Which of the names are held by a stack."""
@@ -129,47 +248,23 @@ class Records:
 
     async def deployment(self, deployment_id: str) -> DeploymentRecord | None:
         """One deployment by its id."""
-        return await self._deployment(tables.deployment.c.id == deployment_id)
+        found = await self._deployments(_DEPLOYMENTS.where(tables.deployment.c.id == deployment_id))
+        return found[0] if found else None
 
     async def newest_deployment(self, stack_id: str) -> DeploymentRecord | None:
         """The newest deployment of a stack."""
-        return await self._deployment(tables.deployment.c.stack_id == stack_id)
+        found = await self.deployments_of(stack_id, limit=1)
+        return found[0] if found else None
 
-    async def _deployment(self, which: Any) -> DeploymentRecord | None:
-        query = (
-            select(
-                tables.deployment,
-                tables.stack.c.owner.label("owner_of_stack"),
-                tables.stack.c.manage_key_hash,
-                tables.stack.c.removed_at,
-            )
-            .join(tables.stack, tables.stack.c.id == tables.deployment.c.stack_id)
-            .where(which)
-            .order_by(tables.deployment.c.created_at.desc(), tables.deployment.c.id.desc())
-            .limit(1)
+    async def deployments_of(self, stack_id: str, *, limit: int, after: str | None = None) -> list[DeploymentRecord]:
+        """Deployments of a stack, newest first. after: only those that follow the one with this id."""
+        query = _DEPLOYMENTS.where(tables.deployment.c.stack_id == stack_id).order_by(*_NEWEST_FIRST).limit(limit)
+        return await self._deployments(query if after is None else query.where(_older_than(tables.deployment, after)))
+
+    async def _deployments(self, query: Select[Any]) -> list[DeploymentRecord]:
+        return await self._database.read(
+            lambda connection: [record for _, record in _deployment_records(connection, query)]
         )
-
-        def read(connection: Connection) -> DeploymentRecord | None:
-            row = connection.execute(query).first()
-            if row is None:
-                return None
-            steps = connection.execute(
-                select(tables.step).where(tables.step.c.deployment_id == row.id).order_by(tables.step.c.place)
-            )
-            resources = connection.execute(
-                select(tables.resource.c.kind, tables.resource.c.state).where(
-                    tables.resource.c.stack_id == row.stack_id
-                )
-            )
-            left = connection.execute(
-                select(tables.leftover.c.kind, tables.leftover.c.removed_at).where(
-                    tables.leftover.c.stack_id == row.stack_id
-                )
-            )
-            removed = {each.kind: each.removed_at for each in left}
-            return _deployment_record(row, steps.all(), resources.all(), removed)
-
-        return await self._database.read(read)
 
     async def events(self, deployment_id: str, after: int = 0) -> list[RecordedEvent]:
         """Events of a deployment after a number, in order, at most PAGE of them."""
@@ -260,8 +355,69 @@ class Records:
         return await self._database.read_patiently(lambda connection: connection.execute(query).all())
 
 
+def _held_to(whose: Whose) -> list[Any]:
+    """Hold a query to some stacks."""
+    stack = tables.stack.c
+    wanted = ((stack.owner, whose.owner), (stack.manage_key_hash, whose.key_hash))
+    return [column == value for column, value in wanted if value is not None]
+
+
+def _stack_record(row: Any) -> StackRecord:
+    return StackRecord(
+        id=row.id,
+        name=row.name,
+        owner=row.owner,
+        template=row.template,
+        plan=row.plan,
+        manage_key_hash=row.manage_key_hash,
+        secrets=row.secrets,
+        created_at=row.created_at,
+    )
+
+
+def _stack_of(row: Any) -> StackRecord:
+    """The stack in a row that begins with its newest deployment."""
+    return StackRecord(
+        id=row.stack_id,
+        name=row.name,
+        owner=row.owner_of_stack,
+        template=row.template,
+        plan=row.stack_plan,
+        manage_key_hash=row.manage_key_hash,
+        secrets=row.secrets,
+        created_at=row.stack_created_at,
+    )
+
+
+def _deployment_records(connection: Connection, query: Select[Any]) -> list[tuple[Row[Any], DeploymentRecord]]:
+    """Read deployments, and what belongs to them all at once; each with the row it came from."""
+    rows = connection.execute(query).all()
+    if not rows:
+        return []
+    step, resource, leftover = tables.step.c, tables.resource.c, tables.leftover.c
+    stack_ids = {row.stack_id for row in rows}
+    steps: dict[str, list[Row[Any]]] = {row.id: [] for row in rows}
+    for each in connection.execute(
+        select(tables.step).where(step.deployment_id.in_(steps)).order_by(step.deployment_id, step.place)
+    ):
+        steps[each.deployment_id].append(each)
+    resources: dict[str, list[Row[Any]]] = {stack_id: [] for stack_id in stack_ids}
+    for each in connection.execute(
+        select(tables.resource).where(resource.stack_id.in_(stack_ids)).order_by(resource.stack_id, resource.kind)
+    ):
+        resources[each.stack_id].append(each)
+    removed: dict[str, dict[str, datetime | None]] = {stack_id: {} for stack_id in stack_ids}
+    for each in connection.execute(
+        select(leftover.stack_id, leftover.kind, leftover.removed_at).where(leftover.stack_id.in_(stack_ids))
+    ):
+        removed[each.stack_id][each.kind] = each.removed_at
+    return [
+        (row, _deployment_record(row, steps[row.id], resources[row.stack_id], removed[row.stack_id])) for row in rows
+    ]
+
+
 def _deployment_record(
-    row: Row[Any], steps: Sequence[Row[Any]], resources: Sequence[Any], removed: Mapping[str, datetime | None]
+    row: Row[Any], steps: Sequence[Row[Any]], resources: Sequence[Row[Any]], removed: Mapping[str, datetime | None]
 ) -> DeploymentRecord:
     return DeploymentRecord(
         id=row.id,
@@ -286,8 +442,18 @@ def _deployment_record(
         leftovers=[LeftoverView(each["kind"], each["name"], removed.get(each["kind"])) for each in row.leftovers],
         last_event=row.last_event,
         steps=[
-            StepView(step.name, StepState(step.state), step.attempts, step.started_at, step.concluded_at)
+            StepView(
+                name=step.name,
+                state=StepState(step.state),
+                attempts=step.attempts,
+                started_at=step.started_at,
+                concluded_at=step.concluded_at,
+                seen=step.output.get("seen", {}),
+            )
             for step in steps
         ],
-        resources={resource.kind: ResourceState(resource.state) for resource in resources},
+        resources={
+            each.kind: ResourceView(each.kind, each.name, ResourceState(each.state), each.dokploy_id, each.changed_at)
+            for each in resources
+        },
     )

@@ -146,25 +146,25 @@ class Project(CreateStep):
         ids = await self.find_or_create("project", self._find, self._create)
         if ids is None:
             return Outcome()
-        project_id, environment_id = ids
+        project_id, environment_id, name = ids
         if "project" in self.context.doubted:
             await self.removal.remove_double_projects(project_id)
         return Outcome(
-            output={"environment_id": environment_id},
+            output={"environment_id": environment_id, "seen": {"project": name}},
             resources=[ResourceChange("project", ResourceState.PRESENT, project_id)],
         )
 
-    async def _create(self) -> tuple[str, str]:
+    async def _create(self) -> tuple[str, str, str]:
         created = await self.dokploy.create_project(self.plan.project, self.context.marker)
-        return created.project.project_id, created.environment.environment_id
+        return created.project.project_id, created.environment.environment_id, created.project.name
 
-    async def _find(self) -> list[tuple[str, str]]:
+    async def _find(self) -> list[tuple[str, str, str]]:
         found = await self.removal.find_projects()
         ids = []
         for project in found:
             contents = await self.dokploy.read_project(project.project_id)
             environment = next((each for each in contents.environments if each.is_default), contents.environments[0])
-            ids.append((project.project_id, environment.environment_id))
+            ids.append((project.project_id, environment.environment_id, project.name))
         return ids
 
     async def undo(self) -> Outcome:
@@ -187,7 +187,7 @@ class MakeApplication(CreateStep):
         if "application" in self.context.doubted:
             await self.removal.remove_double_applications(application.application_id)
         return Outcome(
-            output={"app_name": application.app_name},
+            output={"app_name": application.app_name, "seen": {"application": application.app_name}},
             resources=[ResourceChange("application", ResourceState.PRESENT, application.application_id)],
         )
 
@@ -228,7 +228,10 @@ class Configure(CreateStep):
             # Two mounts at one path, and Docker would refuse to start the container.
             for double in (await self._find_mounts())[1:]:
                 await gone(self.dokploy.remove_mount(double.mount_id))
-        return Outcome(resources=[ResourceChange("mount", ResourceState.PRESENT, mount.mount_id)])
+        return Outcome(
+            output={"seen": {"volume": mount.volume_name, "volume_path": mount.mount_path}},
+            resources=[ResourceChange("mount", ResourceState.PRESENT, mount.mount_id)],
+        )
 
     def _update(self) -> ApplicationUpdate:
         registry = self.context.around.registry
@@ -270,7 +273,18 @@ class Route(CreateStep):
         if "domain" in self.context.doubted:
             for double in (await self._find())[1:]:
                 await gone(self.dokploy.delete_domain(double.domain_id))
-        return Outcome(resources=[ResourceChange("domain", ResourceState.PRESENT, domain.domain_id)])
+        return Outcome(
+            output={
+                "seen": {
+                    "host": domain.host,
+                    "port": domain.port,
+                    "https": domain.https,
+                    "certificate_type": domain.certificate_type,
+                    "certificate_resolver": domain.custom_cert_resolver,
+                }
+            },
+            resources=[ResourceChange("domain", ResourceState.PRESENT, domain.domain_id)],
+        )
 
     async def _create(self) -> Domain:
         return await self.dokploy.create_domain(

@@ -27,6 +27,7 @@ class Template:
 
     image: reference of the container's image; port: where it listens; memory_bytes and cpus: its limits.
     volume: pattern of the volume's name; volume_path: where it is mounted.
+    address: pattern of the stack's address; certificate: where its certificate comes from, as CERTIFICATE_MODE says it.
     variables: environment of every stack of this kind; password_variable: where its generated password goes.
     probe_paths: asked when it is verified; alive: statuses by which a stranger is turned away, so that it counts as up.
     """
@@ -38,6 +39,8 @@ class Template:
     cpus: float
     volume: str
     volume_path: str
+    address: str
+    certificate: str
     variables: tuple[tuple[str, str], ...]
     password_variable: str
     probe_paths: tuple[str, ...]
@@ -63,6 +66,7 @@ class StackSecrets:
 
 def built_in_template(settings: Settings) -> Template:
     """Describe the usual stack, an OpenCode server, from the plain STACK_ settings."""
+    port = f":{settings.stack_public_port}" if settings.stack_public_port else ""
     return Template(
         name="opencode",
         image=settings.stack_image,
@@ -71,6 +75,8 @@ def built_in_template(settings: Settings) -> Template:
         cpus=settings.stack_cpus,
         volume=settings.stack_volume,
         volume_path=settings.stack_volume_path,
+        address=f"{'https' if settings.https else 'http'}://{{name}}.{settings.stack_domain_suffix}{port}",
+        certificate=settings.certificate_mode,
         variables=tuple(sorted(settings.stack_variables.items())),
         password_variable=settings.stack_password_variable,
         probe_paths=settings.stack_probe_paths,

@@ -1,6 +1,7 @@
 """The last station: sees the container run, opens the address as a stranger would, and says what is wrong with it."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from app.deployments.context import Patience
 from app.deployments.events import Progressed, Status, Warned
@@ -27,7 +28,17 @@ class Verify(CreateStep):
     undoable = False
 
     async def work(self) -> Outcome:
-        """Look at the tasks, then at the address, until both are well or the time is over."""
+        """Look until all is well or the time is over; what the address showed last is recorded either way."""
+        self._seen: dict[str, Any] = {}
+        try:
+            return await self._look()
+        except PortalError:
+            if self._seen:
+                await self.context.note(self.name, {"seen": self._seen})
+            raise
+
+    async def _look(self) -> Outcome:
+        """Look at the tasks, then at the address."""
         self._crashed: set[str] = set()
         self._told: set[str] = set()
         self._open_answers = 0
@@ -42,7 +53,7 @@ class Verify(CreateStep):
                 problem = await self._probe()
                 if problem is None:
                     await self._remove_doubles()
-                    return Outcome()
+                    return Outcome(output={"seen": self._seen})
             elif problem.code != "container_missing":
                 await self._tell("container_starting")
             if patience.is_over:
@@ -83,6 +94,7 @@ class Verify(CreateStep):
             answer = await self.context.around.prober.probe(self.plan.url + path)
             if answer.tls_trouble:
                 await self._warn("tls_not_ready")
+            self._seen = {"probe_path": path, "status": answer.status, "tls_trouble": answer.tls_trouble}
             if answer.status in self.plan.alive:
                 return None
             found = self._problem_of_answer(answer)

@@ -113,6 +113,10 @@ class Domain(_Answer):
 
     domain_id: str
     host: str
+    port: int | None = None
+    https: bool | None = None
+    certificate_type: str | None = None
+    custom_cert_resolver: str | None = None
     created_at: Moment
 
 

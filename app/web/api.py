@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from app.deployments.events import STEP_LABELS, Kind
 from app.deployments.intake import Asker
 from app.deployments.plan import Plan, make_plan
-from app.deployments.record import DeploymentRecord, StackRecord
+from app.deployments.record import DeploymentRecord, StackRecord, StackView, Whose
 from app.deployments.request import (
     MAX_NAME,
     DeploymentRequest,
@@ -23,6 +23,7 @@ from app.deployments.template import StackSecrets
 from app.errors import N_, PortalError
 from app.i18n import LANGUAGES, Language
 from app.identity import Caller, Ownership
+from app.vault import fingerprint
 from app.web import models, sse
 from app.web.deps import Portal, caller_of, language_of, portal_of, read_json, same_site, wait_preference
 from app.web.problems import problem_response, show
@@ -324,17 +325,9 @@ async def cancel_deployment(request: Request, portal: Portal, caller: Caller, de
 @router.get("/api/stacks", tags=["stacks"], responses=problems())
 async def stacks(portal: PortalDep, caller: CallerDep, response: Response) -> models.StacksAnswer:
     """The stacks that the caller manages; every stack for the operator, none for a stranger."""
-    found = []
-    if caller.has_credential:
-        everything = await portal.records.list_stacks(None if caller.bearer else caller.owner)
-        found = [stack for stack in everything if caller.manages(_ownership(stack))]
-    answers = []
-    for stack in found:
-        newest = await portal.records.newest_deployment(stack.id)
-        if newest is not None:
-            answers.append(models.stack_answer(stack, newest))
     response.headers["Cache-Control"] = "no-store"
-    return models.StacksAnswer(stacks=answers)
+    views = await stacks_of(portal, caller)
+    return models.StacksAnswer(stacks=[models.stack_answer(view) for view in views])
 
 
 @router.get("/api/stack/{name}", tags=["stacks"], responses=problems(404))
@@ -346,7 +339,31 @@ async def stack(name: StackName, portal: PortalDep, caller: CallerDep, response:
         raise PortalError("stack_not_found", name=found.name)
     password = StackSecrets.decrypt(found.secrets, portal.vault).password
     response.headers["Cache-Control"] = "no-store"
-    return models.stack_answer(found, newest, password=password)
+    return models.stack_answer(StackView(found, newest), password=password)
+
+
+@router.post(
+    "/api/stack/{name}/redeploy",
+    status_code=202,
+    tags=["stacks"],
+    responses=problems(401, 403, 404, 409),
+)
+async def redeploy(
+    request: Request, response: Response, name: StackName, portal: PortalDep, caller: CallerDep
+) -> models.RedeployAnswer:
+    """Make a stack again what its plan says: what is missing is made, the image is deployed, the files stay.
+
+    Nothing is undone where it fails; what is there stays as it is.
+    """
+    found = await managed_stack(request, portal, caller, name)
+    deployment_id = await portal.intake.redeploy(found, Asker(found.owner, caller.name, "api"))
+    response.headers["Location"] = models.status_url(deployment_id)
+    response.headers["Cache-Control"] = "no-store"
+    return models.RedeployAnswer(
+        deployment_id=deployment_id,
+        status_url=models.status_url(deployment_id),
+        events_url=models.events_url(deployment_id),
+    )
 
 
 @router.delete(
@@ -375,7 +392,7 @@ async def delete_stack(
         deployment_id=record.id,
         status_url=models.status_url(record.id),
         events_url=models.events_url(record.id),
-        resources=[kind for kind, state in record.resources.items() if state is ResourceState.REMOVED],
+        resources=[kind for kind, each in record.resources.items() if each.state is ResourceState.REMOVED],
     )
     if record.conclusion is None:
         response.status_code = 202
@@ -399,6 +416,23 @@ async def leftovers(
     caller.must_operate()
     response.headers["Cache-Control"] = "no-store"
     return models.leftovers_answer(await portal.leftovers.all(removed=removed))
+
+
+def whose_stacks(caller: Caller) -> Whose | None:
+    """Which stacks a caller manages; None: none. A token, where one was sent, counts alone."""
+    if caller.is_operator:
+        return Whose()
+    if caller.bearer is not None:
+        return Whose(key_hash=fingerprint(caller.bearer))
+    return Whose(owner=caller.owner) if caller.owner is not None else None
+
+
+async def stacks_of(
+    portal: Portal, caller: Caller, *, after: str | None = None, limit: int | None = None
+) -> list[StackView]:
+    """The stacks that a caller manages, newest first. after: those that follow the stack with this id."""
+    whose = whose_stacks(caller)
+    return [] if whose is None else await portal.records.stack_views(whose, after=after, limit=limit)
 
 
 async def managed_stack(request: Request, portal: Portal, caller: Caller, name: str) -> StackRecord:

@@ -7,10 +7,12 @@ from typing import ClassVar, Literal
 from markupsafe import Markup
 
 from app.i18n import Language
+from app.web.qr import QrCode
 
 Section = Literal["deploy", "stacks", "operator", ""]
 # `look` and `ready` are the form's: its first station, while a name is checked and when it can be had.
 StationState = Literal["wait", "look", "ready", "now", "done", "undone", "failed", "off"]
+LineEnd = Literal["", "undone", "failed", "canceled"]
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,49 @@ class PlanPreview:
 
 
 @dataclass(frozen=True)
+class Moment:
+    """A moment for people, in the viewer's language, and as ISO 8601 for programs."""
+
+    words: str
+    iso: str
+
+
+@dataclass(frozen=True)
+class SmallLine:
+    """A deployment as a small line: how far it came, and how it ended. label: the same in words."""
+
+    reached: int
+    of: int
+    end: LineEnd
+    label: str
+
+
+@dataclass(frozen=True)
+class ShownState:
+    """How a stack is: in words, and the dot before them."""
+
+    words: str
+    dot: Literal["run", "half", "undone", "failed", "off"]
+
+
+@dataclass(frozen=True)
+class PastDeployment:
+    """One deployment in a list. title: what it did, or to which stack; duration: empty while it is not over."""
+
+    id: str
+    title: str
+    line: SmallLine
+    began: Moment
+    outcome: str
+    duration: str
+
+
+@dataclass(frozen=True)
 class DeployPage:
-    """The form. name: what was typed; problem: why it was refused; suggestions: free names near it; plan: if wanted."""
+    """The form. name: what was typed; problem: why it was refused; suggestions: free names near it; plan: if wanted.
+
+    origin: scheme and host by which the portal was reached, for search engines, which want whole addresses.
+    """
 
     template: ClassVar[str] = "deploy.html"
     section: ClassVar[Section] = "deploy"
@@ -115,6 +158,7 @@ class DeployPage:
     plan: PlanPreview | None = None
     minimum: int = 3
     maximum: int = 30
+    origin: str = ""
 
 
 @dataclass(frozen=True)
@@ -124,6 +168,7 @@ class DeploymentPage:
     kind: `create` or `remove`; status, phase, undoing and conclusion: as in the record; sentence: the newest event in
     words; last_event: number after which the page goes on reading; started: moment (ISO 8601) that the log counts from;
     clock: the server's moment now, from which the page's script knows how far the reader's clock is off;
+    qr: the address of a stack that runs, to scan; volume_path: where its files are;
     manager: whether this browser may cancel, delete and see the password; cancelable: running and not yet cancelled;
     password: only for a manager of a stack that runs; warnings, removed, leftovers: in the viewer's language.
     """
@@ -156,6 +201,73 @@ class DeploymentPage:
     removed: Sequence[str] = ()
     leftovers: Sequence[str] = ()
     stack_exists: bool = False
+    qr: QrCode | None = None
+    volume_path: str = ""
+
+
+@dataclass(frozen=True)
+class StacksPage:
+    """The stacks that the viewer manages, newest first, a page at a time.
+
+    everybody: whether these are everybody's; lately: how it ended with those that are gone; after: the id of the last
+    stack here where there are more; first: whether these are the newest.
+    """
+
+    template: ClassVar[str] = "stacks.html"
+    section: ClassVar[Section] = "stacks"
+
+    @dataclass(frozen=True)
+    class Row:
+        """One stack. last: its newest deployment."""
+
+        name: str
+        host: str
+        state: ShownState
+        version: str
+        last: PastDeployment
+
+    rows: Sequence[Row]
+    lately: Sequence[PastDeployment]
+    everybody: bool = False
+    after: str | None = None
+    first: bool = True
+
+
+@dataclass(frozen=True)
+class StackPage:
+    """One stack, for whoever manages it.
+
+    running: the deployment that changes it now; opens: whether its address is worth opening; password: only then;
+    redeployable, deletable: whether that would be taken in now; after, first: as in StacksPage, of its deployments.
+    """
+
+    template: ClassVar[str] = "stack.html"
+    section: ClassVar[Section] = "stacks"
+    name: str
+    host: str
+    url: str
+    state: ShownState
+    newest: str
+    opens: bool
+    redeployable: bool
+    deletable: bool
+    image: str
+    version: str
+    port: int
+    memory: str
+    cpus: str
+    volume: str
+    volume_path: str
+    certificate: str
+    created: Moment
+    deployments: Sequence[PastDeployment]
+    log: Sequence[LogRow]
+    running: str | None = None
+    password: str | None = None
+    user_name: str = "opencode"
+    qr: QrCode | None = None
+    after: str | None = None
+    first: bool = True
 
 
 @dataclass(frozen=True)
@@ -167,6 +279,77 @@ class DeletePage:
     name: str
     host: str
     volume: str
+
+
+@dataclass(frozen=True)
+class RedeployPage:
+    """Asks before a stack is deployed again, and says what that does."""
+
+    template: ClassVar[str] = "redeploy.html"
+    section: ClassVar[Section] = "stacks"
+    name: str
+
+
+@dataclass(frozen=True)
+class RecordPage:
+    """What is on record of a deployment.
+
+    views: what was declared, what was decided and what was seen, side by side; has_declared: whether the first of them
+    was recorded at all; pieces: the stack's things in Dokploy; manager: whether the viewer manages the stack.
+    """
+
+    template: ClassVar[str] = "record.html"
+    section: ClassVar[Section] = "deploy"
+
+    @dataclass(frozen=True)
+    class Step:
+        """One step. Moments are empty where it never began, or never ended."""
+
+        label: str
+        state: str
+        attempts: int
+        began: Moment | None
+        ended: Moment | None
+        duration: str
+
+    @dataclass(frozen=True)
+    class Piece:
+        """Something in Dokploy, as it was left. dokploy_id: empty where it never had one."""
+
+        label: str
+        name: str
+        state: str
+        dokploy_id: str
+        changed: Moment
+
+    @dataclass(frozen=True)
+    class View:
+        """One property, in each of the three views; None: not recorded."""
+
+        label: str
+        declared: str | None
+        frozen: str | None
+        observed: str | None
+        differs: bool
+
+    id: str
+    name: str
+    kind: str
+    trigger: str
+    actor: str
+    outcome: str
+    created: Moment
+    started: Moment | None
+    concluded: Moment | None
+    duration: str
+    steps: Sequence[Step]
+    pieces: Sequence[Piece]
+    views: Sequence[View]
+    leftovers: Sequence[str]
+    has_declared: bool
+    over: bool = True
+    stack_exists: bool = False
+    manager: bool = False
 
 
 @dataclass(frozen=True)
@@ -231,7 +414,9 @@ class Specimens:
     lines: Sequence[Line]
     states: Sequence[str]
     icons: Sequence[str]
+    board: Sequence[StacksPage.Row]
     facts: Sequence[Fact]
+    qr: QrCode
     log: Sequence[LogRow]
     problem: ShownProblem
     taken: ShownProblem
@@ -300,4 +485,16 @@ class StylePage:
     directions: Sequence[tuple[Language, Markup]]
 
 
-Page = DocsPage | DeployPage | DeploymentPage | DeletePage | ErrorPage | StylePage | Specimens
+Page = (
+    DocsPage
+    | DeployPage
+    | DeploymentPage
+    | StacksPage
+    | StackPage
+    | DeletePage
+    | RedeployPage
+    | RecordPage
+    | ErrorPage
+    | StylePage
+    | Specimens
+)

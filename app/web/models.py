@@ -3,15 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from app.deployments.events import Kind, RecordedEvent, describe, phase_of
+from app.deployments.events import RecordedEvent, describe, phase_of
 from app.deployments.leftovers import Leftover
 from app.deployments.plan import Plan
-from app.deployments.record import DeploymentRecord, StackRecord
+from app.deployments.record import DeploymentRecord, StackState, StackView
 from app.i18n import Language
 from app.outages import Reason
 from app.web.problems import show_code
@@ -123,7 +123,7 @@ class PlanAnswer(_Answer):
 
 
 class StepAnswer(_Answer):
-    """One step of a deployment."""
+    """One step of a deployment. seen: what Dokploy, or the address, showed it."""
 
     name: str
     label: str
@@ -132,6 +132,17 @@ class StepAnswer(_Answer):
     started_at: datetime | None
     concluded_at: datetime | None
     seconds: float | None
+    seen: dict[str, Any]
+
+
+class ResourceAnswer(_Answer):
+    """Something of the stack's in Dokploy, as the deployment that changed it last has left it."""
+
+    kind: str
+    name: str
+    state: Literal["planned", "intended", "present", "removed", "kept"]
+    dokploy_id: str | None
+    changed_at: datetime
 
 
 class LeftoverAnswer(_Answer):
@@ -192,7 +203,11 @@ class DeploymentAnswer(_Answer):
     cancel_requested: bool
     trigger: str
     actor: str
+    declared: dict[str, Any] | None
+    """What was asked for and what the template said then; none where that is not known."""
     plan: dict[str, Any]
+    """What was decided of it when it was queued, and has not changed since."""
+    resources: list[ResourceAnswer]
     created_at: datetime
     started_at: datetime | None
     concluded_at: datetime | None
@@ -222,6 +237,14 @@ class StacksAnswer(_Answer):
 
 class CancelAnswer(_Answer):
     """A deployment that is being cancelled."""
+
+    deployment_id: str
+    status_url: str
+    events_url: str
+
+
+class RedeployAnswer(_Answer):
+    """A stack that is being deployed again."""
 
     deployment_id: str
     status_url: str
@@ -355,6 +378,7 @@ def deployment_answer(record: DeploymentRecord, labels: Mapping[str, str], langu
                 started_at=step.started_at,
                 concluded_at=step.concluded_at,
                 seconds=step.seconds,
+                seen=_camel(step.seen),
             )
             for step in record.steps
         ],
@@ -363,12 +387,27 @@ def deployment_answer(record: DeploymentRecord, labels: Mapping[str, str], langu
         trigger=record.trigger,
         # Which browser it was is nobody else's business.
         actor=record.actor.partition(":")[0],
-        plan={to_camel(key): value for key, value in record.plan.items()},
+        declared=None if record.declared is None else _camel(record.declared),
+        plan=_camel(record.plan),
+        resources=[
+            ResourceAnswer(
+                kind=each.kind,
+                name=each.name,
+                state=each.state.value,
+                dokploy_id=each.dokploy_id,
+                changed_at=each.changed_at,
+            )
+            for each in record.resources.values()
+        ],
         created_at=record.created_at,
         started_at=record.started_at,
         concluded_at=record.concluded_at,
         events_url=events_url(record.id),
     )
+
+
+def _camel(stored: Mapping[str, Any]) -> dict[str, Any]:
+    return {to_camel(key): value for key, value in stored.items()}
 
 
 def plan_answer(plan: Plan, sentences: Sequence[str], warnings: Sequence[str]) -> PlanAnswer:
@@ -400,19 +439,24 @@ def leftovers_answer(leftovers: Sequence[Leftover]) -> LeftoversAnswer:
     return LeftoversAnswer(leftovers=items)
 
 
-def stack_answer(stack: StackRecord, newest: DeploymentRecord, *, password: str | None = None) -> StackAnswer:
+_STATES: Final[Mapping[StackState, Literal["deploying", "running", "removing", "failed"]]] = {
+    StackState.DEPLOYING: "deploying",
+    StackState.UNDOING: "removing",
+    StackState.REMOVING: "removing",
+    StackState.RUNNING: "running",
+    StackState.FAILED: "failed",
+    StackState.CANCELED: "failed",
+    StackState.LEFT: "failed",
+}
+
+
+def stack_answer(view: StackView, *, password: str | None = None) -> StackAnswer:
     """A stack as JSON."""
-    state: Literal["deploying", "running", "removing", "failed"]
-    if newest.kind is Kind.REMOVE:
-        state = "removing" if newest.conclusion is None else "failed"
-    elif newest.conclusion is None:
-        state = "removing" if newest.undoing else "deploying"
-    else:
-        state = "running" if newest.conclusion == "succeeded" else "failed"
+    stack, newest = view.stack, view.newest
     return StackAnswer(
         name=stack.name,
         url=stack.plan["url"],
-        state=state,
+        state=_STATES[view.state],
         template=stack.template,
         created_at=stack.created_at,
         deployment_id=newest.id,

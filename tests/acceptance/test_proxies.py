@@ -31,7 +31,7 @@ def start_portal(start_replica: StartPortal, emulator: Emulator, tmp_path: Path)
     """Start a portal whose streams beat fast."""
 
     def start(**more: str) -> Replica:
-        settings = replica_settings(sqlite_url(tmp_path), emulator.url, **{"SSE_HEARTBEAT_SECONDS": str(BEAT), **more})
+        settings = replica_settings(sqlite_url(tmp_path), emulator.url, SSE_HEARTBEAT_SECONDS=str(BEAT), **more)
         return start_replica(settings).ready()
 
     return start
@@ -39,7 +39,7 @@ def start_portal(start_replica: StartPortal, emulator: Emulator, tmp_path: Path)
 
 @dataclass(frozen=True)
 class Arrival:
-    """Something that came over a stream: when, and the event; a heartbeat has no number."""
+    """Something that came over a stream: when, and the event; what is no event of the deployment has no number."""
 
     moment: float
     event: dict[str, Any]
@@ -57,6 +57,7 @@ def read(url: str, deployment: str, accept: str, **headers: str) -> Iterator[Arr
         client.stream("GET", address, headers={"accept": accept, **headers}) as answer,
     ):
         assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (200, accept)
+        yield Arrival(time.time(), {"type": "open"})
         for line in answer.iter_lines():
             data = line if accept == LINES else line.removeprefix("data: ") if line.startswith("data: ") else ""
             if data:
@@ -102,28 +103,27 @@ def test_events_come_through_as_they_happen(
     emulator.fault("stuck", seconds=3)
     with serve_proxy(proxy, tmp_path, portal.url, *lines) as url, ThreadPoolExecutor(2) as pool:
         accepted = httpx.post(f"{url}/api/deploy", json={"name": "ada"}, trust_env=False).json()
-        deployment, begun = accepted["deploymentId"], time.time()
+        deployment = accepted["deploymentId"]
         reading = {form: pool.submit(lambda form: list(read(url, deployment, form)), form) for form in (SSE, LINES)}
         streams = {form: each.result() for form, each in reading.items()}
 
         for form, arrivals in streams.items():
+            # Of those that happened before it was there, a reader knows nothing.
+            begun = arrivals[0].moment
             events = [each for each in arrivals if "n" in each.event and seconds_since(each.event, begun) > 0]
             assert numbers(arrivals) == list(range(1, arrivals[-1].event["n"] + 1))
             assert arrivals[-1].event["conclusion"] == "succeeded"
-            late = sorted(each.late for each in events)
-            usual = late[len(late) // 2]
-            record_property(f"late {form}", f"{usual:.3f} s, at most {late[-1]:.3f} s")
-            print(f"\n{proxy} {form}: {usual:.3f} s, at most {late[-1]:.3f} s")
-            assert late[-1] < SOON, [(each.event["type"], round(each.late, 3)) for each in events]
             # By itself haproxy lets pieces wait for 0.1 to 0.2 s.
-            assert usual < SOON / 10 or (proxy == "haproxy" and not lines)
+            late = max(each.late for each in events)
+            record_property(f"late {form}", late)
+            print(f"\n{proxy} {form}: {late:.3f} s")
+            assert late < SOON, [(each.event["type"], round(each.late, 3)) for each in events]
             # They were spread, so that nothing can have come in time by chance.
             pauses = [after.moment - before.moment for before, after in pairwise(events)]
-            assert sum(pause > 1 for pause in pauses) >= 4, pauses
+            assert sum(pause > SOON for pause in pauses) >= 3, pauses
             # And while nothing happened, the stream was heard.
-            moments = [begun, *(each.moment for each in arrivals)]
-            assert max(after - before for before, after in pairwise(moments)) < BEAT + SOON
-            assert sum("n" not in each.event for each in arrivals) >= 3
+            assert max(after.moment - before.moment for before, after in pairwise(arrivals)) < BEAT + SOON
+            assert sum("n" not in each.event for each in arrivals) >= 4
 
         # From any number on, by the header that browsers send by themselves.
         last = streams[SSE][-1].event["n"]
@@ -140,16 +140,16 @@ def test_events_come_through_as_they_happen(
 @pytest.mark.parametrize(
     ("proxy", "short", "enough"),
     [
-        ("nginx", ["proxy_read_timeout 100ms;"], ["proxy_read_timeout 1s;"]),
-        ("haproxy", ["timeout server 100ms"], ["timeout server 1s"]),
+        ("nginx", ["proxy_read_timeout 500ms;"], ["proxy_read_timeout 2s;"]),
+        ("haproxy", ["timeout server 500ms"], ["timeout server 2s"]),
     ],
     ids=list(PACKAGES),
 )
 def test_heartbeats_keep_a_stream_open_for_longer_than_the_proxy_would_wait(
     start_portal: StartPortal, emulator: Emulator, tmp_path: Path, proxy: str, short: list[str], enough: list[str]
 ):
-    portal = start_portal(SSE_HEARTBEAT_SECONDS="0.3")
-    emulator.fault("stuck", seconds=3)
+    portal = start_portal()
+    emulator.fault("stuck", seconds=5)
     deployment = portal.deploy("ada")
     portal.wait_for(deployment, "progressed", what="container_running")
     with serve_proxy(proxy, tmp_path, portal.url, *short) as url, pytest.raises(httpx.RemoteProtocolError):
@@ -160,7 +160,7 @@ def test_heartbeats_keep_a_stream_open_for_longer_than_the_proxy_would_wait(
 
     assert numbers(arrivals) == list(range(1, arrivals[-1].event["n"] + 1))
     assert arrivals[-1].event["conclusion"] == "succeeded"
-    assert arrivals[-1].moment - arrivals[0].moment > 1.5
+    assert arrivals[-1].moment - arrivals[0].moment > 2
 
 
 # What the document has set
@@ -188,3 +188,16 @@ def test_what_is_documented_lets_forms_in_and_leaves_compression_to_the_portal(
             assert send_form(url).status_code == 409, "it comes through: the name is taken by now"
             again = httpx.get(url + page.url.path, trust_env=False)
             assert (again.status_code, again.headers.get("content-encoding")) == (200, None)
+
+
+@pytest.mark.parametrize(("believed", "scheme"), [("127.0.0.1", "https"), ("10.0.0.0/8", "http")])
+def test_forwarded_headers_are_believed_of_the_proxies_that_are_set(
+    start_portal: StartPortal, tmp_path: Path, believed: str, scheme: str
+):
+    portal = start_portal(FORWARDED_ALLOW_IPS=believed)
+    # As the documented lines are where nginx has the certificate.
+    lines = [line.replace("$scheme", "https") for line in documented("nginx")]
+    with serve_proxy("nginx", tmp_path, portal.url, *lines) as url:
+        page = httpx.get(url, headers={"host": "portal.example.com"}, trust_env=False).text
+
+    assert f'href="{scheme}://portal.example.com/?lang=nl"' in page

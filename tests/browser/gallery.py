@@ -65,6 +65,12 @@ def deploy_by_form(portal: PortalServer, name: str) -> str:
     return answer.headers["location"]
 
 
+def redeploy_by_form(portal: PortalServer, name: str) -> str:
+    answer = portal.client.post(f"/stacks/{name}/redeploy")
+    assert answer.status_code == 303, answer.text
+    return answer.headers["location"]
+
+
 def remove_by_form(portal: PortalServer, name: str) -> str:
     answer = portal.client.post(f"/stacks/{name}/delete", data={"volume": "erase"})
     assert answer.status_code == 303, answer.text
@@ -84,9 +90,14 @@ def typed(name: str, state: str) -> Callable[[Page], None]:
     return act
 
 
-def _ask_to_cancel(page: Page) -> None:
-    page.locator("#cancel button").click()
-    wait_for(page, "#sure")
+def asked(button: str, dialog: str) -> Callable[[Page], None]:
+    """Press a button and wait for its dialog."""
+
+    def act(page: Page) -> None:
+        page.locator(button).click()
+        wait_for(page, dialog)
+
+    return act
 
 
 def _open_menu(page: Page) -> None:
@@ -126,7 +137,8 @@ def open_gallery(folder: Path) -> Iterator[Mapping[str, View]]:
             settings = portal_settings(emulator.url, sqlite_url(folder / name), **common, **values)
             return stack.enter_context(serve_portal(settings)), emulator
 
-        views = _end(*serve("ended", undo_timeout_seconds=1.0))
+        # What is left is not tried again while it is looked at.
+        views = _end(*serve("ended", undo_timeout_seconds=1.0, leftovers_retry_seconds=3600.0))
         held, emulator = serve("held", undo_timeout_seconds=3600.0, certificate_mode="wildcard")
         views |= _hold(held, emulator)
         views |= {
@@ -134,6 +146,7 @@ def open_gallery(folder: Path) -> Iterator[Mapping[str, View]]:
             "form-free": View(held, "/", act=typed("hedy", "ready")),
             "form-taken": View(held, "/", act=typed("ada", "off")),
             "form-invalid": View(held, "/", act=typed("Ada Lovelace", "off")),
+            "stacks-empty": View(held, "/stacks", manager=False),
             "form-plan": View(held, "/?name=grace-hopper&plan=1"),
             "languages": View(held, "/", act=_open_menu),
             "not-found": View(held, "/no/such/page", status=404),
@@ -171,10 +184,16 @@ def _end(portal: PortalServer, emulator: Emulator) -> dict[str, View]:
     """Bring deployments to every kind of end."""
     ready = deploy_by_form(portal, "ada")
     gone = deploy_by_form(portal, "grace")
-    portal.wait(id_of(ready))
-    portal.wait(id_of(gone))
+    other = deploy_by_form(portal, "dorothy")
+    for each in (ready, gone, other):
+        portal.wait(id_of(each))
     removed = remove_by_form(portal, "grace")
     portal.wait(id_of(removed))
+
+    emulator.fault("fail")
+    again = redeploy_by_form(portal, "ada")
+    portal.wait(id_of(again))
+    portal.wait(id_of(redeploy_by_form(portal, "ada")))
 
     emulator.fault("fail")
     failed = deploy_by_form(portal, "alan")
@@ -207,6 +226,17 @@ def _end(portal: PortalServer, emulator: Emulator) -> dict[str, View]:
         "leftovers-stranger": View(portal, leftovers, manager=False),
         "remove-failed": View(portal, half_removed),
         "removing": View(portal, _hold_a_removal(portal, emulator)),
+        "stacks": View(portal, "/stacks"),
+        "stack": View(portal, "/stacks/ada"),
+        "stack-delete-dialog": View(portal, "/stacks/ada", act=asked("#delete-button", "#delete-dialog")),
+        "stack-redeploy-dialog": View(portal, "/stacks/ada", act=asked("#redeploy-button", "#redeploy-dialog")),
+        "stack-left": View(portal, "/stacks/linus"),
+        "redeploy": View(portal, "/stacks/ada/redeploy"),
+        "redeploying": View(portal, _hold_a_redeployment(portal), act=asked("#cancel button", "#sure")),
+        "redeploy-failed": View(portal, again),
+        "record": View(portal, f"{ready}/record"),
+        "record-failed": View(portal, f"{failed}/record"),
+        "record-redeploy": View(portal, f"{again}/record", manager=False),
     }
 
 
@@ -220,6 +250,13 @@ def _hold_a_removal(portal: PortalServer, emulator: Emulator) -> str:
     removing = remove_by_form(portal, name)
     portal.wait_for(id_of(removing), "progressed")
     return removing
+
+
+def _hold_a_redeployment(portal: PortalServer) -> str:
+    """Begin to deploy a stack again, behind whatever Dokploy is busy with."""
+    again = redeploy_by_form(portal, "dorothy")
+    portal.wait_for(id_of(again), "queue_position")
+    return again
 
 
 def _hold(portal: PortalServer, emulator: Emulator) -> dict[str, View]:
@@ -243,8 +280,9 @@ def _hold(portal: PortalServer, emulator: Emulator) -> dict[str, View]:
         "undoing": View(portal, undoing),
         "running": View(portal, running),
         "running-stranger": View(portal, running, manager=False),
-        "cancel-dialog": View(portal, running, act=_ask_to_cancel),
+        "cancel-dialog": View(portal, running, act=asked("#cancel button", "#sure")),
         "queued": View(portal, queued),
+        "stack-busy": View(portal, "/stacks/edith"),
     }
 
 

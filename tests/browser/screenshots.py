@@ -45,7 +45,9 @@ def photograph(browser: Browser, views: Mapping[str, View]) -> None:
                         view.act(page)
                         settle(page)
                         file = FOLDER / f"{name}-{lang}-{size['width']}-{theme}.png"
-                        page.screenshot(path=file, full_page=name not in {"cancel-dialog", "docs"})
+                        page.screenshot(
+                            path=file, full_page="dialog" not in name and name not in {"docs", "redeploying"}
+                        )
 
 
 def photograph_for_readme(browser: Browser, view: View, file: Path, *, lang: str, theme: str) -> None:

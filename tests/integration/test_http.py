@@ -130,6 +130,10 @@ REFUSALS: dict[str, Refusal] = {
         403,
         "cross_site",
     ),
+    "redeploying nothing": ("POST", "/api/stack/nobody/redeploy", {"headers": OPERATOR}, 404, "stack_not_found"),
+    "redeploying NUL": ("POST", "/api/stack/a%00b/redeploy", {"headers": OPERATOR}, 404, "stack_not_found"),
+    "redeploying without a key": ("POST", "/api/stack/held/redeploy", {}, 401, "credential_missing"),
+    "redeploying with another key": ("POST", "/api/stack/held/redeploy", {"headers": WRONG}, 403, "credential_wrong"),
     "waiting for ever": (
         "DELETE",
         "/api/stack/held",
@@ -189,6 +193,7 @@ def test_a_problem_names_the_fields(portal: PortalServer, held: dict[str, Any], 
         ("GET", "/api/deploy", {"POST"}),
         ("DELETE", "/health", {"GET"}),
         ("PUT", "/api/stack/held", {"GET", "DELETE"}),
+        ("GET", "/api/stack/held/redeploy", {"POST"}),
         ("PUT", "/stacks/held/delete", {"GET", "POST"}),
         ("POST", "/api/deployments/x/events", {"GET"}),
     ],
@@ -217,8 +222,17 @@ def test_bad_requests_on_postgresql(start_portal, any_database_url: str):
     """PostgreSQL takes no NUL, and would call what is none of its business an outage."""
     portal = start_portal(database_url=any_database_url)
 
-    for path in ("/api/deployments/a%00b", "/api/deployments/a%00b/events", "/api/stack/a%00b", "/deployments/a%00b"):
+    for path in (
+        "/api/deployments/a%00b",
+        "/api/deployments/a%00b/events",
+        "/api/stack/a%00b",
+        "/deployments/a%00b",
+        "/deployments/a%00b/record",
+        "/stacks/a%00b",
+        "/stacks/a%00b/redeploy",
+    ):
         assert portal.client.get(path, headers=OPERATOR).status_code == 404, path
+    assert portal.client.get("/stacks?after=a%00b", headers=OPERATOR).status_code == 200
     assert portal.client.delete("/api/stack/a%00b", headers=OPERATOR).status_code == 404
     assert portal.client.get("/stacks/a%00b/delete").status_code == 404
     assert portal.client.post("/stacks/a%00b/delete").status_code == 404
@@ -518,7 +532,16 @@ FROM_ELSEWHERE = [
 
 @pytest.mark.parametrize("headers", FROM_ELSEWHERE, ids=str)
 @pytest.mark.parametrize(
-    "path", ["/deploy", "/api/deploy", "/deployments/{id}/cancel", "/stacks/held/delete", "/theme"]
+    "path",
+    [
+        "/deploy",
+        "/api/deploy",
+        "/api/stack/held/redeploy",
+        "/deployments/{id}/cancel",
+        "/stacks/held/delete",
+        "/stacks/held/redeploy",
+        "/theme",
+    ],
 )
 def test_what_another_site_sends_is_refused(
     portal: PortalServer, held: dict[str, Any], path: str, headers: dict[str, str]

@@ -4,10 +4,12 @@ import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
+from urllib.robotparser import RobotFileParser
 
 import httpx
 import pytest
 
+from app.i18n import LANGUAGES
 from tests.integration.conftest import Servers
 from tests.integration.test_failures import new_name
 from tests.integration.test_http import NOBODY, assert_problem
@@ -380,6 +382,56 @@ def test_links_of_an_odd_address_stay_here(servers: Servers, path: str):
     ]
     leading.remove("#main")
     assert not [link for link in leading if not link.startswith("/") or link.startswith(("//", "/\\"))]
+
+
+# What search engines are told
+
+
+def test_search_engines_are_told_what_they_may_read(servers: Servers, browser: httpx.Client):
+    answer = browser.get("/robots.txt")
+
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/plain; charset=utf-8")
+    assert browser.head("/robots.txt").status_code == 200
+    rules = RobotFileParser()
+    rules.parse(answer.text.splitlines())
+    may = {path: rules.can_fetch("anybody", path) for path in ("/", "/?lang=nl", "/docs", "/static/portal.css")}
+    assert may == dict.fromkeys(may, True)
+    private = ("/deployments/x", "/stacks", "/stacks/ada/delete", "/api/stacks", "/api/check/ada", "/operator")
+    assert not [path for path in private if rules.can_fetch("anybody", path)]
+
+
+def test_search_engines_find_the_first_page_in_every_language(servers: Servers, browser: httpx.Client):
+    here = servers.portal.url
+    page = Page(browser.get("/"))
+
+    addresses = {each["hreflang"]: str(each["href"]) for each in page.all("link", rel="alternate")}
+    assert addresses == {"x-default": f"{here}/", **{code: f"{here}/?lang={code}" for code in LANGUAGES}}
+    descriptions = {}
+    for code in LANGUAGES:
+        there = Page(httpx.get(addresses[code], headers=HTML))
+        assert there.language[0] == code
+        assert there.all("link", rel="alternate") == page.all("link", rel="alternate")
+        (description,) = there.all("meta", name="description")
+        descriptions[code] = str(description["content"])
+    assert len(set(descriptions.values())) == len(LANGUAGES)
+    assert all(20 < len(each) < 160 for each in descriptions.values())
+
+
+@pytest.mark.parametrize("host", ['evil.example"><script>', "evil.example/path", "a b", ""])
+def test_a_host_that_cannot_be_is_in_no_address(servers: Servers, browser: httpx.Client, host: str):
+    page = Page(browser.get("/", headers={"host": host}))
+
+    assert [each["href"] for each in page.all("link", hreflang="x-default")] == [f"{servers.portal.url}/"]
+
+
+def test_pages_of_deployments_are_not_to_be_found(servers: Servers, browser: httpx.Client):
+    here = submit(browser, "/deploy", name=new_name())
+    servers.portal.wait(here.rpartition("/")[2])
+
+    page = Page(browser.get(here))
+
+    assert page.all("meta", name="robots", content="noindex")
+    assert not page.all("link", rel="alternate")
 
 
 # Choices that are kept

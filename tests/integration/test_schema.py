@@ -22,6 +22,7 @@ CALLS = {
     ("get", "/api/leftovers"),
     ("get", "/api/stack/{name}"),
     ("delete", "/api/stack/{name}"),
+    ("post", "/api/stack/{name}/redeploy"),
 }
 
 
@@ -57,7 +58,8 @@ def test_every_failure_is_described(document: dict[str, Any]):
     deploy = document["paths"]["/api/deploy"]["post"]
     assert {"202", "400", "403", "409", "413", "415", "422"} <= deploy["responses"].keys()
     assert deploy["requestBody"]["required"]
-    assert {"401", "403", "404", "409"} <= document["paths"]["/api/stack/{name}"]["delete"]["responses"].keys()
+    for method, path in (("delete", "/api/stack/{name}"), ("post", "/api/stack/{name}/redeploy")):
+        assert {"202", "401", "403", "404", "409", "503"} <= document["paths"][path][method]["responses"].keys()
 
 
 def test_references_lead_somewhere(document: dict[str, Any]):
@@ -87,7 +89,10 @@ def test_answers_are_as_they_are_described(servers: Servers, document: dict[str,
     accepted = portal.deploy("described")
     portal.wait(accepted["deploymentId"])
     key = {"authorization": f"Bearer {accepted['manageKey']}"}
+    again = portal.client.post("/api/stack/described/redeploy", headers=key).json()
+    portal.wait(again["deploymentId"])
     answers = {
+        "RedeployAnswer": again,
         "AcceptedAnswer": accepted,
         "DeploymentAnswer": portal.record(accepted["deploymentId"]),
         "EventAnswer": portal.events(accepted["deploymentId"])[0],

@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 import pytest
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy import event as hooks
 from sqlalchemy.exc import OperationalError
 
 from app.database import Database, StoreAway
@@ -31,14 +32,14 @@ from app.deployments.feed import Feed
 from app.deployments.intake import Accepted, Asker, Intake
 from app.deployments.journal import CanceledMeanwhile, Journal
 from app.deployments.plan import make_plan
-from app.deployments.record import PAGE, LeftoverView, Records
+from app.deployments.record import PAGE, LeftoverView, Records, StackState, Whose
 from app.deployments.request import DeploymentRequest
 from app.deployments.run import Left, Run
 from app.deployments.saga import Checkpoint, ResourceChange, ResourceState, RunLost, StepChange, StepState
 from app.deployments.template import StackSecrets, built_in_template
 from app.errors import PortalError
 from app.migrations import migrate
-from app.vault import Vault, matches
+from app.vault import Vault, fingerprint, matches
 from tests.servers import portal_settings
 
 T = TypeVar("T")
@@ -164,7 +165,7 @@ async def test_a_request_is_recorded_before_anything_is_done(store: Store):
     assert [(step.name, step.state, step.attempts) for step in record.steps] == [
         (name, StepState.PENDING, 0) for name in CREATE_STEPS
     ]
-    assert record.resources == dict.fromkeys(
+    assert {kind: each.state for kind, each in record.resources.items()} == dict.fromkeys(
         ("project", "application", "mount", "volume", "domain"), ResourceState.PLANNED
     )
     (event,) = await store.records.events(accepted.deployment_id)
@@ -293,7 +294,7 @@ async def test_a_stranger_without_a_cookie_owns_by_the_key_alone(store: Store):
     await store.deploy(asker=Asker("", "anonymous", "api"))
     await store.deploy("bob", asker=Asker("", "anonymous", "api"))
 
-    owners = {stack.owner for stack in await store.records.list_stacks(None)}
+    owners = {stack.owner for stack in await store.records.list_stacks()}
     assert len(owners) == 2
     assert all(owner.startswith("key:") for owner in owners)
 
@@ -872,12 +873,18 @@ async def test_events_are_read_in_pages_from_any_number(store: Store):
 
 async def test_stacks_of_one_owner_and_of_all(store: Store):
     await store.deploy("ada")
-    await store.deploy("bob", Asker("browser:bob", "browser:bob", "user"))
+    bob = await store.deploy("bob", Asker("browser:bob", "browser:bob", "user"))
     await store.deploy("ada-2")
 
-    assert [stack.name for stack in await store.records.list_stacks(None)] == ["ada-2", "bob", "ada"]
-    assert [stack.name for stack in await store.records.list_stacks("browser:ada")] == ["ada-2", "ada"]
-    assert await store.records.list_stacks("browser:eve") == []
+    async def names(whose: Whose) -> list[str]:
+        return [view.stack.name for view in await store.records.stack_views(whose)]
+
+    assert [stack.name for stack in await store.records.list_stacks()] == ["ada-2", "bob", "ada"]
+    assert await names(Whose()) == ["ada-2", "bob", "ada"]
+    assert await names(Whose(owner="browser:ada")) == ["ada-2", "ada"]
+    assert await names(Whose(key_hash=fingerprint(bob.manage_key))) == ["bob"]
+    assert await names(Whose(owner="browser:ada", key_hash=fingerprint(bob.manage_key))) == []
+    assert await names(Whose(owner="browser:eve")) == []
     assert await store.records.find_stack("eve") is None
     assert await store.records.deployment("nothing") is None
 
@@ -894,6 +901,129 @@ async def test_the_newest_deployment(store: Store):
     assert newest is not None
     assert (newest.id, newest.kind, newest.options) == (removal, Kind.REMOVE, {"volume": "erase"})
     assert await store.records.newest_deployment("nothing") is None
+
+
+async def test_stacks_come_with_their_newest_deployments_in_as_many_queries_as_one(store: Store):
+    for name in ("ada", "bob", "eve"):
+        await store.deploy(name)
+        await store.conclude(await store.claim_one())
+    bob, eve = await store.records.find_stack("bob"), await store.records.find_stack("eve")
+    assert bob is not None
+    assert eve is not None
+    again = await store.intake.redeploy(bob, ADA)
+    removal = await store.intake.remove(eve, "keep", ADA)
+    asked = []
+
+    def count(*_: Any) -> None:
+        asked.append(1)
+
+    hooks.listen(Engine, "before_cursor_execute", count)
+    try:
+        (one,) = await store.records.stack_views(limit=1)
+        for_one = len(asked)
+        views = await store.records.stack_views()
+    finally:
+        hooks.remove(Engine, "before_cursor_execute", count)
+
+    assert len(asked) == 2 * for_one
+    assert [(view.stack.name, view.newest.id, view.state) for view in views[:2]] == [
+        ("eve", removal, StackState.REMOVING),
+        ("bob", again, StackState.DEPLOYING),
+    ]
+    assert views[2].state is StackState.RUNNING
+    assert views[2].newest.kind is Kind.CREATE
+    assert one == views[0]
+    # Each with its own steps and resources, and not a neighbour's.
+    assert [len(view.newest.steps) for view in views] == [5, 6, 7]
+    assert [view.newest.resources["volume"].name for view in views] == [
+        f"portal-ai-workspace-{name}" for name in ("eve", "bob", "ada")
+    ]
+
+
+async def test_lists_are_read_page_by_page(store: Store):
+    await store.deploy("first")
+    await store.conclude(await store.claim_one())
+    stack = await store.records.find_stack("first")
+    assert stack is not None
+    for _ in range(4):
+        await store.intake.redeploy(stack, ADA)
+        await store.conclude(await store.claim_one())
+    for name in ("second", "third"):
+        await store.deploy(name)
+
+    newest, middle = await store.records.stack_views(limit=2)
+    (last,) = await store.records.stack_views(after=middle.stack.id, limit=2)
+    assert [view.stack.name for view in (newest, middle, last)] == ["third", "second", "first"]
+    assert await store.records.stack_views(after=last.stack.id) == []
+    assert await store.records.stack_views(after="01ARZ3NDEKTSV4RRFFQ69G5FAV") == []
+
+    every = await store.records.deployments_of(stack.id, limit=10)
+    assert [each.kind for each in every] == [Kind.REDEPLOY] * 4 + [Kind.CREATE]
+    page = await store.records.deployments_of(stack.id, limit=2)
+    rest = await store.records.deployments_of(stack.id, limit=10, after=page[-1].id)
+    assert page + rest == every
+
+
+async def test_what_is_gone_is_found_for_a_while(store: Store):
+    for name in ("ada", "bob"):
+        await store.deploy(name, Asker(f"browser:{name}", f"browser:{name}", "user"))
+        await store.conclude(await store.claim_one(), Conclusion.FAILED, frees_name=True)
+    await store.deploy("ada", Asker("browser:ada", "browser:ada", "user"))
+
+    async def gone(whose: Whose, limit: int = 5) -> list[str]:
+        return [each.name for each in await store.records.lately_gone(whose, limit=limit)]
+
+    assert await gone(Whose()) == ["bob", "ada"]
+    assert await gone(Whose(), limit=1) == ["bob"]
+    assert await gone(Whose(owner="browser:ada")) == ["ada"]
+    assert await gone(Whose(owner="browser:eve")) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "conclusion", "undoing", "state"),
+    [
+        (Kind.CREATE, None, False, StackState.DEPLOYING),
+        (Kind.CREATE, None, True, StackState.UNDOING),
+        (Kind.CREATE, Conclusion.SUCCEEDED, False, StackState.RUNNING),
+        (Kind.CREATE, Conclusion.FAILED, True, StackState.LEFT),
+        (Kind.CREATE, Conclusion.CANCELED, True, StackState.LEFT),
+        (Kind.REDEPLOY, None, False, StackState.DEPLOYING),
+        (Kind.REDEPLOY, Conclusion.SUCCEEDED, False, StackState.RUNNING),
+        (Kind.REDEPLOY, Conclusion.FAILED, False, StackState.FAILED),
+        (Kind.REDEPLOY, Conclusion.CANCELED, False, StackState.CANCELED),
+        (Kind.REMOVE, None, False, StackState.REMOVING),
+        (Kind.REMOVE, Conclusion.FAILED, False, StackState.LEFT),
+    ],
+)
+async def test_how_a_stack_is(
+    store: Store, kind: Kind, conclusion: Conclusion | None, undoing: bool, state: StackState
+):
+    await store.deploy()
+    (view,) = await store.records.stack_views()
+
+    newest = replace(view.newest, kind=kind, conclusion=conclusion, undoing=undoing)
+
+    assert replace(view, newest=newest).state is state
+
+
+async def test_what_was_declared_is_kept_without_any_value_of_a_variable(store: Store):
+    accepted = await store.deploy("ada", variables=(("TOKEN", "hush-hush"),))
+
+    record = await store.records.deployment(accepted.deployment_id)
+
+    assert record is not None
+    declared = record.declared
+    assert declared is not None
+    assert (declared["name"], declared["volume"]) == ("ada", "portal-ai-workspace-{name}")
+    assert declared["address"] == "http://{name}.stacks.example"
+    assert declared["variables"] == ["OPENCODE_SERVER_PASSWORD", "TOKEN"]
+    assert "hush" not in str(await store.everything())
+    stack = await store.records.find_stack("ada")
+    assert stack is not None
+    await store.conclude(await store.claim_one())
+    removal = await store.records.deployment(await store.intake.remove(stack, "erase", ADA))
+    assert removal is not None
+    assert removal.declared is None
 
 
 async def test_how_long_dokploy_usually_needs(store: Store):

@@ -2,7 +2,7 @@
 
 import string
 import unicodedata
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
@@ -135,6 +135,26 @@ def test_a_moment_has_latin_digits_in_every_language():
         said = language.moment(datetime(2025, 1, 2, 13, 4, tzinfo=UTC))
         assert "2025" in said
         assert all(letter in string.digits for letter in said if unicodedata.category(letter) == "Nd")
+
+
+def test_a_moment_says_that_it_is_utc_wherever_it_comes_from():
+    elsewhere = datetime(2025, 1, 2, 23, 4, 5, tzinfo=timezone(timedelta(hours=-3)))
+
+    assert ENGLISH.moment(elsewhere) == "Jan 3, 2025, 02:04\u00a0UTC"
+    assert DUTCH.moment(elsewhere) == "3 jan 2025, 02:04\u00a0UTC"
+    assert [language.clock(elsewhere) for language in LANGUAGES.values()] == ["02:04:05"] * len(LANGUAGES)
+
+
+def test_sizes():
+    assert [ENGLISH.size(megabytes * 2**20) for megabytes in (0, 512, 1024, 1536, 2048)] == [
+        "0\u00a0MB",
+        "512\u00a0MB",
+        "1\u00a0GB",
+        "1,536\u00a0MB",
+        "2\u00a0GB",
+    ]
+    assert ARABIC.size(2**31).startswith("2\u00a0")
+    assert ENGLISH.number(0.25, 2) == "0.25"
 
 
 def test_a_sentence_that_counts():

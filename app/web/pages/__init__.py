@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from app.web.pages import choices, deploying, deployment, stacks
+from app.web.pages import choices, deploying, deployment, record, stacks
 
 router = APIRouter(include_in_schema=False)
-for room in (deploying, deployment, stacks, choices):
+for room in (deploying, deployment, record, stacks, choices):
     router.include_router(room.router)

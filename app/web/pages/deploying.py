@@ -76,6 +76,7 @@ def _deploy_page(
         plan=plan,
         minimum=MIN_NAME,
         maximum=MAX_NAME,
+        origin=str(request.base_url).rstrip("/"),
     )
 
 

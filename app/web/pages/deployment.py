@@ -18,9 +18,10 @@ from app.i18n import Language
 from app.identity import Caller, Ownership
 from app.web.api import CallerDep, LanguageDep, PortalDep, cancel_deployment, find_deployment
 from app.web.contexts import DeploymentPage, LogRow, QueuePlace
-from app.web.deps import portal_of
+from app.web.deps import Portal, portal_of
 from app.web.pages.lines import stations
 from app.web.problems import show_code
+from app.web.qr import qr_code
 from app.web.rendering import respond
 
 router = APIRouter()
@@ -39,15 +40,16 @@ async def deployment(
 ) -> Response:
     """A deployment: its progress, or how it ended."""
     # Events first: the record is then at least as new, and the page's script goes on after the last event shown.
-    events = await _all_events(request, deployment_id) if could_be_id(deployment_id) else []
+    events = await all_events(portal, deployment_id) if could_be_id(deployment_id) else []
     record = await find_deployment(portal, deployment_id)
     return respond(request, await _deployment_page(request, record, events, caller, language))
 
 
-async def _all_events(request: Request, deployment_id: str) -> list[RecordedEvent]:
+async def all_events(portal: Portal, deployment_id: str) -> list[RecordedEvent]:
+    """Every event of a deployment so far."""
     events: list[RecordedEvent] = []
     while True:
-        batch = await portal_of(request).records.events(deployment_id, events[-1].n if events else 0)
+        batch = await portal.records.events(deployment_id, events[-1].n if events else 0)
         events += batch
         if len(batch) < PAGE:
             return events
@@ -81,23 +83,21 @@ async def _deployment_page(
         conclusion=record.conclusion,
         sentence=describe_place(place, language) if place else _sentence(events, language),
         stations=stations(record, language),
-        log=[_log_row(event, record.created_at, language) for event in events],
+        log=log_rows(events, record, language),
         last_event=events[-1].n if events else 0,
         started=record.created_at.isoformat(),
         clock=datetime.now(UTC).isoformat(),
         warnings=_warnings(events, language),
         manager=manager,
-        cancelable=record.kind is Kind.CREATE and not over and not record.undoing and not record.cancel_requested,
+        cancelable=record.kind is not Kind.REMOVE and not over and not record.undoing and not record.cancel_requested,
         queue=queue,
         problem=problem,
         password=await _password(request, record) if manager and ready else None,
         removed=_removed(record, language),
-        leftovers=[
-            _resource(each.kind, each.name, language)
-            for each in record.leftovers
-            if each.kind in _RESOURCES and each.removed_at is None
-        ],
+        leftovers=left_over(record, language),
         stack_exists=record.stack_exists,
+        qr=qr_code(plan["url"]) if ready else None,
+        volume_path=plan["volume_path"],
     )
 
 
@@ -138,6 +138,11 @@ def _queue(events: Sequence[RecordedEvent]) -> QueuePlace | None:
     return None
 
 
+def log_rows(events: Sequence[RecordedEvent], record: DeploymentRecord, language: Language) -> list[LogRow]:
+    """The log of a deployment."""
+    return [_log_row(event, record.created_at, language) for event in events]
+
+
 def _log_row(event: RecordedEvent, since: datetime, language: Language) -> LogRow:
     """An event as a row, the same that the page's script makes of it when it comes live."""
     seconds = max(0, _milliseconds(event.at) - _milliseconds(since)) // 1000
@@ -156,6 +161,15 @@ def _milliseconds(moment: datetime) -> int:
     return int(moment.timestamp()) * 1000 + moment.microsecond // 1000
 
 
+def left_over(record: DeploymentRecord, language: Language) -> list[str]:
+    """What a run has left behind and is still there."""
+    return [
+        _resource(each.kind, each.name, language)
+        for each in record.leftovers
+        if each.kind in _RESOURCES and each.removed_at is None
+    ]
+
+
 def _removed(record: DeploymentRecord, language: Language) -> list[str]:
     names = {
         "domain": record.plan["host"],
@@ -163,7 +177,7 @@ def _removed(record: DeploymentRecord, language: Language) -> list[str]:
         "volume": record.plan["volume"],
         "project": record.plan["project"],
     }
-    gone = [kind for kind in _RESOURCES if record.resources.get(kind) is ResourceState.REMOVED]
+    gone = [kind for kind in _RESOURCES if record.resources[kind].state is ResourceState.REMOVED]
     return [_resource(kind, names[kind], language) for kind in gone]
 
 

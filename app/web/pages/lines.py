@@ -1,14 +1,24 @@
-"""The line of a deployment as its pages draw it: each station, how it looks, and what is noted beside it."""
+"""The line of a deployment as its pages draw it, station by station or small in a list, and what is said beside it."""
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
+from typing import Final
 
-from app.deployments.events import STEP_LABELS, Status
+from app.deployments.events import STEP_LABELS, Conclusion, Kind, Status
 from app.deployments.record import DeploymentRecord, StepView
 from app.deployments.saga import StepState
+from app.errors import N_
 from app.i18n import Language
-from app.web.contexts import Station, StationState
+from app.web.contexts import LineEnd, Moment, PastDeployment, SmallLine, Station, StationState
 from app.web.templating import END_NOTES, STATE_TEXTS, STATION_NOTES
+
+# What a deployment did to its stack.
+KINDS: Final = {
+    Kind.CREATE: N_("First deployment"),
+    Kind.REDEPLOY: N_("Deployed again"),
+    Kind.REMOVE: N_("Removal"),
+}
 
 
 def planned_stations(kind: str, language: Language) -> Sequence[Station]:
@@ -60,3 +70,80 @@ def station(step: str, state: StationState, note: str | float | None, kind: str,
         state_text=language.text(STATE_TEXTS[state]),
         note=words,
     )
+
+
+def small_line(record: DeploymentRecord, language: Language) -> SmallLine:
+    """A run as one small line."""
+    total = len(record.steps)
+    reached = _place(record)
+    end: LineEnd = ""
+    turned_back = record.kind is Kind.CREATE and (record.undoing or record.conclusion is Conclusion.FAILED)
+    if record.conclusion is Conclusion.CANCELED:
+        end = "canceled"
+    elif turned_back:
+        end = "undone"
+    elif record.conclusion is Conclusion.FAILED:
+        end = "failed"
+    label = outcome(record, language)
+    if record.status is not Status.QUEUED:
+        sentence = N_("{outcome}. Station {station} of {total}.")
+        label = language.text(sentence, {"outcome": label, "station": reached, "total": total})
+    return SmallLine(reached=reached, of=total, end=end, label=label)
+
+
+def outcome(record: DeploymentRecord, language: Language) -> str:
+    """How a run ended, or how far it is, in a few words."""
+    if record.conclusion is None:
+        return language.text(_progress(record))
+    if record.conclusion is Conclusion.SUCCEEDED:
+        return language.text(N_("Removed completely") if record.kind is Kind.REMOVE else N_("Done"))
+    left = any(each.removed_at is None for each in record.leftovers)
+    if record.conclusion is Conclusion.CANCELED:
+        if record.kind is not Kind.CREATE:
+            return language.text(N_("Cancelled"))
+        return language.text(N_("Cancelled, some of it is left") if left else N_("Cancelled, undone"))
+    station = {"station": language.text(STEP_LABELS[record.problem["step"]]) if record.problem else ""}
+    if record.kind is not Kind.CREATE:
+        return language.text(N_("Failed at “{station}”"), station)
+    return language.text(
+        N_("Failed at “{station}”, some of it is left") if left else N_("Failed at “{station}”, undone"), station
+    )
+
+
+def past_deployment(record: DeploymentRecord, language: Language, *, title: str = "") -> PastDeployment:
+    """A run in a list. title: what stands for it, where that is not what it did."""
+    return PastDeployment(
+        id=record.id,
+        title=title or language.text(KINDS[record.kind]),
+        line=small_line(record, language),
+        began=moment(record.created_at, language),
+        outcome=outcome(record, language),
+        duration=duration(record, language),
+    )
+
+
+def duration(record: DeploymentRecord, language: Language) -> str:
+    """How long a run took from the request to its end; empty while it is not over."""
+    if record.concluded_at is None:
+        return ""
+    return language.duration((record.concluded_at - record.created_at).total_seconds())
+
+
+def moment(value: datetime, language: Language) -> Moment:
+    """A moment as pages show it."""
+    return Moment(language.moment(value), value.isoformat())
+
+
+def _progress(record: DeploymentRecord) -> str:
+    if record.undoing:
+        return N_("Being undone")
+    return N_("In line") if record.status is Status.QUEUED else N_("In progress")
+
+
+def _place(record: DeploymentRecord) -> int:
+    """The number of the station that a run has reached, or where it stopped; 1 is the first."""
+    names = [step.name for step in record.steps]
+    if record.problem and record.problem["step"] in names:
+        return names.index(record.problem["step"]) + 1
+    begun = [place for place, step in enumerate(record.steps, 1) if step.state is not StepState.PENDING]
+    return max(begun, default=1)

@@ -1,15 +1,150 @@
-"""The pages of stacks: the question before one is deleted."""
+"""The pages of stacks: all that somebody manages, one of them, and what is asked before it is changed."""
+
+from collections.abc import Sequence
+from typing import Final
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
+from app.deployments.events import Kind
 from app.deployments.intake import Asker
-from app.web.api import CallerDep, PortalDep, managed_stack, visible_stack
-from app.web.contexts import DeletePage
-from app.web.deps import read_form
+from app.deployments.plan import version_of
+from app.deployments.record import DeploymentRecord, StackRecord, StackState, StackView
+from app.deployments.request import could_be_id
+from app.deployments.template import StackSecrets
+from app.errors import N_, PortalError
+from app.i18n import Language
+from app.web.api import CallerDep, LanguageDep, PortalDep, managed_stack, stacks_of, visible_stack, whose_stacks
+from app.web.contexts import DeletePage, RedeployPage, ShownState, StackPage, StacksPage
+from app.web.deps import Portal, read_form
+from app.web.pages.deployment import all_events, log_rows
+from app.web.pages.lines import moment, past_deployment
+from app.web.pages.record import certificate_of
+from app.web.qr import qr_code
 from app.web.rendering import respond
 
 router = APIRouter()
+
+PAGE: Final = 50
+LATELY: Final = 5
+
+_STATES: Final = {
+    StackState.DEPLOYING: ShownState(N_("Deploying"), "half"),
+    StackState.UNDOING: ShownState(N_("Being undone"), "undone"),
+    StackState.REMOVING: ShownState(N_("Removing"), "undone"),
+    StackState.RUNNING: ShownState(N_("Running"), "run"),
+    StackState.FAILED: ShownState(N_("Not deployed again"), "failed"),
+    StackState.CANCELED: ShownState(N_("Not deployed again"), "off"),
+    StackState.LEFT: ShownState(N_("Something is left"), "failed"),
+}
+# The stack is there: whatever was tried last has undone nothing.
+_STANDING: Final = frozenset({StackState.RUNNING, StackState.FAILED, StackState.CANCELED})
+
+
+@router.get("/stacks")
+async def stacks(
+    request: Request, portal: PortalDep, caller: CallerDep, language: LanguageDep, after: str = ""
+) -> Response:
+    """The stacks that the visitor manages, and what became of those that are gone."""
+    views = await stacks_of(portal, caller, after=_id_or_none(after), limit=PAGE + 1)
+    whose = whose_stacks(caller)
+    gone: Sequence[DeploymentRecord] = []
+    if whose is not None and _id_or_none(after) is None:
+        gone = await portal.records.lately_gone(whose, limit=LATELY)
+    shown = views[:PAGE]
+    page = StacksPage(
+        rows=[_row(view, language) for view in shown],
+        lately=[past_deployment(record, language, title=record.name) for record in gone],
+        everybody=caller.is_operator,
+        after=shown[-1].stack.id if len(views) > PAGE else None,
+        first=_id_or_none(after) is None,
+    )
+    return respond(request, page)
+
+
+def _row(view: StackView, language: Language) -> StacksPage.Row:
+    return StacksPage.Row(
+        name=view.stack.name,
+        host=view.stack.plan["host"],
+        state=shown_state(view.state, language),
+        version=version_of(view.stack.plan["image"]),
+        last=past_deployment(view.newest, language),
+    )
+
+
+def shown_state(state: StackState, language: Language) -> ShownState:
+    """Say a stack's state in a language."""
+    shown = _STATES[state]
+    return ShownState(language.text(shown.words), shown.dot)
+
+
+def _id_or_none(text: str) -> str | None:
+    """The id in an address, from which a list goes on; one that cannot be an id is passed over."""
+    return text if could_be_id(text) else None
+
+
+@router.get("/stacks/{name}")
+async def one_stack(
+    request: Request, name: str, portal: PortalDep, caller: CallerDep, language: LanguageDep, after: str = ""
+) -> Response:
+    """One stack: how it is, how to get in, what it is made of, what was done to it, and what can be."""
+    stack = await visible_stack(portal, caller, name)
+    newest = await _newest(portal, stack)
+    deployments = await portal.records.deployments_of(stack.id, limit=PAGE + 1, after=_id_or_none(after))
+    shown = deployments[:PAGE]
+    plan, state = stack.plan, StackView(stack, newest).state
+    opens = state in _STANDING or (newest.conclusion is None and newest.kind is Kind.REDEPLOY)
+    page = StackPage(
+        name=stack.name,
+        host=plan["host"],
+        url=plan["url"],
+        state=shown_state(state, language),
+        newest=newest.id,
+        opens=opens,
+        redeployable=state in _STANDING,
+        deletable=newest.conclusion is not None,
+        image=plan["image"],
+        version=version_of(plan["image"]),
+        port=plan["port"],
+        memory=language.size(plan["memory_bytes"]),
+        cpus=language.number(plan["cpus"], 2),
+        volume=plan["volume"],
+        volume_path=plan["volume_path"],
+        certificate=certificate_of(plan, language)[0],
+        created=moment(stack.created_at, language),
+        deployments=[past_deployment(record, language) for record in shown],
+        log=log_rows(await all_events(portal, newest.id), newest, language),
+        running=newest.id if newest.conclusion is None else None,
+        password=StackSecrets.decrypt(stack.secrets, portal.vault).password if opens else None,
+        qr=qr_code(plan["url"]) if opens else None,
+        after=shown[-1].id if len(deployments) > PAGE else None,
+        first=_id_or_none(after) is None,
+    )
+    return respond(request, page)
+
+
+async def _newest(portal: Portal, stack: StackRecord) -> DeploymentRecord:
+    newest = await portal.records.newest_deployment(stack.id)
+    if newest is None:
+        raise PortalError("stack_not_found", name=stack.name)
+    return newest
+
+
+@router.get("/stacks/{name}/redeploy")
+async def ask_to_redeploy(request: Request, name: str, portal: PortalDep, caller: CallerDep) -> Response:
+    """Ask before deploying again, unless that would be refused."""
+    stack = await visible_stack(portal, caller, name)
+    if StackView(stack, await _newest(portal, stack)).state not in _STANDING:
+        raise PortalError("stack_busy", name=stack.name)
+    return respond(request, RedeployPage(name=stack.name))
+
+
+@router.post("/stacks/{name}/redeploy")
+async def redeploy(request: Request, name: str, portal: PortalDep, caller: CallerDep) -> Response:
+    """Deploy again, and on to that deployment's page."""
+    stack = await managed_stack(request, portal, caller, name)
+    deployment_id = await portal.intake.redeploy(stack, Asker(stack.owner, caller.name, "user"))
+    return RedirectResponse(f"/deployments/{deployment_id}", status_code=303)
 
 
 @router.get("/stacks/{name}/delete")

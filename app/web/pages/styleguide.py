@@ -3,16 +3,32 @@
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from itertools import chain
 from typing import Final, get_args
 
 from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 
+from app.deployments.record import StackState
 from app.errors import N_
 from app.i18n import LANGUAGES, Language
-from app.web.contexts import Fact, LogRow, QueuePlace, Specimens, Station, StationState, StylePage, Viewer
-from app.web.pages.lines import station
+from app.web.contexts import (
+    Fact,
+    LineEnd,
+    LogRow,
+    PastDeployment,
+    QueuePlace,
+    SmallLine,
+    Specimens,
+    StacksPage,
+    Station,
+    StationState,
+    StylePage,
+    Viewer,
+)
+from app.web.pages.lines import moment, station
+from app.web.pages.stacks import shown_state
 from app.web.pages.stylesheet import (
     SHAPE_CONTRAST,
     SHAPES,
@@ -24,6 +40,7 @@ from app.web.pages.stylesheet import (
     tokens,
 )
 from app.web.problems import show_code
+from app.web.qr import qr_code
 from app.web.rendering import respond
 from app.web.templating import END_NOTES, STATIC_DIR, STATION_NOTES, Renderer
 
@@ -56,6 +73,16 @@ _QUEUES: Final = {
     "Third in Dokploy's line": QueuePlace("deploy", 3),
     "Far back in the portal's own": QueuePlace("validate", 9),
 }
+_BEGAN: Final = datetime(2026, 11, 21, 9, 14, tzinfo=UTC)
+# Stacks in every state: the name, how its last deployment ended, and the station that it reached.
+_ROWS: Final[tuple[tuple[str, StackState, LineEnd, int], ...]] = (
+    ("ada", StackState.RUNNING, "", 7),
+    ("grace", StackState.DEPLOYING, "", 4),
+    ("edsger", StackState.UNDOING, "undone", 6),
+    ("linus", StackState.FAILED, "failed", 3),
+    ("barbara", StackState.CANCELED, "canceled", 2),
+    ("alan", StackState.LEFT, "undone", 5),
+)
 _LOG: Final = (
     "#1 resolve image ghcr.io/example/opencode:1.0",
     "#2 pull layer 7f1c9b2e of a name that is longer than the line on which it has to stand, whatever the screen",
@@ -98,6 +125,8 @@ def _specimens(renderer: Renderer, language: Language, css: str) -> Markup:
         ],
         states=states(css),
         icons=re.findall(r'<symbol id="(\w+)" viewBox="0 0 24 24">', (STATIC_DIR / "line.svg").read_text()),
+        board=[_row(*each, language) for each in _ROWS],
+        qr=qr_code("https://ada.ai.example.com"),
         facts=[
             Fact(language.text(N_("Image")), "ghcr.io/example/opencode:1.0", code=True),
             Fact(language.text(N_("Memory")), language.text(N_("{amount} MB"), {"amount": 2048})),
@@ -107,6 +136,13 @@ def _specimens(renderer: Renderer, language: Language, css: str) -> Markup:
         taken=show_code("name_taken", {"name": "ada"}, language),
     )
     return Markup(renderer.render(specimens, Viewer(language, PATH)))  # noqa: S704  # escaped by its own template
+
+
+def _row(name: str, state: StackState, end: LineEnd, reached: int, language: Language) -> StacksPage.Row:
+    shown = shown_state(state, language)
+    line = SmallLine(reached, 7, end, shown.words)
+    last = PastDeployment(name, shown.words, line, moment(_BEGAN, language), shown.words, language.duration(68))
+    return StacksPage.Row(name, f"{name}.ai.example.com", shown, "0.6.4", last)
 
 
 def _stations(kind: str, letters: str, language: Language) -> list[Station]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.deployments.events import CREATE_STEPS, REMOVE_STEPS, STEP_LABELS
+from app.deployments.events import STEP_LABELS, STEPS, Kind
 from app.i18n import LANGUAGES, Language
 from app.web.contexts import (
     DeletePage,
@@ -16,13 +16,22 @@ from app.web.contexts import (
     DeployPage,
     ErrorPage,
     LogRow,
+    Moment,
     Page,
+    PastDeployment,
     QueuePlace,
+    RecordPage,
+    RedeployPage,
     ShownProblem,
+    ShownState,
+    SmallLine,
+    StackPage,
+    StacksPage,
     Station,
     StationState,
     Viewer,
 )
+from app.web.qr import qr_code
 from app.web.templating import STATE_TEXTS, STATIC_DIR, STATION_NOTES, TEMPLATES_DIR, Renderer, asset
 from tests.check_catalogs import problems
 
@@ -33,7 +42,7 @@ EVIL_ESCAPED = "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&#34;&amp;"
 def stations(kind: str, states: str) -> tuple[Station, ...]:
     """One letter a station: w(ait), n(ow), d(one), u(ndone), f(ailed), o(ff)."""
     names: Mapping[str, StationState] = {state[0]: state for state in STATE_TEXTS}
-    steps = CREATE_STEPS if kind == "create" else REMOVE_STEPS
+    steps = STEPS[Kind(kind)]
     return tuple(
         Station(step, f"¤{STEP_LABELS[step]}", names[letter], f"¤{names[letter]}", f"¤{STATION_NOTES[kind][step]}")
         for step, letter in zip(steps, states, strict=True)
@@ -68,6 +77,70 @@ FAILED = replace(
 REMOVING = replace(RUNNING, kind="remove", cancelable=False, stations=stations("remove", "ddnww"))
 REMOVED = replace(REMOVING, status="completed", conclusion="succeeded", stations=stations("remove", "ddddd"))
 
+AGAIN = replace(RUNNING, kind="redeploy", stations=stations("redeploy", "ddnnww"), stack_exists=True)
+NOT_AGAIN = replace(
+    AGAIN,
+    status="completed",
+    cancelable=False,
+    conclusion="failed",
+    stations=stations("redeploy", "ddddfo"),
+    problem=PROBLEM,
+)
+
+MOMENT = Moment("¤a moment", "2026-11-01T11:20:00+00:00")
+PAST = PastDeployment(
+    "01JD0000000000000000000000", "¤kind", SmallLine(6, 7, "undone", "¤label"), MOMENT, "¤outcome", "¤2 min"
+)
+STACK = StackPage(
+    name="ada",
+    host="ada.ai.example.com",
+    url="https://ada.ai.example.com",
+    state=ShownState("¤Running", "run"),
+    newest="01JD0000000000000000000000",
+    opens=True,
+    redeployable=True,
+    deletable=True,
+    image="ghcr.io/example/opencode:1",
+    version="1",
+    port=4096,
+    memory="¤2 GB",
+    cpus="1.5",
+    volume="ada-data",
+    volume_path="/workspace",
+    certificate="letsencrypt",
+    created=MOMENT,
+    deployments=[PAST, replace(PAST, line=SmallLine(7, 7, "", "¤label"), duration="")],
+    log=RUNNING.log,
+    password="brisk-harbor",
+    qr=qr_code("https://ada.ai.example.com"),
+)
+STACKS = StacksPage(
+    rows=[StacksPage.Row("ada", "ada.ai.example.com", ShownState("¤Running", "run"), "1", PAST)],
+    lately=[replace(PAST, title="alan")],
+)
+RECORD = RecordPage(
+    id="01JD0000000000000000000000",
+    name="ada",
+    kind="¤First deployment",
+    trigger="¤A page",
+    actor="¤A browser",
+    outcome="¤Done",
+    created=MOMENT,
+    started=MOMENT,
+    concluded=MOMENT,
+    duration="¤2 min",
+    steps=[
+        RecordPage.Step("¤Check", "¤done", 1, MOMENT, MOMENT, "¤1 s"),
+        RecordPage.Step("¤Project", "¤not started", 0, None, None, ""),
+    ],
+    pieces=[RecordPage.Piece("¤Project", "ada", "¤there", "p-1", MOMENT)],
+    views=[RecordPage.View("¤Name", "ada", "ada", None, differs=False)],
+    leftovers=[],
+    has_declared=True,
+    stack_exists=True,
+    manager=True,
+)
+
 PAGES: Mapping[str, Page] = {
     "deploy": DeployPage("", "ai.example.com", "https://", stations("create", "wwwwwww")),
     "refused": DeployPage(
@@ -97,7 +170,32 @@ PAGES: Mapping[str, Page] = {
         problem=PROBLEM,
         leftovers=["¤volume"],
     ),
+    "ready, to scan": replace(READY, password="brisk-harbor", qr=STACK.qr, volume_path="/workspace"),
+    "again": AGAIN,
+    "again, done": replace(AGAIN, status="completed", conclusion="succeeded", stations=stations("redeploy", "dddddd")),
+    "again, failed": NOT_AGAIN,
+    "again, failed, stranger": replace(NOT_AGAIN, manager=False),
+    "again, canceled": replace(NOT_AGAIN, conclusion="canceled"),
+    "stacks": STACKS,
+    "stacks, in pages": replace(STACKS, after="01JD0000000000000000000000", first=False),
+    "stacks, everybody's": replace(STACKS, everybody=True, lately=[]),
+    "stacks, none": StacksPage(rows=[], lately=[]),
+    "stacks, no more": StacksPage(rows=[], lately=[], first=False),
+    "stack": STACK,
+    "stack, in pages": replace(STACK, after="01JD0000000000000000000000", first=False),
+    "stack, no more": replace(STACK, deployments=[], first=False),
+    "stack, busy": replace(
+        STACK, opens=False, redeployable=False, deletable=False, running=STACK.newest, password=None, qr=None
+    ),
+    "stack, left": replace(STACK, opens=False, redeployable=False, password=None, qr=None),
+    "record": RECORD,
+    "record, differs": replace(
+        RECORD, views=[RecordPage.View("¤Port", "80", "80", "81", differs=True)], leftovers=["¤volume"]
+    ),
+    "record, not declared": replace(RECORD, has_declared=False, pieces=[replace(RECORD.pieces[0], dokploy_id="")]),
+    "record, running": replace(RECORD, started=None, concluded=None, duration="", over=False, manager=False),
     "delete": DeletePage("ada", "ada.ai.example.com", "ada-data"),
+    "redeploy": RedeployPage("ada"),
     "not found": ErrorPage(404, replace(PROBLEM, who="user")),
     "broken": ErrorPage(503, PROBLEM),
 }
@@ -218,7 +316,17 @@ def test_says_the_same_things_in_other_words(renderer: Renderer):
     """No sentence of a template stays English, apart from names and what is the same word in both languages."""
     same = {
         "ar": {"name", "AI Stack Deployer"},
-        "nl": {"AI Stack Deployer", "Image", "Status", "· AI Stack Deployer"},
+        "nl": {
+            "AI Stack Deployer",
+            "Processors",
+            "Id in Dokploy",
+            "Image",
+            "In Dokploy",
+            "Stack",
+            "Status",
+            "Volume",
+            "· AI Stack Deployer",
+        },
     }
     for page in PAGES.values():
         english = read(renderer.render(page, Viewer(LANGUAGES["en"], "/", None))).words
@@ -226,7 +334,7 @@ def test_says_the_same_things_in_other_words(renderer: Renderer):
             other = read(renderer.render(page, Viewer(LANGUAGES[code], "/", None))).words
             kept = {word for word in set(english) & set(other) if re.search(r"[A-Za-z]{2}", word) and "¤" not in word}
             # What a log, an address or a name says is not a sentence.
-            kept -= {"pulling", "0:01", "https://", "deploy_failed", ".ai.example.com"}
+            kept -= {"pulling", "0:01", "https://", "deploy_failed", ".ai.example.com", "ada · AI Stack Deployer"}
             assert kept <= allowed, f"{code}: {kept - allowed}"
 
 
@@ -239,7 +347,24 @@ def test_escapes_what_others_wrote(renderer: Renderer, language: Language):
         replace(RUNNING, name=EVIL, host=EVIL, sentence=EVIL, stations=[station], log=[LogRow(1, EVIL, EVIL, EVIL)]),
         replace(READY, name=EVIL, url=EVIL, password=EVIL, user_name=EVIL, image=EVIL),
         replace(FAILED, name=EVIL, problem=problem, stations=[station], removed=[EVIL], leftovers=[EVIL]),
+        replace(READY, name=EVIL, url=EVIL, volume_path=EVIL, password=EVIL, qr=qr_code(EVIL)),
+        replace(STACKS, rows=[replace(STACKS.rows[0], name=EVIL, host=EVIL, version=EVIL)]),
+        replace(STACKS, lately=[replace(PAST, title=EVIL, outcome=EVIL, line=SmallLine(1, 7, "", EVIL))]),
+        replace(STACK, name=EVIL, host=EVIL, url=EVIL, volume=EVIL, image=EVIL, password=EVIL, qr=qr_code(EVIL)),
+        replace(
+            STACK,
+            opens=False,
+            running=EVIL,
+            after=EVIL,
+            certificate=EVIL,
+            version=EVIL,
+            log=[LogRow(1, "", EVIL, EVIL)],
+        ),
+        replace(RECORD, name=EVIL, actor=EVIL, trigger=EVIL, leftovers=[EVIL]),
+        replace(RECORD, views=[RecordPage.View(EVIL, EVIL, EVIL, EVIL, differs=True)]),
+        replace(RECORD, pieces=[RecordPage.Piece(EVIL, EVIL, EVIL, EVIL, Moment(EVIL, EVIL))]),
         DeletePage(EVIL, EVIL, EVIL),
+        RedeployPage(EVIL),
         ErrorPage(500, problem),
     )
     for page in pages:
@@ -265,6 +390,20 @@ def test_theme_comes_from_the_visitor(renderer: Renderer):
     assert 'data-theme="dark"' in html
 
 
+@pytest.mark.parametrize("theme", [None, "light", "dark"])
+def test_the_frame_around_the_page_has_the_colour_of_its_header(renderer: Renderer, theme: str | None):
+    style = (STATIC_DIR / "portal.css").read_text()
+    light, dark = dict.fromkeys(re.findall(r"--sheet: (#\w+);", style))
+    html = renderer.render(PAGES["deploy"], Viewer(LANGUAGES["en"], "/", theme))
+    found = [
+        (named.get("media"), named["content"]) for _, named in read(html).elements if named.get("name") == "theme-color"
+    ]
+    if theme is None:
+        assert found == [("(prefers-color-scheme: light)", light), ("(prefers-color-scheme: dark)", dark)]
+    else:
+        assert found == [(None, {"light": light, "dark": dark}[theme])]
+
+
 def test_only_a_running_page_reloads_itself(renderer: Renderer):
     for name, page in PAGES.items():
         html = renderer.render(page, Viewer(LANGUAGES["en"], "/", None))
@@ -281,10 +420,47 @@ def test_the_password_is_for_a_manager_only(renderer: Renderer):
 
 
 def test_whoever_may_not_cancel_or_delete_sees_no_way_to_it(renderer: Renderer):
-    for name in ("stranger", "ready, stranger", "failed, stranger"):
+    for name in ("stranger", "ready, stranger", "failed, stranger", "again, failed, stranger", "record, running"):
         html = renderer.render(PAGES[name], Viewer(LANGUAGES["en"], "/", None))
         assert "/cancel" not in html
         assert "/delete" not in html
+        assert 'href="/stacks/ada' not in html
+
+
+def test_what_would_be_refused_is_not_offered(renderer: Renderer):
+    def offered(name: str) -> set[str]:
+        elements = read(renderer.render(PAGES[name], Viewer(LANGUAGES["en"], "/stacks/ada", None))).elements
+        actions = {str(named.get("action")) for tag, named in elements if tag == "form"}
+        return {action.rpartition("/")[2] for action in actions if action.startswith("/stacks/")}
+
+    assert offered("stack") == {"redeploy", "delete"}
+    assert offered("stack, left") == {"delete"}
+    assert offered("stack, busy") == set()
+
+
+def test_a_row_that_differs_says_so_in_words_and_in_shape(renderer: Renderer):
+    for name, differs in (("record", False), ("record, differs", True)):
+        html = renderer.render(PAGES[name], Viewer(LANGUAGES["en"], "/", None))
+        assert ('class="differs"' in html) == differs
+        assert ("</span>differs</span>" in html) == differs
+
+
+def test_what_was_not_recorded_is_not_made_up(renderer: Renderer):
+    words = read(renderer.render(PAGES["record"], Viewer(LANGUAGES["en"], "/", None))).words
+    assert words.count("not recorded") == 1
+    html = renderer.render(PAGES["record, not declared"], Viewer(LANGUAGES["en"], "/", None))
+    assert "Declared" not in html
+
+
+def test_words_of_a_redeployment_promise_no_undoing(renderer: Renderer):
+    for name in ("again", "again, done", "again, failed", "again, canceled"):
+        html = renderer.render(PAGES[name], Viewer(LANGUAGES["en"], "/", None))
+        said = " ".join(read(html).words)
+        for wrong in ("removed again", "Stop and undo", "The name is free", "was not deployed.", "Left behind"):
+            assert wrong not in said, (name, wrong)
+    assert "/deployments/01JD0000000000000000000000/cancel" in renderer.render(
+        AGAIN, Viewer(LANGUAGES["en"], "/", None)
+    )
 
 
 def test_assets_change_their_address_with_their_content():

@@ -15,8 +15,8 @@ from tests.sources import FILLED, read_script, read_template
 
 ROOT: Final = Path(__file__).parents[3]
 
-# Names are the same in every language.
-NAMES: Final = ("AI Stack Deployer",)
+# Names and commands are the same in every language.
+NAMES: Final = ("AI Stack Deployer", "opencode attach")
 # For developers, and so in English: said once here, and by `lang="en" dir="ltr"` in the templates themselves.
 ENGLISH_TEMPLATES: Final = ("docs.html", "styleguide.html", "_specimens.html")
 ENGLISH_PYTHON: Final = ("styleguide.py",)
@@ -90,7 +90,7 @@ def words_of_template(source: str) -> list[Found]:
     handed = [
         Found(each.line, each.text, 'write _("…") around it')
         for each in template.literals
-        if (SENTENCE.search(each.text) or TITLE.search(each.text)) and each.text not in NAMES
+        if (SENTENCE.search(each.text) or TITLE.search(each.text)) and each.text.strip() not in NAMES
     ]
     return sorted(handed + reader.found, key=lambda each: each.line)
 

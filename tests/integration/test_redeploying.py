@@ -1,0 +1,135 @@
+"""A stack that is deployed again because somebody asks for it: it stays what its plan says, with its files and password."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.integration.conftest import Servers
+from tests.integration.test_failures import new_name
+from tests.integration.test_http import OPERATOR, WRONG, assert_problem, key_of
+from tests.integration.test_outages import wait_for_circuit
+
+
+def ready(servers: Servers) -> dict[str, Any]:
+    accepted = servers.portal.deploy(new_name())
+    assert servers.portal.wait(accepted["deploymentId"])["conclusion"] == "succeeded"
+    return accepted
+
+
+def redeploy(servers: Servers, accepted: dict[str, Any], **headers: str) -> httpx.Response:
+    return servers.portal.client.post(
+        f"/api/stack/{accepted['stackName']}/redeploy", headers={**key_of(accepted), **headers}
+    )
+
+
+def test_a_stack_is_deployed_again(servers: Servers):
+    accepted = ready(servers)
+    (before,) = servers.emulator.state()["applications"]
+    servers.emulator.call("domain.delete", domainId=servers.emulator.state()["domains"][0]["domainId"])
+
+    answer = redeploy(servers, accepted)
+
+    assert answer.status_code == 202
+    again = answer.json()
+    assert again.keys() == {"deploymentId", "statusUrl", "eventsUrl"}
+    assert answer.headers["location"] == again["statusUrl"] == f"/api/deployments/{again['deploymentId']}"
+    assert answer.headers["cache-control"] == "no-store"
+    record = servers.portal.wait(again["deploymentId"])
+    assert (record["kind"], record["conclusion"], record["trigger"], record["actor"]) == (
+        "redeploy",
+        "succeeded",
+        "api",
+        "key",
+    )
+    assert record["steps"][0]["name"] == "project"
+    (after,) = servers.emulator.state()["applications"]
+    assert (after["applicationId"], after["env"]) == (before["applicationId"], before["env"]), "the password stays"
+    assert [each["host"] for each in servers.emulator.state()["domains"]] == [f"{accepted['stackName']}.stacks.example"]
+    assert len(servers.emulator.state()["volumes"]) == 1, "the files stay"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "code"),
+    [
+        ({}, 401, "credential_missing"),
+        (WRONG, 403, "credential_wrong"),
+        ({**OPERATOR, "sec-fetch-site": "cross-site"}, 202, ""),
+        ({"sec-fetch-site": "cross-site"}, 403, "cross_site"),
+    ],
+)
+def test_only_whoever_manages_a_stack_deploys_it_again(
+    servers: Servers, headers: dict[str, str], status: int, code: str
+):
+    accepted = ready(servers)
+
+    answer = servers.portal.client.post(f"/api/stack/{accepted['stackName']}/redeploy", headers=headers)
+
+    if code:
+        assert_problem(answer, status, code)
+        return
+    assert answer.status_code == status
+    assert servers.portal.wait(answer.json()["deploymentId"])["actor"] == "operator"
+
+
+def test_one_at_a_time(servers: Servers):
+    accepted = ready(servers)
+    servers.emulator.fault("stuck", seconds=0.6)
+    again = redeploy(servers, accepted).json()
+
+    assert_problem(redeploy(servers, accepted), 409, "stack_busy")
+    removal = servers.portal.client.delete(f"/api/stack/{accepted['stackName']}", headers=key_of(accepted))
+    assert_problem(removal, 409, "stack_busy")
+
+    assert servers.portal.wait(again["deploymentId"])["conclusion"] == "succeeded"
+    assert redeploy(servers, accepted).status_code == 202
+
+
+def test_what_is_being_made_or_is_to_go_is_not_deployed_again(servers: Servers):
+    servers.emulator.fault("stuck", seconds=0.6)
+    accepted = servers.portal.deploy(new_name())
+    assert_problem(redeploy(servers, accepted), 409, "stack_busy")
+    servers.portal.wait(accepted["deploymentId"])
+
+    servers.emulator.fault("volume_in_use", times=-1)
+    servers.portal.client.delete(f"/api/stack/{accepted['stackName']}", headers=key_of(accepted))
+    assert_problem(redeploy(servers, accepted), 409, "stack_busy")
+
+    servers.emulator.clear_faults()
+    removed = servers.portal.client.delete(f"/api/stack/{accepted['stackName']}", headers=key_of(accepted))
+    assert removed.status_code == 200
+    assert_problem(redeploy(servers, accepted), 404, "stack_not_found")
+
+
+def test_one_that_is_cancelled_leaves_what_is_there(servers: Servers):
+    accepted = ready(servers)
+    servers.emulator.fault("stuck", seconds=0.8)
+    again = redeploy(servers, accepted).json()
+    servers.portal.wait_for(again["deploymentId"], "progressed")
+
+    cancel = servers.portal.client.post(f"{again['statusUrl']}/cancel", headers=key_of(accepted))
+
+    assert cancel.status_code == 202
+    record = servers.portal.wait(again["deploymentId"])
+    assert (record["conclusion"], record["undoing"], record["leftovers"]) == ("canceled", False, [])
+    assert {name: len(rows) for name, rows in servers.emulator.left().items() if name != "queue"} == dict.fromkeys(
+        ("projects", "applications", "domains", "mounts", "volumes", "services"), 1
+    )
+    assert redeploy(servers, accepted).status_code == 202
+
+
+def test_nothing_is_begun_while_dokploy_is_away(start_portal, emulator):
+    servers = Servers(start_portal(dokploy_circuit_seconds=1), emulator)
+    accepted = ready(servers)
+    emulator.fault("database_down")
+    for name in ("bob", "eve"):
+        servers.portal.deploy(name)
+    wait_for_circuit(servers.portal, "open")
+
+    refused = redeploy(servers, accepted)
+
+    assert_problem(refused, 503, "dokploy_away")
+    assert int(refused.headers["retry-after"]) >= 1
+    emulator.clear_faults()
+    wait_for_circuit(servers.portal, "closed")
+    assert redeploy(servers, accepted).status_code == 202
