@@ -22,6 +22,7 @@ from app.deployments.plan import registry_of
 from app.deployments.probing import Prober
 from app.deployments.record import Records
 from app.deployments.runner import Runner
+from app.deployments.statistics import Statistics
 from app.deployments.template import Template, built_in_template
 from app.deployments.tracking import Observer
 from app.deployments.waiting import WaitingLine
@@ -53,6 +54,7 @@ class Portal:
     template: Template
     feed: Feed
     records: Records
+    statistics: Statistics
     leftovers: Leftovers
     waiting: WaitingLine
     intake: Intake
@@ -121,6 +123,7 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
             template=built_in_template(settings),
             feed=feed,
             records=records,
+            statistics=Statistics(database),
             leftovers=leftovers,
             waiting=WaitingLine(database, concurrency=settings.runner_concurrency),
             intake=intake,

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import structlog
-from sqlalchemy import JSON, Connection, DateTime, Dialect, Float, MetaData, create_engine, event, text
+from sqlalchemy import JSON, Connection, DateTime, Dialect, Float, MetaData, String, create_engine, event, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
@@ -91,6 +91,23 @@ def _sqlite_now(element: database_now, compiler: SQLCompiler, **options: Any) ->
 @compiles(database_now, "postgresql")
 def _postgresql_now(element: database_now, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ARG001
     return "extract(epoch from clock_timestamp())::double precision"
+
+
+class utc_day(FunctionElement[str]):  # noqa: N801
+    """The day of a moment in UTC, as 2026-01-31, wherever the database thinks it is."""
+
+    type = String()
+    inherit_cache = True
+
+
+@compiles(utc_day, "sqlite")
+def _sqlite_day(element: utc_day, compiler: SQLCompiler, **options: Any) -> str:
+    return f"date({compiler.process(element.clauses, **options)})"
+
+
+@compiles(utc_day, "postgresql")
+def _postgresql_day(element: utc_day, compiler: SQLCompiler, **options: Any) -> str:
+    return f"to_char(timezone('UTC', {compiler.process(element.clauses, **options)}), 'YYYY-MM-DD')"
 
 
 class Database:

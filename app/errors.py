@@ -246,6 +246,16 @@ PROBLEMS: dict[str, Problem] = {
         N_("This key does not belong to that stack."),
         N_("Use the manage key that was shown when the stack was deployed."),
     ),
+    "token_wrong": Problem(
+        N_("The token is wrong"),
+        N_("This is not the operator's token."),
+        N_("Type the value of ADMIN_TOKEN as it is set for this portal."),
+    ),
+    "too_many_requests": Problem(
+        N_("Too many tries"),
+        N_("There were too many tries from this address."),
+        N_("Wait {seconds} s, then try again."),
+    ),
     "stack_not_found": Problem(
         N_("No such stack"),
         N_("There is no stack called {name} that you can see."),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -12,7 +12,7 @@ from babel import Locale, UnknownLocaleError
 from babel.dates import format_skeleton, get_datetime_format
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_decimal
+from babel.numbers import format_decimal, format_percent
 from babel.support import Translations
 from babel.units import format_unit
 
@@ -93,6 +93,23 @@ class Language:
     def clock(self, value: datetime) -> str:
         """Write a time of day to the second, in UTC, which whoever shows it says."""
         return format_skeleton("Hms", value.astimezone(UTC), locale=self.locale)
+
+    def exact_duration(self, seconds: float) -> str:
+        """Write a duration so that two of them can be compared: `41 s`, `1 min 48 s`, `2 h 5 min`."""
+        whole = round(seconds)
+        if whole < 60:
+            return self.duration(seconds)
+        units = [("hour", whole // 3600), ("minute", whole // 60 % 60), ("second", whole % 60)]
+        shown = units[:2] if whole >= 3600 else units[1:]
+        return "\u00a0".join(self._unit(amount, unit) for unit, amount in shown if amount)
+
+    def share(self, of_one: float) -> str:
+        """Write a share as a percentage."""
+        return format_percent(of_one, locale=self.locale, numbering_system="latn")
+
+    def day(self, value: date, *, long: bool = False) -> str:
+        """Write a day of this year: `8 Nov`, or `8 November`."""
+        return format_skeleton("MMMMd" if long else "MMMd", value, locale=self.locale)
 
     def _unit(self, amount: float, unit: str) -> str:
         # Amount and unit must not part at the end of a line.

@@ -17,6 +17,7 @@ from app.bootstrap import open_portal
 from app.settings import Settings
 from app.web import api, crawlers, docs, pages, problems
 from app.web.deps import Portal
+from app.web.limits import Limits
 from app.web.models import EventAnswer, ProblemDocument
 from app.web.pages import styleguide
 from app.web.templating import STATIC_DIR, Renderer
@@ -112,6 +113,7 @@ def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
     app.state.settings = settings
     app.state.stopping = asyncio.Event()
     app.state.renderer = Renderer(__version__)
+    app.state.limits = Limits()
     app.include_router(api.router)
     app.include_router(pages.router)
     if settings.app_env == "development":

@@ -71,7 +71,8 @@ class Settings(BaseSettings):
     portal can read."""
 
     admin_token: SecretStr | None = Field(None, min_length=16, examples=["another-long-random-text"])
-    """Bearer token of the operator: may manage every stack. Unset, nobody can."""
+    """Token of the operator, who signs in with it or sends it as a Bearer token: may manage every stack. Unset, nobody
+    can."""
 
     dokploy_url: HttpUrl = Field(examples=["https://dokploy.example.com"])
     """Address of the Dokploy server, without `/api`."""

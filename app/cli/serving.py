@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -56,6 +57,10 @@ def sandbox(
         portal = _server(create_app(settings), settings)
         typer.echo(f"Portal:           http://localhost:{settings.port}")
         typer.echo(f"Emulated Dokploy: http://localhost:{settings.port + 1}/sandbox/state")
+        typer.echo(f"Operator's page:  http://localhost:{settings.port}/operator")
+        # One that is set is whoever's who set it, and nothing to print.
+        if settings.admin_token and "ADMIN_TOKEN" not in os.environ:
+            typer.echo(f"Operator's token: {settings.admin_token.get_secret_value()}")
         _run(emulator, portal)
 
 
@@ -78,6 +83,7 @@ def sandbox_settings(port: int, folder: Path) -> Settings:
         "stack_public_port": port + 1,
         "stack_probe_address": f"127.0.0.1:{port + 1}",
         "certificate_mode": "none",
+        "admin_token": secrets.token_urlsafe(12),
     }
     given = {name: value for name, value in values.items() if name.upper() not in os.environ}
     return load_settings(_env_file=None, **given, port=port)

@@ -131,6 +131,21 @@ class StackState(StrEnum):
     LEFT = "left"
 
 
+def stack_state(kind: str, conclusion: str | None, *, undoing: bool) -> StackState:
+    """How a stack is, by its newest deployment. A redeployment undoes nothing, so the stack is there all the same."""
+    if conclusion is None:
+        if kind == Kind.REMOVE:
+            return StackState.REMOVING
+        return StackState.UNDOING if undoing else StackState.DEPLOYING
+    if kind == Kind.REMOVE:
+        return StackState.LEFT
+    if conclusion == Conclusion.SUCCEEDED:
+        return StackState.RUNNING
+    if kind == Kind.CREATE:
+        return StackState.LEFT
+    return StackState.CANCELED if conclusion == Conclusion.CANCELED else StackState.FAILED
+
+
 @dataclass(frozen=True)
 class StackView:
     """A stack with its newest deployment, which tells how the stack is."""
@@ -140,19 +155,8 @@ class StackView:
 
     @property
     def state(self) -> StackState:
-        """How it is. A redeployment undoes nothing, so the stack is there whatever became of that."""
-        newest = self.newest
-        if newest.conclusion is None:
-            if newest.kind is Kind.REMOVE:
-                return StackState.REMOVING
-            return StackState.UNDOING if newest.undoing else StackState.DEPLOYING
-        if newest.kind is Kind.REMOVE:
-            return StackState.LEFT
-        if newest.conclusion is Conclusion.SUCCEEDED:
-            return StackState.RUNNING
-        if newest.kind is Kind.CREATE:
-            return StackState.LEFT
-        return StackState.CANCELED if newest.conclusion is Conclusion.CANCELED else StackState.FAILED
+        """How it is."""
+        return stack_state(self.newest.kind, self.newest.conclusion, undoing=self.newest.undoing)
 
 
 # A deployment with what is needed of its stack to say who may do what with it.
@@ -238,6 +242,11 @@ class Records:
             .order_by(tables.stack.c.removed_at.desc(), tables.stack.c.id.desc())
             .limit(limit)
         )
+
+    async def latest(self, *, limit: int) -> list[DeploymentRecord]:
+        """The newest deployments of all stacks."""
+        # Ids are ULIDs, which are in the order of time, and have an index.
+        return await self._deployments(_DEPLOYMENTS.order_by(tables.deployment.c.id.desc()).limit(limit))
 
     async def held(self, names: Collection[str]) -> set[str]:
         """Which of the names are held by a stack."""

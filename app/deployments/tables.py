@@ -88,6 +88,8 @@ deployment = Table(
     Column("owner", ID),
     Column("epoch", Integer, nullable=False, server_default="0"),
     Index("ix_deployment_stack_id", "stack_id"),
+    # How those of a kind ended lately, without a look at the rows.
+    Index("ix_deployment_ended", "kind", "concluded_at", "conclusion"),
     Index(
         "ix_deployment_open",
         "created_at",

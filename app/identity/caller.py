@@ -1,4 +1,4 @@
-"""The caller of a request: a browser known by its signed cookie, a program with a key, the operator, or a stranger."""
+"""The caller of a request: a browser known by its signed cookies, a program with a key, the operator, or a stranger."""
 
 import hmac
 import secrets
@@ -21,24 +21,27 @@ class Caller:
     """Who asks.
 
     owner: what stacks of this browser have as their owner, where it has a cookie of ours; bearer: the token that was
-    sent; admin_token: the operator's, to compare with.
+    sent; admin_token: the operator's, to compare with; in_session: whether the operator has signed in here.
     """
 
     owner: str | None = None
     bearer: str | None = field(default=None, repr=False)
     admin_token: str | None = field(default=None, repr=False)
+    in_session: bool = False
 
     @property
     def is_operator(self) -> bool:
-        """Whether the token is the operator's."""
-        if self.bearer is None or self.admin_token is None:
+        """Whether it is the operator, by his token or in his session. A token, where one was sent, counts alone."""
+        if self.bearer is None:
+            return self.in_session
+        if self.admin_token is None:
             return False
         return hmac.compare_digest(self.bearer.encode(), self.admin_token.encode())
 
     @property
     def has_credential(self) -> bool:
         """Whether anything was shown at all."""
-        return self.bearer is not None or self.owner is not None
+        return self.bearer is not None or self.owner is not None or self.in_session
 
     @property
     def name(self) -> str:
@@ -49,8 +52,10 @@ class Caller:
 
     def manages(self, stack: Ownership) -> bool:
         """Whether a stack is this caller's to manage. A token, where one was sent, counts alone."""
+        if self.is_operator:
+            return True
         if self.bearer is not None:
-            return self.is_operator or matches(self.bearer, stack.manage_key_hash)
+            return matches(self.bearer, stack.manage_key_hash)
         return self.owner is not None and hmac.compare_digest(self.owner, stack.owner)
 
     def must_operate(self) -> None:

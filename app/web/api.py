@@ -32,6 +32,8 @@ router = APIRouter()
 
 LONGEST_WAIT: Final = 300
 USUAL_WAIT: Final = 30
+# How many of the newest deployments the operator is told of.
+LATEST: Final = 10
 
 PLAN_SENTENCES = (
     N_("Create: a project {name} in Dokploy, with one application."),
@@ -416,6 +418,15 @@ async def leftovers(
     caller.must_operate()
     response.headers["Cache-Control"] = "no-store"
     return models.leftovers_answer(await portal.leftovers.all(removed=removed))
+
+
+@router.get("/api/overview", tags=["operators"], responses=problems(401, 403))
+async def overview(portal: PortalDep, caller: CallerDep, response: Response) -> models.OverviewAnswer:
+    """The numbers of the operator's page: the last 14 days, the newest deployments, what is left over."""
+    caller.must_operate()
+    response.headers["Cache-Control"] = "no-store"
+    latest = await portal.records.latest(limit=LATEST)
+    return models.overview_answer(await portal.statistics.overview(), latest, await portal.leftovers.all())
 
 
 def whose_stacks(caller: Caller) -> Whose | None:

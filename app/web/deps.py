@@ -13,12 +13,13 @@ from app.deployments.intake import Intake
 from app.deployments.leftovers import Leftovers
 from app.deployments.record import Records
 from app.deployments.runner import Runner
+from app.deployments.statistics import Statistics
 from app.deployments.template import Template
 from app.deployments.waiting import WaitingLine
 from app.dokploy.health import HealthWatch
 from app.errors import PortalError
 from app.i18n import Language, choose_language
-from app.identity import Caller, new_browser_owner
+from app.identity import SESSION_SECONDS, Caller, begin_session, is_session, new_browser_owner
 from app.readiness import Readiness
 from app.settings import Settings
 from app.vault import Vault
@@ -26,6 +27,7 @@ from app.vault import Vault
 M = TypeVar("M", bound=BaseModel)
 
 BROWSER_COOKIE: Final = "asd_browser"
+SESSION_COOKIE: Final = "asd_operator"
 LANGUAGE_COOKIE: Final = "lang"
 THEME_COOKIE: Final = "theme"
 MAX_BODY: Final = 64 * 1024
@@ -70,6 +72,11 @@ class Portal(Protocol):
     @property
     def records(self) -> Records:
         """What can be read."""
+        ...
+
+    @property
+    def statistics(self) -> Statistics:
+        """What the record says of the portal as a whole."""
         ...
 
     @property
@@ -121,24 +128,32 @@ def theme_of(request: Request) -> str | None:
 
 
 def caller_of(request: Request) -> Caller:
-    """Who asks: by the Authorization header, or by the signed cookie."""
+    """Who asks: by the Authorization header, or by the signed cookies."""
     portal = portal_of(request)
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
     admin = portal.settings.admin_token
+    admin_token = admin.get_secret_value() if admin else None
     signed = request.cookies.get(BROWSER_COOKIE)
+    session = request.cookies.get(SESSION_COOKIE)
     return Caller(
         owner=portal.vault.unsign(signed) if signed else None,
-        bearer=token.strip() if scheme.lower() == "bearer" and token.strip() else None,
-        admin_token=admin.get_secret_value() if admin else None,
+        bearer=_bearer_of(request),
+        admin_token=admin_token,
+        in_session=bool(session and admin_token and is_session(portal.vault, admin_token, session)),
     )
 
 
-def same_site(request: Request) -> None:
-    """Refuse what another site's page makes a browser send with our cookie (CSRF).
+def _bearer_of(request: Request) -> str | None:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
 
-    Raises PortalError `cross_site`. A token in the header cannot be sent by another site, so it needs no such check.
+
+def same_site(request: Request) -> None:
+    """Refuse what another site's page makes a browser send with our cookies (CSRF).
+
+    Raises PortalError `cross_site`. A Bearer token cannot be sent by another site, and then no cookie counts, so it
+    needs no such check; what a browser adds by itself, as for a proxy that asks for a password, does.
     """
-    if request.headers.get("authorization"):
+    if _bearer_of(request):
         return
     site = request.headers.get("sec-fetch-site")
     if site is not None:
@@ -167,16 +182,36 @@ def remember_choice(request: Request, response: Response, name: str, value: str)
     _set_cookie(request, response, name, value, hidden=False)
 
 
-def _set_cookie(request: Request, response: Response, name: str, value: str, *, hidden: bool) -> None:
+def remember_operator(request: Request, response: Response, admin_token: str) -> None:
+    """Begin the operator's session in this browser."""
+    signed = begin_session(portal_of(request).vault, admin_token)
+    _set_cookie(request, response, SESSION_COOKIE, signed, hidden=True, seconds=SESSION_SECONDS)
+
+
+def forget_operator(request: Request, response: Response) -> None:
+    """End the operator's session in this browser."""
+    _set_cookie(request, response, SESSION_COOKIE, "", hidden=True, seconds=0)
+
+
+def _set_cookie(
+    request: Request, response: Response, name: str, value: str, *, hidden: bool, seconds: int = _YEAR
+) -> None:
     response.set_cookie(
         name,
         value,
-        max_age=_YEAR,
+        max_age=seconds,
         path="/",
         secure=request.app.state.settings.portal_is_tls,
         httponly=hidden,
         samesite="lax",
     )
+
+
+def path_here(path: str, otherwise: str = "/") -> str:
+    """A path to go on to that somebody has sent, or another where that would lead to another site."""
+    # A second slash, or a backslash that browsers read as one, would.
+    is_safe = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
+    return path if is_safe else otherwise
 
 
 async def read_json(request: Request, model: type[M]) -> M:

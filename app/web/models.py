@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,6 +12,7 @@ from app.deployments.events import RecordedEvent, describe, phase_of
 from app.deployments.leftovers import Leftover
 from app.deployments.plan import Plan
 from app.deployments.record import DeploymentRecord, StackState, StackView
+from app.deployments.statistics import Overview
 from app.i18n import Language
 from app.outages import Reason
 from app.web.problems import show_code
@@ -212,6 +213,69 @@ class DeploymentAnswer(_Answer):
     started_at: datetime | None
     concluded_at: datetime | None
     events_url: str
+
+
+class OverviewAnswer(_Answer):
+    """The portal as a whole: the last 14 days (UTC), the newest deployments, and what needs a hand."""
+
+    class Day(_Answer):
+        """How many creations of stacks ended on a day, and how."""
+
+        day: date
+        succeeded: int
+        failed: int
+        canceled: int
+
+    class Step(_Answer):
+        """How long a step of a creation took, in seconds."""
+
+        name: str
+        median: float
+        slow: float
+        """What only the slowest 5 % took longer than."""
+
+    class Deployment(_Answer):
+        """One of the newest deployments."""
+
+        id: str
+        stack: str
+        kind: str
+        undoing: bool
+        conclusion: str | None
+        created_at: datetime
+        concluded_at: datetime | None
+        status_url: str
+
+    class Stacks(_Answer):
+        """How many stacks are in each state.
+
+        failed, canceled: such was their last redeployment, and they are there all the same; left: they are to go, and
+        some of it could not be removed.
+        """
+
+        running: int = 0
+        deploying: int = 0
+        undoing: int = 0
+        removing: int = 0
+        failed: int = 0
+        canceled: int = 0
+        left: int = 0
+
+    at: datetime
+    stacks: Stacks
+    waiting: int
+    """Deployments that nobody works on yet, here or in Dokploy's line."""
+    success: float | None
+    """Which share of the creations that ended in these days has succeeded."""
+    median_seconds: float | None
+    """From the request until the stack was ready."""
+    measured: int
+    """Of how many creations the median and the steps are: the newest that succeeded, at most 500."""
+    days: list[Day]
+    """Oldest first; the last is today."""
+    steps: list[Step]
+    latest: list[Deployment]
+    leftovers: list[LeftoversAnswer.Item]
 
 
 class StackAnswer(_Answer):
@@ -437,6 +501,36 @@ def leftovers_answer(leftovers: Sequence[Leftover]) -> LeftoversAnswer:
     """What is left over as JSON."""
     items = [LeftoversAnswer.Item(**asdict(each), status_url=status_url(each.deployment_id)) for each in leftovers]
     return LeftoversAnswer(leftovers=items)
+
+
+def overview_answer(
+    overview: Overview, latest: Sequence[DeploymentRecord], leftovers: Sequence[Leftover]
+) -> OverviewAnswer:
+    """The portal as a whole as JSON."""
+    return OverviewAnswer(
+        at=overview.at,
+        stacks=OverviewAnswer.Stacks(**{str(state): count for state, count in overview.stacks.items()}),
+        waiting=overview.waiting,
+        success=overview.success,
+        median_seconds=overview.seconds,
+        measured=overview.measured,
+        days=[OverviewAnswer.Day(**asdict(day)) for day in overview.days],
+        steps=[OverviewAnswer.Step(**asdict(step)) for step in overview.steps],
+        latest=[
+            OverviewAnswer.Deployment(
+                id=each.id,
+                stack=each.name,
+                kind=each.kind,
+                undoing=each.undoing,
+                conclusion=each.conclusion,
+                created_at=each.created_at,
+                concluded_at=each.concluded_at,
+                status_url=status_url(each.id),
+            )
+            for each in latest
+        ],
+        leftovers=leftovers_answer(leftovers).leftovers,
+    )
 
 
 _STATES: Final[Mapping[StackState, Literal["deploying", "running", "removing", "failed"]]] = {

@@ -44,6 +44,8 @@ STATUSES: Final[Mapping[str, int]] = {
     "cross_site": 403,
     "credential_missing": 401,
     "credential_wrong": 403,
+    "token_wrong": 403,
+    "too_many_requests": 429,
     "stack_not_found": 404,
     "deployment_not_found": 404,
     "deployment_over": 409,
@@ -68,13 +70,15 @@ _OF_CODE: Final[Mapping[str, Mapping[str, str]]] = {
     "store_unavailable": {"Retry-After": "10"},
     **{code: {"Retry-After": "60"} for code in STORE_CODES.values()},
 }
+# Those of which a parameter says when to come back.
+_COME_BACK: Final = frozenset({"dokploy_away", "too_many_requests"})
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 def headers_of(error: PortalError) -> dict[str, str]:
     """Headers that belong to a problem, however it is shown."""
     headers = dict(_OF_CODE.get(error.code, {}))
-    if error.code == "dokploy_away":
+    if error.code in _COME_BACK:
         headers["Retry-After"] = str(error.params["seconds"])
     return headers
 

@@ -8,12 +8,17 @@ from app.web.contexts import Page, Viewer
 from app.web.deps import LANGUAGE_COOKIE, caller_of, language_of, remember_choice, theme_of
 
 
-def respond(request: Request, page: Page, *, status: int = 200, only_in: Language | None = None) -> HTMLResponse:
-    """Render a page, and keep a language that was asked for. only_in: the language of a page that has no other."""
+def respond(
+    request: Request, page: Page, *, status: int = 200, path: str = "/", only_in: Language | None = None
+) -> HTMLResponse:
+    """Render a page, and keep a language that was asked for.
+
+    path: where a `GET` shows it, if this was none; only_in: the language of a page that has no other.
+    """
     language = language_of(request)
     viewer = Viewer(
         language=only_in or language,
-        path=request.url.path if request.method == "GET" else "/",
+        path=request.url.path if request.method == "GET" else path,
         theme=theme_of(request),
         # While the store is still being opened nobody can be told from anybody else.
         is_operator=hasattr(request.app.state, "portal") and caller_of(request).is_operator,

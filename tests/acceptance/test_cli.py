@@ -1,5 +1,6 @@
 """The command line as people meet it: in a process of its own, by its output, exit status and what it leaves behind."""
 
+import re
 import signal
 import socket
 
@@ -78,6 +79,34 @@ def test_the_sandbox_needs_no_settings_and_leaves_nothing(portal_command, free_p
     assert (status, seconds < 5) == (0, True)
     assert list(process.temporary.iterdir()) == []
     assert "Traceback" not in process.output
+
+
+def test_the_sandbox_says_where_its_operator_signs_in(portal_command, free_ports):
+    port = free_ports(2)
+    process = portal_command("sandbox", PORT=str(port))
+    url = f"http://127.0.0.1:{port}"
+    process.answers(f"{url}/health")
+
+    assert f"Operator's page:  http://localhost:{port}/operator\n" in process.output
+    found = re.search(r"^Operator's token: (\S{16,})$", process.output, re.MULTILINE)
+    assert found, process.output
+    with httpx.Client(base_url=url, trust_env=False, follow_redirects=True) as client:
+        assert client.get("/operator").url.path == "/sign-in"
+        assert client.post("/sign-in", data={"token": found[1]}).url.path == "/operator"
+
+
+def test_the_sandbox_prints_no_token_that_is_somebodys(portal_command, free_ports):
+    port = free_ports(2)
+    token = "the-token-of-this-operator"
+    process = portal_command("sandbox", PORT=str(port), ADMIN_TOKEN=token)
+    process.answers(f"http://127.0.0.1:{port}/health")
+
+    assert token not in process.output
+    assert "Operator's token" not in process.output
+    answer = httpx.get(
+        f"http://127.0.0.1:{port}/api/overview", headers={"authorization": f"Bearer {token}"}, trust_env=False
+    )
+    assert answer.status_code == 200
 
 
 def test_the_sandbox_ends_on_ctrl_c(portal_command, free_ports):

@@ -8,9 +8,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
+from random import getrandbits
 from typing import Any, Final
 
+import httpx
 from playwright.sync_api import Page
 
 from app.deployments.waiting import PATIENCE_SECONDS
@@ -33,7 +36,8 @@ class View:
     """One state of a page.
 
     manager: whether its visitor deployed the stack; act: what he does on it first; status: of the answer that he is left
-    with; headers: what his browser sends with each request; languages: in which it is looked at.
+    with; headers: what his browser sends with each request; languages: in which it is looked at; operator: whether he
+    has signed in.
     """
 
     portal: PortalServer
@@ -43,6 +47,7 @@ class View:
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     languages: Sequence[str] = LANGUAGES
+    operator: bool = False
 
     @property
     def url(self) -> str:
@@ -53,8 +58,12 @@ class View:
 
     @property
     def cookies(self) -> list[Any]:
-        """The cookie of the browser that deployed everything here."""
+        """The cookie of the browser that deployed everything here, or of the operator's."""
         jar = self.portal.client.cookies.jar if self.manager else ()
+        if self.operator:
+            with httpx.Client(base_url=self.portal.url, trust_env=False) as client:
+                client.post("/sign-in", data={"token": ADMIN_TOKEN})
+                jar = client.cookies.jar
         return [{"name": each.name, "value": each.value, "url": self.portal.url} for each in jar]
 
 
@@ -124,6 +133,26 @@ def _cancel_by_hand(page: Page) -> None:
     wait_for(page, ".closed")
 
 
+def _open_tables(page: Page) -> None:
+    for summary in page.locator(".numbers summary").all():
+        summary.click()
+
+
+def guesses(times: int) -> Callable[[Page], None]:
+    """Sign in with tokens that are wrong, from an address of its own."""
+
+    def act(page: Page) -> None:
+        headers = {"x-forwarded-for": str(ip_address(getrandbits(32)))}
+        page.set_extra_http_headers(headers)
+        for _ in range(times - 1):
+            page.request.post(page.url, form={"token": "wrong"}, headers=headers)
+        page.fill("#token", "wrong")
+        with page.expect_navigation():
+            page.click("main [type=submit]")
+
+    return act
+
+
 @contextmanager
 def open_gallery(folder: Path) -> Iterator[Mapping[str, View]]:
     """Make every state; they last as long as the block."""
@@ -141,7 +170,12 @@ def open_gallery(folder: Path) -> Iterator[Mapping[str, View]]:
         views = _end(*serve("ended", undo_timeout_seconds=1.0, leftovers_retry_seconds=3600.0))
         held, emulator = serve("held", undo_timeout_seconds=3600.0, certificate_mode="wildcard")
         views |= _hold(held, emulator)
+        new, _ = serve("new")
         views |= {
+            "operator-empty": View(new, "/operator", operator=True),
+            "sign-in": View(new, "/sign-in"),
+            "sign-in-wrong": View(new, "/sign-in", act=guesses(1), status=403),
+            "too-many": View(new, "/sign-in", act=guesses(11), status=429),
             "form": View(held, "/"),
             "form-free": View(held, "/", act=typed("hedy", "ready")),
             "form-taken": View(held, "/", act=typed("ada", "off")),
@@ -237,6 +271,7 @@ def _end(portal: PortalServer, emulator: Emulator) -> dict[str, View]:
         "record": View(portal, f"{ready}/record"),
         "record-failed": View(portal, f"{failed}/record"),
         "record-redeploy": View(portal, f"{again}/record", manager=False),
+        "operator": View(portal, "/operator", act=_open_tables, operator=True),
     }
 
 

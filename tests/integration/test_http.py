@@ -541,6 +541,8 @@ FROM_ELSEWHERE = [
         "/stacks/held/delete",
         "/stacks/held/redeploy",
         "/theme",
+        "/sign-in",
+        "/sign-out",
     ],
 )
 def test_what_another_site_sends_is_refused(

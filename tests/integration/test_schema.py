@@ -8,6 +8,7 @@ import pytest
 from app.errors import PROBLEMS
 from app.web.problems import STATUSES
 from tests.integration.conftest import Servers
+from tests.integration.test_http import OPERATOR
 
 CALLS = {
     ("get", "/health"),
@@ -20,6 +21,7 @@ CALLS = {
     ("post", "/api/deployments/{deployment_id}/cancel"),
     ("get", "/api/stacks"),
     ("get", "/api/leftovers"),
+    ("get", "/api/overview"),
     ("get", "/api/stack/{name}"),
     ("delete", "/api/stack/{name}"),
     ("post", "/api/stack/{name}/redeploy"),
@@ -101,6 +103,7 @@ def test_answers_are_as_they_are_described(servers: Servers, document: dict[str,
         "StackAnswer": portal.client.get("/api/stack/described", headers=key).json(),
         "StacksAnswer": portal.client.get("/api/stacks", headers=key).json(),
         "ProblemDocument": portal.client.get("/api/stack/nobody").json(),
+        "OverviewAnswer": portal.client.get("/api/overview", headers=OPERATOR).json(),
         "HealthAnswer": portal.client.get("/health").json(),
         "ReadyAnswer": portal.client.get("/ready").json(),
         "RemovalAnswer": portal.client.delete("/api/stack/described", headers=key).json(),

@@ -2,7 +2,7 @@
 
 import string
 import unicodedata
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
@@ -122,6 +122,32 @@ def test_arabic_has_latin_digits_and_no_place_to_break(seconds: float):
     for said in (ARABIC.duration(seconds), ARABIC.number(seconds)):
         assert all(letter in string.digits for letter in said if unicodedata.category(letter) == "Nd")
         assert " " not in said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "english"),
+    [
+        (0.44, "0.4 sec"),
+        (59.4, "59 sec"),
+        (60, "1 min"),
+        (108.2, "1 min 48 sec"),
+        (3600, "1 hr"),
+        (7505, "2 hr 5 min"),
+        (7205, "2 hr"),
+        (360_000, "100 hr"),
+    ],
+)
+def test_durations_to_be_compared(seconds: float, english: str):
+    assert ENGLISH.exact_duration(seconds) == english.replace(" ", "\u00a0")
+    assert " " not in ARABIC.exact_duration(seconds)
+
+
+def test_shares_and_days():
+    assert (ENGLISH.share(0.864), DUTCH.share(1), ARABIC.share(0)) == ("86%", "100%", "0%")
+    day = date(2026, 11, 8)
+    assert (ENGLISH.day(day), ENGLISH.day(day, long=True)) == ("Nov 8", "November 8")
+    assert (DUTCH.day(day), DUTCH.day(day, long=True)) == ("8 nov", "8 november")
+    assert "8" in ARABIC.day(day)
 
 
 def test_numbers():

@@ -26,7 +26,7 @@ from app.web.rendering import respond
 
 router = APIRouter()
 
-_RESOURCES: Final = {
+RESOURCES: Final = {
     "domain": N_("The address {name}"),
     "application": N_("The application {name}, with its settings and password"),
     "volume": N_("The volume {name}"),
@@ -164,9 +164,9 @@ def _milliseconds(moment: datetime) -> int:
 def left_over(record: DeploymentRecord, language: Language) -> list[str]:
     """What a run has left behind and is still there."""
     return [
-        _resource(each.kind, each.name, language)
+        name_resource(each.kind, each.name, language)
         for each in record.leftovers
-        if each.kind in _RESOURCES and each.removed_at is None
+        if each.kind in RESOURCES and each.removed_at is None
     ]
 
 
@@ -177,12 +177,13 @@ def _removed(record: DeploymentRecord, language: Language) -> list[str]:
         "volume": record.plan["volume"],
         "project": record.plan["project"],
     }
-    gone = [kind for kind in _RESOURCES if record.resources[kind].state is ResourceState.REMOVED]
-    return [_resource(kind, names[kind], language) for kind in gone]
+    gone = [kind for kind in RESOURCES if record.resources[kind].state is ResourceState.REMOVED]
+    return [name_resource(kind, names[kind], language) for kind in gone]
 
 
-def _resource(kind: str, name: str, language: Language) -> str:
-    return language.text(_RESOURCES[kind], {"name": name})
+def name_resource(kind: str, name: str, language: Language) -> str:
+    """Say what a thing in Dokploy is to the person whose stack it is."""
+    return language.text(RESOURCES[kind], {"name": name})
 
 
 @router.post("/deployments/{deployment_id}/cancel")

@@ -22,6 +22,8 @@ NOT_SHOWN: Final[Mapping[str, str]] = {
     "two": "two columns of a page, without a look of their own",
     "run": "the parts of a page below each other",
     "gap": "a wider gap between such parts",
+    "even": "two columns of one width",
+    "headed": "a heading and a button beside it",
     "now": "keeps room for the sentence and the yard",
 }
 

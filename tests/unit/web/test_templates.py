@@ -10,6 +10,7 @@ import pytest
 
 from app.deployments.events import STEP_LABELS, STEPS, Kind
 from app.i18n import LANGUAGES, Language
+from app.web.charts import Bar, DayBars, Dots, Riser, StairStep
 from app.web.contexts import (
     DeletePage,
     DeploymentPage,
@@ -17,6 +18,7 @@ from app.web.contexts import (
     ErrorPage,
     LogRow,
     Moment,
+    OperatorPage,
     Page,
     PastDeployment,
     QueuePlace,
@@ -24,6 +26,7 @@ from app.web.contexts import (
     RedeployPage,
     ShownProblem,
     ShownState,
+    SignInPage,
     SmallLine,
     StackPage,
     StacksPage,
@@ -141,6 +144,28 @@ RECORD = RecordPage(
     manager=True,
 )
 
+OPERATOR = OperatorPage(
+    at="¤at",
+    figures=[OperatorPage.Figure("28", "¤stacks"), OperatorPage.Figure("", "¤success")],
+    baseline=80.0,
+    ticks=[OperatorPage.Tick(40.0, "5")],
+    days=[
+        OperatorPage.Day(8, "¤8 Nov", "¤8 November", "6", "1", "2", DayBars(Bar(20, 60), Bar(10, 10), Bar(82, 18))),
+        OperatorPage.Day(9, "¤9 Nov", "¤9 November", "0", "0", "0", DayBars(None, None, None)),
+    ],
+    finished=9,
+    steps=[
+        OperatorPage.Step("¤Check", "0.4 s", "0.6 s", StairStep(3, 10, 12, is_long=True, risers=[Riser(10, 50, 100)])),
+        OperatorPage.Step("¤Project", "0.1 s", "0.2 s", StairStep(10, 11, 12, is_long=False)),
+    ],
+    measured="¤measured",
+    states=[OperatorPage.State(STACK.state, "3", Dots(3, has_rest=False))],
+    one_dot="",
+    latest=[replace(PAST, title="ada"), replace(PAST, title="bob")],
+    leftovers=[],
+    connections=[OperatorPage.Connection("SQLite", ShownState("¤well", "run"))],
+)
+
 PAGES: Mapping[str, Page] = {
     "deploy": DeployPage("", "ai.example.com", "https://", stations("create", "wwwwwww")),
     "refused": DeployPage(
@@ -196,6 +221,22 @@ PAGES: Mapping[str, Page] = {
     "record, running": replace(RECORD, started=None, concluded=None, duration="", over=False, manager=False),
     "delete": DeletePage("ada", "ada.ai.example.com", "ada-data"),
     "redeploy": RedeployPage("ada"),
+    "operator": OPERATOR,
+    "operator, many": replace(
+        OPERATOR,
+        one_dot="¤one dot",
+        states=[OperatorPage.State(STACK.state, "4,123", Dots(4, has_rest=True))],
+        leftovers=[OperatorPage.Leftover("¤volume", "ada", "¤why", "¤since", "¤tries", "¤next", RUNNING.id)],
+        connections=[
+            OperatorPage.Connection("Dokploy", ShownState("¤away", "failed"), ["¤note"], ["domain.create is gone"])
+        ],
+    ),
+    "operator, nothing lately": replace(OPERATOR, finished=0, steps=[], ticks=[], in_session=False),
+    "operator, empty": replace(OPERATOR, is_empty=True, finished=0, steps=[], ticks=[], latest=[]),
+    "sign in": SignInPage("/operator"),
+    "sign in, wrong": SignInPage("/operator", problem=replace(PROBLEM, who="user")),
+    "sign in, ended": SignInPage("/operator", ended=True),
+    "sign in, impossible": SignInPage("/operator", possible=False),
     "not found": ErrorPage(404, replace(PROBLEM, who="user")),
     "broken": ErrorPage(503, PROBLEM),
 }
@@ -365,6 +406,13 @@ def test_escapes_what_others_wrote(renderer: Renderer, language: Language):
         replace(RECORD, pieces=[RecordPage.Piece(EVIL, EVIL, EVIL, EVIL, Moment(EVIL, EVIL))]),
         DeletePage(EVIL, EVIL, EVIL),
         RedeployPage(EVIL),
+        replace(
+            OPERATOR,
+            latest=[replace(PAST, title=EVIL)],
+            leftovers=[OperatorPage.Leftover(EVIL, EVIL, EVIL, EVIL, EVIL, EVIL, EVIL)],
+            connections=[OperatorPage.Connection(EVIL, ShownState(EVIL, "failed"), [EVIL], [EVIL])],
+        ),
+        SignInPage(EVIL, problem=problem),
         ErrorPage(500, problem),
     )
     for page in pages:
@@ -461,6 +509,44 @@ def test_words_of_a_redeployment_promise_no_undoing(renderer: Renderer):
     assert "/deployments/01JD0000000000000000000000/cancel" in renderer.render(
         AGAIN, Viewer(LANGUAGES["en"], "/", None)
     )
+
+
+def test_the_operators_part_is_shown_to_him(renderer: Renderer):
+    for is_operator in (True, False):
+        html = renderer.render(PAGES["deploy"], Viewer(LANGUAGES["en"], "/", None, is_operator=is_operator))
+        links = [named["href"] for tag, named in read(html).elements if tag == "a"]
+        assert links.count("/operator") == 1 + is_operator, "at the foot for everybody, above for him"
+
+
+def test_styles_of_charts_are_loaded_where_there_are_any(renderer: Renderer):
+    for name, page in PAGES.items():
+        html = renderer.render(page, Viewer(LANGUAGES["en"], "/", None))
+        assert ("charts.css" in html) == isinstance(page, OperatorPage), name
+
+
+def test_whoever_came_with_a_token_is_offered_no_way_out(renderer: Renderer):
+    for in_session in (True, False):
+        html = renderer.render(replace(OPERATOR, in_session=in_session), Viewer(LANGUAGES["en"], "/", None))
+        assert ("/sign-out" in html) == in_session
+
+
+def test_an_empty_portal_has_no_charts(renderer: Renderer):
+    html = renderer.render(PAGES["operator, empty"], Viewer(LANGUAGES["en"], "/", None))
+    assert 'role="img"' not in html
+    assert "Nothing has been deployed yet." in html
+    assert "¤well" in html
+
+
+@pytest.mark.parametrize("language", list(LANGUAGES.values()), ids=list(LANGUAGES))
+def test_a_chart_is_told_in_words_and_as_a_table(renderer: Renderer, language: Language):
+    document = read(renderer.render(OPERATOR, Viewer(language, "/", None)))
+    pictures = [named for tag, named in document.elements if tag == "svg" and named.get("role") == "img"]
+    assert [named["aria-label"] for named in pictures] == ["¤8 November", "¤9 November"]
+    assert [tag for tag, _ in document.elements].count("table") == 2
+    for row in ("¤8 Nov", "¤Check", "¤Project"):
+        assert row in document.words
+    others = [named for tag, named in document.elements if tag == "svg" and named.get("role") != "img"]
+    assert {named.get("aria-hidden") for named in others} == {"true"}
 
 
 def test_assets_change_their_address_with_their_content():

@@ -1,0 +1,211 @@
+"""What the record says of the portal as a whole: how deployments ended lately, where their time went, what there is."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Final
+
+from sqlalchemy import Connection, and_, func, or_, select
+
+from app.database import Database, utc_day
+from app.deployments import tables
+from app.deployments.events import CREATE_STEPS, Conclusion, Kind, Status
+from app.deployments.record import StackState, stack_state
+from app.deployments.saga import StepState
+
+DAYS: Final = 14
+# Enough for the slowest in twenty to mean something, and read in a moment however many there are.
+SAMPLE: Final = 500
+
+
+@dataclass(frozen=True)
+class Day:
+    """How many creations ended on a day (UTC), and how."""
+
+    day: date
+    succeeded: int = 0
+    failed: int = 0
+    canceled: int = 0
+
+    @property
+    def ended(self) -> int:
+        """How many ended in any way."""
+        return self.succeeded + self.failed + self.canceled
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """How long a step took, in seconds. slow: what only the slowest in twenty took longer than."""
+
+    name: str
+    median: float
+    slow: float
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The portal at a moment, and over the days before it.
+
+    days: oldest first, the last is the one of the moment; stacks: how many there are of each state; waiting:
+    deployments that nobody works on yet, here or in Dokploy; seconds: from the request to the end, the median of the
+    newest creations that succeeded; measured: how many creations that and the steps are of.
+    """
+
+    at: datetime
+    days: Sequence[Day]
+    stacks: Mapping[StackState, int]
+    waiting: int
+    seconds: float | None
+    measured: int
+    steps: Sequence[StepTime]
+
+    @property
+    def all_stacks(self) -> int:
+        """How many stacks hold a name."""
+        return sum(self.stacks.values())
+
+    @property
+    def finished(self) -> int:
+        """How many creations ended."""
+        return sum(day.ended for day in self.days)
+
+    @property
+    def success(self) -> float | None:
+        """Which share of the creations that ended has succeeded; None where none has ended."""
+        return sum(day.succeeded for day in self.days) / self.finished if self.finished else None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to tell."""
+        return not (self.stacks or self.finished)
+
+
+class Statistics:
+    """Counts in the store; what that costs is bounded by the days, not by the record."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def overview(self, at: datetime | None = None) -> Overview:
+        """The portal now, or as it was seen from another moment."""
+        at = at or datetime.now(UTC)
+        since = datetime.combine(at.astimezone(UTC).date() - timedelta(days=DAYS - 1), time(), UTC)
+
+        def read(connection: Connection) -> Overview:
+            lengths, steps = _times(connection, since, at)
+            return Overview(
+                at=at,
+                days=_days(connection, since, at),
+                stacks=_stacks(connection),
+                waiting=_waiting(connection),
+                seconds=_quantile(lengths, 0.5) if lengths else None,
+                measured=len(lengths),
+                steps=steps,
+            )
+
+        return await self._database.read(read)
+
+
+def _days(connection: Connection, since: datetime, at: datetime) -> list[Day]:
+    table = tables.deployment.c
+    day = utc_day(table.concluded_at)
+    rows = connection.execute(
+        select(day, table.conclusion, func.count())
+        .where(table.kind == Kind.CREATE, table.concluded_at >= since, table.concluded_at <= at)
+        .group_by(day, table.conclusion)
+    )
+    counts: dict[tuple[str, str], int] = {(day, conclusion): count for day, conclusion, count in rows}
+
+    def count(day: date, conclusion: Conclusion) -> int:
+        return counts.get((day.isoformat(), conclusion), 0)
+
+    return [
+        Day(
+            each,
+            succeeded=count(each, Conclusion.SUCCEEDED),
+            failed=count(each, Conclusion.FAILED),
+            canceled=count(each, Conclusion.CANCELED),
+        )
+        for each in (since.date() + timedelta(days=number) for number in range(DAYS))
+    ]
+
+
+def _stacks(connection: Connection) -> dict[StackState, int]:
+    stack, deployment = tables.stack, tables.deployment
+    every = deployment.alias()
+    newest = (
+        select(every.c.id)
+        .where(every.c.stack_id == stack.c.id)
+        .order_by(every.c.created_at.desc(), every.c.id.desc())
+        .limit(1)
+        .correlate(stack)
+        .scalar_subquery()
+    )
+    held = (
+        select(deployment.c.kind, deployment.c.conclusion, deployment.c.undoing)
+        .select_from(stack.join(deployment, deployment.c.id == newest))
+        .where(stack.c.removed_at.is_(None))
+        .subquery()
+    )
+    alike = (held.c.kind, held.c.conclusion, held.c.undoing)
+    counts: dict[StackState, int] = {}
+    for kind, conclusion, undoing, count in connection.execute(select(*alike, func.count()).group_by(*alike)):
+        state = stack_state(kind, conclusion, undoing=undoing)
+        counts[state] = counts.get(state, 0) + count
+    return counts
+
+
+def _waiting(connection: Connection) -> int:
+    deployment, event = tables.deployment.c, tables.event.c
+    # As a deployment's own page tells: it waits in Dokploy's line as long as nothing has moved since.
+    in_line = or_(event.type == "queue_position", event.key == "queue_slow")
+    query = (
+        select(func.count())
+        .select_from(tables.deployment)
+        .join(tables.event, and_(event.deployment_id == deployment.id, event.n == deployment.last_event))
+        .where(deployment.status != Status.COMPLETED, or_(deployment.status == Status.QUEUED, in_line))
+    )
+    return int(connection.scalar(query) or 0)
+
+
+def _times(connection: Connection, since: datetime, at: datetime) -> tuple[list[float], list[StepTime]]:
+    """How long the newest creations that succeeded took, and each of their steps."""
+    deployment, step = tables.deployment.c, tables.step.c
+    newest = connection.execute(
+        select(deployment.id, deployment.created_at, deployment.concluded_at)
+        .where(
+            deployment.kind == Kind.CREATE,
+            deployment.concluded_at >= since,
+            deployment.concluded_at <= at,
+            deployment.conclusion == Conclusion.SUCCEEDED,
+        )
+        .order_by(deployment.concluded_at.desc())
+        .limit(SAMPLE)
+    ).all()
+    steps = connection.execute(
+        select(step.name, step.started_at, step.concluded_at).where(
+            step.deployment_id.in_([row.id for row in newest]),
+            step.state == StepState.SUCCEEDED,
+            step.started_at.is_not(None),
+        )
+    )
+    of_steps: dict[str, list[float]] = {}
+    for name, started_at, concluded_at in steps:
+        of_steps.setdefault(name, []).append((concluded_at - started_at).total_seconds())
+    return (
+        [(row.concluded_at - row.created_at).total_seconds() for row in newest],
+        [
+            StepTime(name, _quantile(of_steps[name], 0.5), _quantile(of_steps[name], 0.95))
+            for name in CREATE_STEPS
+            if name in of_steps
+        ],
+    )
+
+
+def _quantile(values: Sequence[float], share: float) -> float:
+    """The value that a share of them does not exceed, between two where it falls between them."""
+    ordered = sorted(values)
+    place = share * (len(ordered) - 1)
+    below = ordered[int(place)]
+    above = ordered[min(int(place) + 1, len(ordered) - 1)]
+    return below + (above - below) * (place - int(place))

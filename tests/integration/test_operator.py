@@ -1,0 +1,449 @@
+"""The operator's page and the way to it: a session that ends, guesses that are bounded, and nothing for anybody else."""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import httpx
+import pytest
+
+from app.i18n import LANGUAGES
+from app.identity import SESSION_SECONDS, begin_session
+from app.vault import Vault
+from tests.integration.conftest import Servers
+from tests.integration.test_failures import new_name
+from tests.integration.test_http import FROM_ELSEWHERE, OPERATOR, WRONG, assert_problem
+from tests.integration.test_pages import HTML, Page, assert_nothing_inline
+from tests.servers import ADMIN_TOKEN, PortalServer
+
+# Of `portal_settings`.
+SECRET_KEY = "a-key-that-is-only-for-tests"
+_ADDRESSES = (f"203.0.113.{number}" for number in count(1))
+
+
+@pytest.fixture
+def portal(servers: Servers) -> PortalServer:
+    return servers.portal
+
+
+def visitor(portal: PortalServer, address: str | None = None) -> httpx.Client:
+    """A browser of its own, at an address of its own: guesses are counted by that."""
+    headers = {**HTML, "sec-fetch-site": "same-origin", "x-forwarded-for": address or next(_ADDRESSES)}
+    return httpx.Client(base_url=portal.url, headers=headers, timeout=30, trust_env=False)
+
+
+@pytest.fixture
+def browser(portal: PortalServer) -> Iterator[httpx.Client]:
+    with visitor(portal) as client:
+        yield client
+
+
+@pytest.fixture
+def operator(portal: PortalServer) -> Iterator[httpx.Client]:
+    with visitor(portal) as client:
+        sign_in(client)
+        yield client
+
+
+def sign_in(browser: httpx.Client, token: str = ADMIN_TOKEN, **fields: str) -> httpx.Response:
+    return browser.post("/sign-in", data={"token": token, **fields})
+
+
+def session(*, ago: float = 0, token: str = ADMIN_TOKEN, key: str = SECRET_KEY) -> dict[str, str]:
+    """The header of a browser that signed in some time ago."""
+    signed = begin_session(Vault([key], clock=lambda: time.time() - ago), token)
+    return {"cookie": f"asd_operator={signed}"}
+
+
+# The way in and out
+
+
+def test_from_the_foot_of_a_page_to_the_numbers_and_out(portal: PortalServer, browser: httpx.Client):
+    first = Page(browser.get("/"))
+    assert len(first.all("a", href="/operator")) == 1
+
+    sent_on = browser.get("/operator")
+    assert (sent_on.status_code, sent_on.headers["location"]) == (303, "/sign-in?next=/operator")
+    form = Page(browser.get(sent_on.headers["location"]))
+    assert form.all("form", method="post", action="/sign-in")
+    assert form.all("input", type="password", name="token")
+    assert form.all("input", name="next")[-1]["value"] == "/operator"
+    assert_nothing_inline(form)
+
+    signed_in = sign_in(browser, next="/operator")
+
+    assert (signed_in.status_code, signed_in.headers["location"]) == (303, "/operator")
+    page = Page(browser.get("/operator"))
+    assert page.status == 200
+    assert page.all("a", href="/operator", **{"aria-current": "page"})
+    assert page.all("form", method="post", action="/sign-out")
+    assert_nothing_inline(page)
+    assert len(Page(browser.get("/")).all("a", href="/operator")) == 2, "above, too"
+    # Whoever is signed in is not asked again.
+    assert browser.get("/sign-in").headers["location"] == "/operator"
+
+    signed_out = browser.post("/sign-out")
+
+    assert (signed_out.status_code, signed_out.headers["location"]) == (303, "/")
+    assert browser.get("/operator").status_code == 303
+    assert "Your session has ended." not in Page(browser.get("/sign-in")).words
+
+
+def test_the_cookie_is_kept_from_scripts_and_other_sites_and_tells_nothing(start_portal):
+    for app_env, secure in (("production", True), ("development", False)):
+        portal: PortalServer = start_portal(app_env=app_env)
+        (cookie,) = sign_in(portal.client).headers.get_list("set-cookie")
+        name, _, rest = cookie.partition("=")
+        value, *attributes = rest.split("; ")
+
+        assert name == "asd_operator"
+        assert ADMIN_TOKEN not in value
+        kept = {each.lower() for each in attributes}
+        assert {"httponly", "samesite=lax", "path=/", f"max-age={SESSION_SECONDS}"} <= kept
+        assert ("secure" in kept) is secure
+        portal.stop()
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_a_wrong_token_is_refused_with_the_reason(portal: PortalServer, browser: httpx.Client, lang: str):
+    answer = browser.post("/sign-in", data={"token": "hunter2-hunter2", "next": "/docs"}, params={"lang": lang})
+
+    page = Page(answer)
+    assert (page.status, page.language[0]) == (403, lang)
+    assert "asd_operator" not in answer.headers.get("set-cookie", "")
+    assert LANGUAGES[lang].text("This is not the operator's token.") in page.words
+    assert page.all("input", name="token")[0]["aria-invalid"] == "true"
+    assert page.all("input", name="next")[-1]["value"] == "/docs"
+    assert "hunter2" not in page.html
+    assert page.all("a", hreflang="nl")[0]["href"] == "/sign-in?lang=nl"
+    assert browser.get("/operator").status_code == 303
+
+
+@pytest.mark.parametrize("token", ["", " ", ADMIN_TOKEN[:-1], ADMIN_TOKEN + "x", ADMIN_TOKEN.upper(), "é", "\0"])
+def test_what_is_not_quite_the_token(browser: httpx.Client, token: str):
+    assert sign_in(browser, token).status_code == 403
+
+
+def test_a_token_that_was_pasted_with_a_blank(browser: httpx.Client):
+    assert sign_in(browser, f" {ADMIN_TOKEN}\n").status_code == 303
+
+
+def test_without_a_token_nobody_signs_in(start_portal):
+    portal = start_portal(admin_token=None)
+
+    page = Page(portal.client.get("/sign-in", headers=HTML))
+    assert page.status == 200
+    assert "ADMIN_TOKEN" in page.words
+    assert not page.all("input", name="token")
+    for token in ("", "None", ADMIN_TOKEN):
+        refused = sign_in(portal.client, token)
+        assert (refused.status_code, "set-cookie" in refused.headers) == (403, False)
+    assert portal.client.get("/operator", headers={**HTML, **session()}).status_code == 303
+    assert_problem(portal.client.get("/api/overview", headers=session()), 401, "credential_missing")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "location"),
+    [
+        ("/docs", "/docs"),
+        ("/stacks/ada/delete?lang=nl", "/stacks/ada/delete?lang=nl"),
+        ("", "/operator"),
+        ("//evil.example", "/operator"),
+        ("/\\evil.example", "/operator"),
+        ("https://evil.example", "/operator"),
+        ("javascript:alert(1)", "/operator"),
+        ("/\t/evil.example", "/operator"),
+        ("/x\r\nset-cookie: a=b", "/operator"),
+    ],
+)
+def test_signing_in_leads_nowhere_else(portal: PortalServer, browser: httpx.Client, wanted: str, location: str):
+    asked = Page(browser.get("/sign-in", params={"next": wanted}))
+    assert asked.all("input", name="next")[-1]["value"] == location
+
+    assert sign_in(browser, next=wanted).headers["location"] == location
+    assert browser.get("/sign-in", params={"next": wanted}).headers["location"] == location
+
+
+# The end of a session
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        session(ago=SESSION_SECONDS + 1),
+        session(token="the-token-before-this-one"),
+        session(key="another-key-than-this-portals"),
+        {"cookie": "asd_operator=operator"},
+    ],
+    ids=["too old", "another token", "another key", "forged"],
+)
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_a_session_that_has_ended_says_so_and_is_dropped(portal: PortalServer, headers: dict[str, str], lang: str):
+    with visitor(portal) as browser:
+        browser.cookies.set("asd_operator", headers["cookie"].partition("=")[2], domain="127.0.0.1")
+        browser.cookies.set("lang", lang)
+        assert browser.get("/operator").headers["location"] == "/sign-in?next=/operator"
+        assert_problem(
+            portal.client.get("/api/overview", headers={**headers, "accept-language": lang}),
+            401,
+            "credential_missing",
+            lang,
+        )
+
+        page = Page(browser.get("/sign-in?next=/operator"))
+
+        assert LANGUAGES[lang].text("Your session has ended.") in page.words
+        assert "asd_operator" not in browser.cookies
+        assert LANGUAGES[lang].text("Your session has ended.") not in Page(browser.get("/sign-in")).words
+
+
+def test_a_session_lasts_for_twelve_hours(portal: PortalServer):
+    almost = session(ago=SESSION_SECONDS - 60)
+
+    assert portal.client.get("/operator", headers={**HTML, **almost}).status_code == 200
+
+
+def test_another_token_ends_every_session(start_portal):
+    before: PortalServer = start_portal()
+    with visitor(before) as browser:
+        sign_in(browser)
+        cookie = {"cookie": f"asd_operator={browser.cookies['asd_operator']}"}
+    assert before.client.get("/api/overview", headers=cookie).status_code == 200
+    before.stop()
+
+    after: PortalServer = start_portal(admin_token="another-token-of-the-operator")
+
+    assert after.client.get("/api/overview", headers=cookie).status_code == 401
+
+
+# What a session may, and nobody else
+
+
+def test_in_a_session_everything_may_be_seen_and_done(servers: Servers, operator: httpx.Client):
+    portal, name = servers.portal, new_name()
+    accepted = portal.deploy(name)
+    portal.wait(accepted["deploymentId"])
+
+    assert operator.get(f"/api/stack/{name}").json()["password"]
+    assert name in {each["name"] for each in operator.get("/api/stacks").json()["stacks"]}
+    assert operator.get("/api/leftovers").json() == {"leftovers": []}
+    assert Page(operator.get(f"/deployments/{accepted['deploymentId']}")).all("a", href=f"/stacks/{name}/delete")
+    assert operator.get(f"/stacks/{name}/delete").status_code == 200
+
+    removal = operator.post(f"/stacks/{name}/delete", data={"volume": "erase"})
+
+    assert removal.status_code == 303
+    record = portal.wait(removal.headers["location"].rpartition("/")[2])
+    assert (record["kind"], record["conclusion"], record["actor"]) == ("remove", "succeeded", "operator")
+    servers.emulator.fault("stuck", seconds=0.8)
+    running = portal.deploy(new_name())["deploymentId"]
+    assert operator.post(f"/api/deployments/{running}/cancel").status_code == 202
+    assert portal.wait(running)["conclusion"] == "canceled"
+    other = portal.deploy(new_name())
+    portal.wait(other["deploymentId"])
+    assert operator.delete(f"/api/stack/{other['stackName']}").json()["removed"]
+
+
+def test_the_operator_keeps_his_own_stacks_as_a_browser(portal: PortalServer, operator: httpx.Client):
+    name = new_name()
+    deployment_id = operator.post("/deploy", data={"name": name}).headers["location"].rpartition("/")[2]
+    portal.wait(deployment_id)
+    operator.post("/sign-out")
+
+    assert operator.get(f"/api/stack/{name}").status_code == 200
+
+
+@pytest.mark.parametrize("headers", FROM_ELSEWHERE, ids=str)
+@pytest.mark.parametrize("more", [{}, {"authorization": "Basic dXNlcjpwYXNzd29yZA=="}], ids=["plain", "behind a login"])
+def test_another_site_cannot_use_the_session(
+    servers: Servers, operator: httpx.Client, headers: dict[str, str], more: dict[str, str]
+):
+    """Nor where the browser adds a password of its own, for a proxy in front."""
+    portal, name = servers.portal, new_name()
+    accepted = portal.deploy(name)
+    portal.wait(accepted["deploymentId"])
+    plain = {key: value for key, value in operator.headers.items() if key not in {"sec-fetch-site", "accept"}}
+    with httpx.Client(base_url=portal.url, headers=plain, cookies=operator.cookies, trust_env=False) as tricked:
+        for method, path in (
+            ("POST", "/sign-out"),
+            ("POST", "/sign-in"),
+            ("POST", f"/stacks/{name}/delete"),
+            ("DELETE", f"/api/stack/{name}"),
+            ("POST", f"/deployments/{accepted['deploymentId']}/cancel"),
+            ("POST", f"/api/deployments/{accepted['deploymentId']}/cancel"),
+            ("POST", "/deploy"),
+        ):
+            assert_problem(tricked.request(method, path, headers={**headers, **more}), 403, "cross_site")
+    assert operator.get(f"/api/stack/{name}").json()["state"] == "running"
+
+
+def test_a_token_that_was_sent_counts_alone(portal: PortalServer, operator: httpx.Client):
+    refused = operator.get("/operator", headers=WRONG)
+
+    assert Page(refused).status == 403
+    assert_problem(operator.get("/api/overview", headers=WRONG), 403, "credential_wrong")
+    page = Page(portal.client.get("/operator", headers={**HTML, **OPERATOR}))
+    assert page.status == 200
+    assert not page.all("form", action="/sign-out"), "there is no session to end"
+
+
+def test_nobody_else_sees_anything(portal: PortalServer, browser: httpx.Client):
+    name = new_name()
+    browser.post("/deploy", data={"name": name})
+    key = {"authorization": f"Bearer {portal.deploy(new_name())['manageKey']}"}
+
+    assert browser.get("/operator").headers["location"] == "/sign-in?next=/operator"
+    assert_problem(portal.client.get("/api/overview"), 401, "credential_missing")
+    for client, headers in ((browser, {}), (portal.client, key)):
+        assert_problem(client.get("/api/overview", headers=headers), 403, "credential_wrong")
+    assert_problem(portal.client.get("/operator", headers=key), 403, "credential_wrong")
+
+
+# Guessing
+
+
+def guess(browser: httpx.Client, times: int) -> list[int]:
+    return [sign_in(browser, f"guess-{number}").status_code for number in range(times)]
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_guesses_are_bounded(portal: PortalServer, lang: str):
+    with visitor(portal) as browser, visitor(portal) as neighbour:
+        browser.cookies.set("lang", lang)
+        assert guess(browser, 12) == [403] * 10 + [429] * 2
+
+        refused = sign_in(browser)
+        document = sign_in_by_program(portal, browser, lang)
+
+        page = Page(refused)
+        assert (page.status, page.language[0]) == (429, lang)
+        assert 1 <= int(refused.headers["retry-after"]) <= 60
+        assert document["title"] in page.words
+        assert document["title"] == LANGUAGES[lang].text("Too many tries")
+        assert refused.headers["retry-after"] in page.words
+        assert "set-cookie" not in refused.headers
+        # Only the one who guessed has to wait, and only with this.
+        assert browser.get("/sign-in").status_code == 200
+        assert browser.get("/").status_code == 200
+        assert sign_in(neighbour).status_code == 303
+
+
+def sign_in_by_program(portal: PortalServer, browser: httpx.Client, lang: str) -> dict[str, Any]:
+    headers = {"x-forwarded-for": browser.headers["x-forwarded-for"], "accept-language": lang}
+    answer = portal.client.post("/sign-in", data={"token": ADMIN_TOKEN}, headers=headers)
+    assert 1 <= int(answer.headers["retry-after"]) <= 60
+    return assert_problem(answer, 429, "too_many_requests", lang)
+
+
+def test_who_signs_in_rightly_is_not_counted(browser: httpx.Client):
+    assert [sign_in(browser).status_code for _ in range(12)] == [303] * 12
+    assert guess(browser, 1) == [403]
+
+
+def test_a_network_of_ipv6_is_one_address(portal: PortalServer):
+    with visitor(portal, "2001:db8:0:1::1") as one, visitor(portal, "2001:db8:0:1:ffff::2") as same:
+        assert guess(one, 10) == [403] * 10
+        assert guess(same, 1) == [429]
+    with visitor(portal, "2001:db8:0:2::1") as other, visitor(portal, "::ffff:198.51.100.1") as mapped:
+        assert guess(other, 1) == [403]
+        assert guess(mapped, 11) == [403] * 10 + [429]
+    with visitor(portal, "::ffff:198.51.100.2") as mapped:
+        assert guess(mapped, 1) == [403]
+
+
+# The numbers
+
+
+def test_the_numbers_of_the_page_are_those_of_the_api(start_portal, emulator, any_database_url: str):
+    portal: PortalServer = start_portal(database_url=any_database_url, undo_timeout_seconds=0.5)
+    with visitor(portal) as operator:
+        sign_in(operator)
+        empty = Page(operator.get("/operator"))
+        assert "Nothing has been deployed yet." in empty.words
+        assert not empty.all("svg", role="img")
+        assert operator.get("/api/overview").json()["success"] is None
+
+        for name in ("ada", "bob"):
+            portal.wait(portal.deploy(name)["deploymentId"])
+        emulator.fault("fail")
+        portal.wait(portal.deploy("failing")["deploymentId"])
+        emulator.fault("open")
+        emulator.fault("volume_in_use", times=-1)
+        left = portal.wait(portal.deploy("leaving")["deploymentId"])
+        emulator.fault("stuck")
+        waiting = portal.deploy("waiting")["deploymentId"]
+        portal.wait_for(waiting, "progressed")
+
+        overview = operator.get("/api/overview").json()
+        assert {state: count for state, count in overview["stacks"].items() if count} == {
+            "running": 2,
+            "deploying": 1,
+            "left": 1,
+        }
+        assert (overview["success"], overview["measured"], len(overview["days"])) == (0.5, 2, 14)
+        today = overview["days"][-1]
+        assert (today["succeeded"], today["failed"], today["canceled"]) == (2, 2, 0)
+        assert overview["medianSeconds"] > 0
+        assert [step["name"] for step in overview["steps"]][-2:] == ["deploy", "verify"]
+        assert [each["stack"] for each in overview["latest"]] == ["waiting", "leaving", "failing", "bob", "ada"]
+        assert [(each["kind"], each["stack"]) for each in overview["leftovers"]] == [("volume", "leaving")]
+
+        page = Page(operator.get("/operator"))
+        assert "50%" in page.words
+        assert "from the request until it is ready (median)" in page.words
+        sentences = [str(each["aria-label"]) for each in page.all("svg", role="img")]
+        assert len(sentences) == 14
+        assert sentences[-1].endswith(": 2 succeeded, 0 cancelled, 2 failed")
+        minis = [(each["data-n"], each["class"]) for each in page.all("span", role="img")]
+        assert minis == [("6", "mini"), ("7", "mini undone"), ("6", "mini undone"), ("7", "mini"), ("7", "mini")]
+        for words in ("Failed at “Verify”, some of it is left", "Failed at “Deploy”, undone", "Still in use"):
+            assert words in page.words
+        assert page.all("a", href=f"/deployments/{left['id']}")
+        assert ("SQLite" if "sqlite" in any_database_url else "PostgreSQL") in page.words
+        # The same from the right.
+        arabic = Page(operator.get("/operator", params={"lang": "ar"}))
+        assert_nothing_inline(arabic)
+        ends = [each["cx"] for each in page.all("circle", **{"class": "l-dot"})]
+        assert [100 - float(str(each["cx"])[:-1]) for each in arabic.all("circle", **{"class": "l-dot"})] == (
+            pytest.approx([float(str(end)[:-1]) for end in ends], abs=3)
+        )
+
+
+def test_a_time_of_minutes_is_written_as_on_a_clock(start_portal, emulator, database_url: str):
+    portal: PortalServer = start_portal()
+    portal.wait(portal.deploy("ada")["deploymentId"])
+    with sqlite3.connect(database_url.partition("///")[2]) as store:
+        store.execute("UPDATE deployment SET created_at = strftime('%Y-%m-%d %H:%M:%f', concluded_at, '-108 seconds')")
+    store.close()
+
+    page = Page(portal.client.get("/operator", headers={**HTML, **OPERATOR}))
+
+    assert "1:48" in page.words
+    assert "minutes from the request until it is ready (median)" in page.words
+
+
+def test_the_page_says_how_dokploy_is(start_portal, emulator):
+    portal: PortalServer = start_portal(dokploy_api_token="not-the-token")
+    with visitor(portal) as operator:
+        sign_in(operator)
+        deadline = time.monotonic() + 10
+        while "Dokploy refuses the portal" not in (page := Page(operator.get("/operator"))).words:
+            assert time.monotonic() < deadline, page.words
+            time.sleep(0.02)
+    assert "sets DOKPLOY_API_TOKEN" in page.words
+
+
+def test_the_page_names_the_calls_that_do_not_fit(start_portal, emulator):
+    emulator.fault("renamed_call", "domain.create", times=-1)
+    portal: PortalServer = start_portal()
+    with visitor(portal) as operator:
+        sign_in(operator)
+        deadline = time.monotonic() + 10
+        while not (misfits := portal.client.get("/health").json()["dokploy"]["incompatible"]):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        page = Page(operator.get("/operator"))
+    assert misfits[0] in page.words
+    assert f"It would not take {len(misfits)} call" in page.words
