@@ -5,7 +5,7 @@ from typing import Final
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
 
-router = APIRouter()
+router = APIRouter(include_in_schema=False)
 
 _ROBOTS: Final = """\
 User-agent: *
