@@ -134,6 +134,9 @@ LANGUAGES: Final[dict[str, Language]] = {
         Language("en", "English", "ltr"),
         Language("nl", "Nederlands", "ltr"),
         Language("ar", "العربية", "rtl"),
+        Language("de", "Deutsch", "ltr"),
+        Language("fr", "Français", "ltr"),
+        Language("es", "Español", "ltr"),
     )
 }
 

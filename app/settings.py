@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", examples=["info"])
     """How much the log says. Secrets are masked at every level."""
 
-    default_language: Literal["en", "nl", "ar"] = Field("en", examples=["en"])
+    default_language: Literal["en", "nl", "ar", "de", "fr", "es"] = Field("en", examples=["en"])
     """Language for a visitor whose browser asks for none that the portal speaks."""
 
     database_url: str = Field(

@@ -9,7 +9,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, syn
 
 PHONE: Final[ViewportSize] = {"width": 390, "height": 844}
 DESKTOP: Final[ViewportSize] = {"width": 1280, "height": 900}
-LANGUAGES: Final = ("en", "nl", "ar")
+# In which the whole journey is made, and pictures are taken.
+PICTURED: Final = ("en", "nl", "ar")
 THEMES: Final = ("light", "dark")
 _ARGUMENTS: Final = (
     "--no-sandbox",

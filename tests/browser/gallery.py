@@ -17,8 +17,8 @@ import httpx
 from playwright.sync_api import Page
 
 from app.deployments.waiting import PATIENCE_SECONDS
+from app.i18n import LANGUAGES
 from app.sandbox import SandboxSettings, serve_in_thread
-from tests.browser.chromium import LANGUAGES
 from tests.browser.reading import type_name, wait_for
 from tests.servers import ADMIN_TOKEN, Emulator, PortalServer, portal_settings, serve_portal, sqlite_url
 
@@ -46,7 +46,7 @@ class View:
     act: Callable[[Page], None] = nothing
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
-    languages: Sequence[str] = LANGUAGES
+    languages: Sequence[str] = tuple(LANGUAGES)
     operator: bool = False
 
     @property

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, FloatRect, ViewportSize
 
-from tests.browser.chromium import DESKTOP, LANGUAGES, PHONE, THEMES, find_chromium, new_visitor, settle, start_chromium
+from tests.browser.chromium import DESKTOP, PHONE, PICTURED, THEMES, find_chromium, new_visitor, settle, start_chromium
 from tests.browser.gallery import View, open_for_readme, open_gallery
 
 ROOT = Path(__file__).parent.parent.parent
@@ -25,7 +25,7 @@ README_PICTURES = (
 
 def photograph(browser: Browser, views: Mapping[str, View]) -> None:
     FOLDER.mkdir(exist_ok=True)
-    for lang in LANGUAGES:
+    for lang in PICTURED:
         for theme in THEMES:
             for size in (PHONE, DESKTOP):
                 for name, view in views.items():

@@ -5,7 +5,7 @@ from urllib.parse import urljoin
 import httpx
 import pytest
 
-from tests.browser.chromium import LANGUAGES
+from app.i18n import LANGUAGES
 from tests.browser.conftest import Visitors
 from tests.servers import PortalServer
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.browser
 BUDGET = 40_000
 
 
-@pytest.mark.parametrize("lang", LANGUAGES)
+@pytest.mark.parametrize("lang", list(LANGUAGES))
 def test_the_first_visit_is_small(visit: Visitors, portal: PortalServer, lang: str):
     page = visit(lang=lang)
     addresses: list[str] = []

@@ -240,7 +240,7 @@ def test_a_form_that_no_browser_sends(servers: Servers, path: str, body: str, st
     [
         ("", "", "", ("en", "ltr")),
         ("", "", "nl-BE,nl;q=0.9,en;q=0.8", ("nl", "ltr")),
-        ("", "", "de,fr;q=0.9", ("en", "ltr")),
+        ("", "", "sv,pt;q=0.9", ("en", "ltr")),
         ("", "", "en;q=0.2,ar-SA;q=0.9", ("ar", "rtl")),
         ("", "", "nl;q=0,ar", ("ar", "rtl")),
         ("", "", "*;;q=,,\x80", ("en", "ltr")),
@@ -265,7 +265,7 @@ def test_the_language_of_a_page(
     assert {"Accept-Language", "Cookie"} <= {word.strip() for word in answer.headers["vary"].split(",")}
     assert answer.headers["cache-control"] == "no-store"
     links = {each["hreflang"]: each["href"] for each in page.all("a") if "hreflang" in each}
-    assert links == {code: f"{path}?lang={code}" for code in ("en", "nl", "ar")}
+    assert links == {code: f"{path}?lang={code}" for code in LANGUAGES}
 
 
 def test_a_language_that_was_asked_for_stays(servers: Servers, browser: httpx.Client):
@@ -281,15 +281,15 @@ def test_a_page_of_a_deployment_speaks_every_language(servers: Servers, browser:
 
     heads = {
         lang: re.findall(r"<h1[^>]*>(.*?)</h1>", browser.get(here, params={"lang": lang}).text, re.DOTALL)[0]
-        for lang in ("en", "nl", "ar")
+        for lang in LANGUAGES
     }
 
-    assert len(set(heads.values())) == 3
+    assert len(set(heads.values())) == len(LANGUAGES)
     # A name within Arabic is isolated from the words around it.
     assert f'<bdi dir="ltr">{name}</bdi>' in heads["ar"]
 
 
-@pytest.mark.parametrize("lang", ["en", "nl", "ar"])
+@pytest.mark.parametrize("lang", list(LANGUAGES))
 def test_a_page_that_is_not_there(servers: Servers, browser: httpx.Client, lang: str):
     for path in (
         "/nothing",

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.i18n import LANGUAGES
 from tests.servers import ADMIN_TOKEN, SUFFIX, TOKEN, Emulator
 
 ROOT = Path(__file__).parents[2]
@@ -161,7 +162,7 @@ def wait(served: Served, deployment_id: str) -> None:
 
 def look_at(served: Served, deployment_id: str) -> None:
     """Look at everything that can be seen of a deployment, as a stranger."""
-    for lang in ("en", "nl", "ar"):
+    for lang in LANGUAGES:
         served.ask("GET", f"/deployments/{deployment_id}", params={"lang": lang}, headers={"accept": "text/html"})
         served.ask("GET", f"/api/deployments/{deployment_id}", params={"lang": lang})
         for accept in ("text/event-stream", "application/x-ndjson"):

@@ -23,7 +23,7 @@ ENGLISH, DUTCH, ARABIC = LANGUAGES["en"], LANGUAGES["nl"], LANGUAGES["ar"]
         ("xx", "nl", "en", "nl"),
         ("", "", "nl", "nl"),
         (None, "xx", "ar", "ar"),
-        (None, None, "fr,nl;q=0.5,en;q=0.4", "nl"),
+        (None, None, "pt,nl;q=0.5,en;q=0.4", "nl"),
         (None, None, "en;q=0.4,nl;q=0.5", "nl"),
         (None, None, "nl-BE", "nl"),
         (None, None, "ar-EG,ar;q=0.9", "ar"),
@@ -34,7 +34,7 @@ ENGLISH, DUTCH, ARABIC = LANGUAGES["en"], LANGUAGES["nl"], LANGUAGES["ar"]
         (None, None, "en ; q=0.1 ,nl ;q=0.2", "nl"),
         (None, None, "en;Q=0.1,nl;Q=0.2", "nl"),
         (None, None, "*", "en"),
-        (None, None, "de, fr", "en"),
+        (None, None, "sv, pt", "en"),
         (None, None, "nl;q=much, ar;q=0.1", "ar"),
         (None, None, "nl;q=nan", "en"),
         (None, None, "ar,nl", "ar"),
@@ -45,7 +45,7 @@ def test_which_language(asked: str | None, cookie: str | None, accept: str | Non
 
 
 def test_the_operators_default_is_for_who_asks_for_none_of_ours():
-    assert choose_language(asked=None, cookie=None, accept="fr", default="ar") is ARABIC
+    assert choose_language(asked=None, cookie=None, accept="pt", default="ar") is ARABIC
 
 
 @given(st.text(), st.text(), st.text() | st.from_regex(r"([a-zA-Z-]{1,9} ?; ?q=[0-9.]{0,4},? ?){1,5}", fullmatch=True))
@@ -54,7 +54,7 @@ def test_no_header_breaks_it(asked: str, cookie: str, accept: str):
 
 
 def test_a_very_long_header_costs_nothing():
-    assert choose_language(asked=None, cookie=None, accept="fr," * 100_000, default="en") is ENGLISH
+    assert choose_language(asked=None, cookie=None, accept="pt," * 100_000, default="en") is ENGLISH
 
 
 @pytest.mark.parametrize("language", LANGUAGES.values(), ids=LANGUAGES)
@@ -168,7 +168,8 @@ def test_a_moment_says_that_it_is_utc_wherever_it_comes_from():
 
     assert ENGLISH.moment(elsewhere) == "Jan 3, 2025, 02:04\u00a0UTC"
     assert DUTCH.moment(elsewhere) == "3 jan 2025, 02:04\u00a0UTC"
-    assert [language.clock(elsewhere) for language in LANGUAGES.values()] == ["02:04:05"] * len(LANGUAGES)
+    # Spanish writes no nought before the hour.
+    assert {language.clock(elsewhere) for language in LANGUAGES.values()} == {"02:04:05", "2:04:05"}
 
 
 def test_sizes():

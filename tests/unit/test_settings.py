@@ -127,7 +127,7 @@ MALFORMED = [
     ("PORT", "three", "integer"),
     ("APP_ENV", "staging", "'production' or 'development'"),
     ("LOG_LEVEL", "loud", "'debug'"),
-    ("DEFAULT_LANGUAGE", "fr", "'en'"),
+    ("DEFAULT_LANGUAGE", "pt", "'en'"),
     ("DATABASE_URL", "postgres://portal:hush-hush@db/portal", "malformed"),
     ("SECRET_KEY", "hush-hush", "at least 16 characters"),
     ("SECRET_KEY", "a-long-enough-first-one,hush-hush", "at least 16 characters"),

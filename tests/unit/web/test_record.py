@@ -122,4 +122,4 @@ def test_the_words_of_a_value():
 
     assert (found["Memory"].frozen, found["Processors"].declared) == ("512\u00a0MB", "0.25")
     assert found["Address"].declared == "https://{name}.stacks.example"
-    assert found["Health check"].observed == "GET / → 401"
+    assert found["Health check"].observed == "/ → 401"

@@ -357,6 +357,9 @@ def test_says_the_same_things_in_other_words(renderer: Renderer):
     """No sentence of a template stays English, apart from names and what is the same word in both languages."""
     same = {
         "ar": {"name", "AI Stack Deployer"},
+        "de": {"Image", "In Dokploy", "Median", "Name", "Port", "Stack", "Status", "Version", "Volume", "name"},
+        "fr": {"AI Stack Deployer, version", "Image", "Pages", "Port", "Stack", "Version", "Versions", "Volume"},
+        "es": {"Stack"},
         "nl": {
             "AI Stack Deployer",
             "Processors",
