@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 ##@ Try it
 .PHONY: demo
 demo: $(VENV)/.runtime ## Start the portal with its sandbox on http://localhost:3000
-	PORT=$(PORT) $(BIN)/python -m app sandbox
+	PORT=$(PORT) exec $(BIN)/python -m app sandbox
 
 ##@ Work on it
 .PHONY: setup

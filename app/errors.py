@@ -246,6 +246,11 @@ PROBLEMS: dict[str, Problem] = {
         N_("This key does not belong to that stack."),
         N_("Use the manage key that was shown when the stack was deployed."),
     ),
+    "operator_only": Problem(
+        N_("For the operator"),
+        N_("Only the operator of this portal can do that."),
+        N_("Sign in at /sign-in, or send ADMIN_TOKEN as a Bearer token."),
+    ),
     "token_wrong": Problem(
         N_("The token is wrong"),
         N_("This is not the operator's token."),

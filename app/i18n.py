@@ -1,5 +1,6 @@
 """Languages: which there are, which one a visitor reads, and how a sentence, number or duration looks in it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -104,8 +105,8 @@ class Language:
         return "\u00a0".join(self._unit(amount, unit) for unit, amount in shown if amount)
 
     def share(self, of_one: float) -> str:
-        """Write a share as a percentage."""
-        return format_percent(of_one, locale=self.locale, numbering_system="latn")
+        """Write a share as a percentage, all of it only where it is all."""
+        return format_percent(math.floor(of_one * 100) / 100, locale=self.locale, numbering_system="latn")
 
     def day(self, value: date, *, long: bool = False) -> str:
         """Write a day of this year: `8 Nov`, or `8 November`."""

@@ -3,92 +3,22 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.staticfiles import StaticFiles
-from starlette.datastructures import MutableHeaders
-from starlette.middleware.gzip import GZipMiddleware
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import __version__
 from app.bootstrap import open_portal
 from app.settings import Settings
 from app.web import api, crawlers, docs, pages, problems
 from app.web.deps import Portal
+from app.web.headers import Compression, SecurityHeaders
 from app.web.limits import Limits
 from app.web.models import EventAnswer, ProblemDocument
 from app.web.pages import styleguide
 from app.web.templating import STATIC_DIR, Renderer
-
-_HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-}
-
-
-class SecurityHeaders:
-    """Adds the same headers to every answer. Plain ASGI, so that a stream passes through untouched."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
-                if scope["path"].startswith("/static/"):
-                    # Its address changes with its content.
-                    headers["Cache-Control"] = "public, max-age=31536000, immutable"
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
-
-
-class Compression:
-    """Compresses static files and the first page, and lets everything else through untouched, streams above all.
-
-    These two hold no secret. A page with a password must not be compressed: whoever makes a browser ask for it with
-    guesses in the address would learn from its length which of them stand in it (BREACH).
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-        self._compressed = GZipMiddleware(app)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        if scope["type"] != "http" or scope["method"] not in {"GET", "HEAD"} or not _is_free_of_secrets(scope["path"]):
-            await self._app(scope, receive, send)
-            return
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                # Also where there was nothing to compress: another reader of the same address may get it compressed.
-                if "accept-encoding" not in headers.get("vary", "").lower():
-                    headers.add_vary_header("Accept-Encoding")
-                if "content-encoding" in headers:
-                    # Not the file's own bytes, so no part of one can go on with a part of the other.
-                    if etag := headers.get("etag"):
-                        headers["ETag"] = f"W/{etag}"
-                    del headers["accept-ranges"]
-            await send(message)
-
-        # The headers of HEAD are those of GET, which only the content tells; the server leaves that out.
-        await self._compressed({**scope, "method": "GET"}, receive, send_with_headers)
-
-
-def _is_free_of_secrets(path: str) -> bool:
-    return path == "/" or path.startswith("/static/")
 
 
 def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:

@@ -9,14 +9,13 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, and_, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from ulid import ULID
 
 from app.database import Database
 from app.deployments import tables
 from app.deployments.events import STEPS, Conclusion, DeploymentQueued, Kind, Status
 from app.deployments.plan import Plan, declare
 from app.deployments.record import DeploymentRecord, Records, StackRecord
-from app.deployments.request import DeploymentRequest, suggest_names
+from app.deployments.request import DeploymentRequest, new_id, suggest_names
 from app.deployments.saga import ResourceState, StepState
 from app.deployments.template import StackSecrets, Template
 from app.errors import PortalError
@@ -79,7 +78,7 @@ class Intake:
 
         Raises PortalError: `name_taken`, `name_cleaning_up`, `idempotency_key_reused`, `dokploy_away`.
         """
-        accepted = Accepted(str(ULID()), plan.name, plan.url, new_manage_key())
+        accepted = Accepted(new_id(), plan.name, plan.url, new_manage_key())
         body_hash = hashlib.sha256(json.dumps(asdict(request), sort_keys=True).encode()).hexdigest()
         key_hash = fingerprint(idempotency_key) if idempotency_key else None
 
@@ -135,7 +134,7 @@ class Intake:
         asker: Asker,
         declared: Mapping[str, Any],
     ) -> None:
-        stack_id, now, frozen = str(ULID()), _now(), plan.to_json()
+        stack_id, now, frozen = new_id(), _now(), plan.to_json()
         connection.execute(
             insert(tables.stack).values(
                 id=stack_id,
@@ -256,7 +255,7 @@ class Intake:
         is cancelled instead, and during a removal with the same choice that one is returned. Raises PortalError:
         `stack_busy` while something else changes the stack, `stack_not_found` once it is gone.
         """
-        deployment_id = str(ULID())
+        deployment_id = new_id()
 
         def take_in(connection: Connection) -> None:
             self._insert_deployment(
@@ -323,7 +322,7 @@ class Intake:
         Raises PortalError: `stack_busy` while something else changes the stack, or it is to go; `stack_not_found` once
         it is gone; `dokploy_away`.
         """
-        deployment_id = str(ULID())
+        deployment_id = new_id()
 
         def take_in(connection: Connection) -> None:
             self._admit()
@@ -334,7 +333,7 @@ class Intake:
             before = self._before(connection, stack.id, deployment_id)
             is_made = before.kind == Kind.CREATE and before.conclusion == Conclusion.SUCCEEDED
             if before.kind != Kind.REDEPLOY and not is_made:
-                raise PortalError("stack_busy", name=stack.name)
+                raise PortalError("name_cleaning_up", name=stack.name)
             self._database.notify(connection, "queued")
 
         try:

@@ -146,6 +146,17 @@ def stack_state(kind: str, conclusion: str | None, *, undoing: bool) -> StackSta
     return StackState.CANCELED if conclusion == Conclusion.CANCELED else StackState.FAILED
 
 
+# The stack is there: whatever was tried last has undone nothing.
+STANDING: Final = frozenset({StackState.RUNNING, StackState.FAILED, StackState.CANCELED})
+
+
+def is_there(newest: DeploymentRecord) -> bool:
+    """Whether a stack is there by its newest deployment, if only to be deployed again at this moment."""
+    if newest.conclusion is None:
+        return newest.kind is Kind.REDEPLOY
+    return stack_state(newest.kind, newest.conclusion, undoing=newest.undoing) in STANDING
+
+
 @dataclass(frozen=True)
 class StackView:
     """A stack with its newest deployment, which tells how the stack is."""
@@ -158,6 +169,11 @@ class StackView:
         """How it is."""
         return stack_state(self.newest.kind, self.newest.conclusion, undoing=self.newest.undoing)
 
+    @property
+    def opens(self) -> bool:
+        """Whether its address is worth opening."""
+        return is_there(self.newest)
+
 
 # A deployment with what is needed of its stack to say who may do what with it.
 _DEPLOYMENTS: Final = select(
@@ -169,7 +185,7 @@ _DEPLOYMENTS: Final = select(
 _NEWEST_FIRST: Final = (tables.deployment.c.created_at.desc(), tables.deployment.c.id.desc())
 
 
-def _newest_of_each() -> Any:
+def newest_of_each() -> Any:
     """Hold a query to the newest deployment of each stack."""
     other = tables.deployment.alias()
     newest = (
@@ -223,7 +239,7 @@ class Records:
                 stack.plan.label("stack_plan"),
                 stack.created_at.label("stack_created_at"),
             )
-            .where(stack.removed_at.is_(None), _newest_of_each(), *_held_to(whose))
+            .where(stack.removed_at.is_(None), newest_of_each(), *_held_to(whose))
             .order_by(stack.created_at.desc(), stack.id.desc())
             .limit(limit)
         )
@@ -237,10 +253,12 @@ class Records:
 
     async def lately_gone(self, whose: Whose, *, limit: int) -> list[DeploymentRecord]:
         """The last deployments of stacks that are gone, those that went last first."""
+        order = (tables.stack.c.removed_at.desc(), tables.stack.c.id.desc())
+        # These few first: what is looked up for each stack would be looked up for all.
+        gone = select(tables.stack.c.id).where(tables.stack.c.removed_at.is_not(None), *_held_to(whose))
+        few = gone.order_by(*order).limit(limit).subquery()
         return await self._deployments(
-            _DEPLOYMENTS.where(tables.stack.c.removed_at.is_not(None), _newest_of_each(), *_held_to(whose))
-            .order_by(tables.stack.c.removed_at.desc(), tables.stack.c.id.desc())
-            .limit(limit)
+            _DEPLOYMENTS.where(tables.stack.c.id.in_(select(few.c.id)), newest_of_each()).order_by(*order)
         )
 
     async def latest(self, *, limit: int) -> list[DeploymentRecord]:

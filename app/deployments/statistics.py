@@ -10,7 +10,7 @@ from sqlalchemy import Connection, and_, func, or_, select
 from app.database import Database, utc_day
 from app.deployments import tables
 from app.deployments.events import CREATE_STEPS, Conclusion, Kind, Status
-from app.deployments.record import StackState, stack_state
+from app.deployments.record import StackState, newest_of_each, stack_state
 from app.deployments.saga import StepState
 
 DAYS: Final = 14
@@ -132,18 +132,9 @@ def _days(connection: Connection, since: datetime, at: datetime) -> list[Day]:
 
 def _stacks(connection: Connection) -> dict[StackState, int]:
     stack, deployment = tables.stack, tables.deployment
-    every = deployment.alias()
-    newest = (
-        select(every.c.id)
-        .where(every.c.stack_id == stack.c.id)
-        .order_by(every.c.created_at.desc(), every.c.id.desc())
-        .limit(1)
-        .correlate(stack)
-        .scalar_subquery()
-    )
     held = (
         select(deployment.c.kind, deployment.c.conclusion, deployment.c.undoing)
-        .select_from(stack.join(deployment, deployment.c.id == newest))
+        .select_from(stack.join(deployment, newest_of_each()))
         .where(stack.c.removed_at.is_(None))
         .subquery()
     )

@@ -60,7 +60,7 @@ class WaitingLine:
         table, worker = tables.deployment.c, tables.worker.c
         waiting = (
             select(table.id)
-            .where(table.status == Status.QUEUED, table.started_at.is_(None))
+            .where(table.status != Status.COMPLETED, table.status == Status.QUEUED, table.started_at.is_(None))
             .order_by(table.created_at, table.id)
         )
         alive = select(func.count()).where(worker.expires_at > database_now())
@@ -78,7 +78,7 @@ class WaitingLine:
             query = (
                 select(table.started_at, table.concluded_at)
                 .where(table.kind == Kind.CREATE, table.conclusion == Conclusion.SUCCEEDED)
-                .order_by(table.id.desc())  # ids are in the order of time
+                .order_by(table.concluded_at.desc())
                 .limit(_MEASURED)
             )
             rows = await self._database.read(lambda connection: connection.execute(query).all())

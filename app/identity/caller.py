@@ -48,7 +48,7 @@ class Caller:
         """Who it was, for the record; never a secret."""
         if self.is_operator:
             return "operator"
-        return self.owner or ("key" if self.bearer else "anonymous")
+        return "key" if self.bearer is not None else self.owner or "anonymous"
 
     def manages(self, stack: Ownership) -> bool:
         """Whether a stack is this caller's to manage. A token, where one was sent, counts alone."""
@@ -59,9 +59,9 @@ class Caller:
         return self.owner is not None and hmac.compare_digest(self.owner, stack.owner)
 
     def must_operate(self) -> None:
-        """Raise PortalError `credential_missing` or `credential_wrong` unless the caller is the operator."""
+        """Raise PortalError `token_wrong` or `operator_only` unless the caller is the operator."""
         if not self.is_operator:
-            raise PortalError("credential_wrong" if self.has_credential else "credential_missing")
+            raise PortalError("token_wrong" if self.bearer is not None else "operator_only")
 
     def must_manage(self, stack: Ownership) -> None:
         """Raise PortalError `credential_missing` or `credential_wrong` unless the caller manages the stack."""

@@ -1,7 +1,7 @@
 """What each page is given: one frozen dataclass a template, so that a template has nothing else to reach for."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from markupsafe import Markup
@@ -18,12 +18,17 @@ LineEnd = Literal["", "undone", "failed", "canceled"]
 
 @dataclass(frozen=True)
 class Viewer:
-    """Who looks at a page. path: where a `GET` shows it; theme: `light`, `dark`, or None for what the system wants."""
+    """Who looks at a page.
+
+    path: where a `GET` shows it; theme: `light`, `dark`, or None for what the system wants; query: what the address
+    said besides, which another language is to show as well.
+    """
 
     language: Language
     path: str
     theme: str | None = None
     is_operator: bool = False
+    query: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -166,12 +171,13 @@ class DeployPage:
 class DeploymentPage:
     """Progress while it runs, the result or the reasons when it is over.
 
-    kind: `create` or `remove`; status, phase, undoing and conclusion: as in the record; sentence: the newest event in
-    words; last_event: number after which the page goes on reading; started: moment (ISO 8601) that the log counts from;
-    clock: the server's moment now, from which the page's script knows how far the reader's clock is off;
-    qr: the address of a stack that runs, to scan; volume_path: where its files are;
-    manager: whether this browser may cancel, delete and see the password; cancelable: running and not yet cancelled;
-    password: only for a manager of a stack that runs; warnings, removed, leftovers: in the viewer's language.
+    kind: `create`, `redeploy` or `remove`; status, phase, undoing and conclusion: as in the record; sentence: the
+    newest event in words; last_event: number after which the page goes on reading; started: moment (ISO 8601) that the
+    log counts from; clock: the server's moment now, from which the page's script knows how far the reader's clock is
+    off; qr: the address of a stack that runs, to scan; volume_path: where its files are; manager: whether this browser
+    may cancel, delete and see the password; cancelable: running and not yet cancelled; password: only for a manager of
+    a stack that runs; warnings, removed, leftovers: in the viewer's language; changed_by: the deployment after which a
+    stack that was ready is there no more, or not yet gone.
     """
 
     template: ClassVar[str] = "deployment.html"
@@ -202,6 +208,7 @@ class DeploymentPage:
     removed: Sequence[str] = ()
     leftovers: Sequence[str] = ()
     stack_exists: bool = False
+    changed_by: str = ""
     qr: QrCode | None = None
     volume_path: str = ""
 

@@ -26,14 +26,15 @@ from app.vault import Vault
 
 M = TypeVar("M", bound=BaseModel)
 
-BROWSER_COOKIE: Final = "asd_browser"
-SESSION_COOKIE: Final = "asd_operator"
+_BROWSER_COOKIE: Final = "asd_browser"
+_SESSION_COOKIE: Final = "asd_operator"
 LANGUAGE_COOKIE: Final = "lang"
 THEME_COOKIE: Final = "theme"
 MAX_BODY: Final = 64 * 1024
 # Our own forms have three.
 _MOST_FIELDS: Final = 20
-_YEAR: Final = 365 * 24 * 3600
+_DAY: Final = 24 * 3600
+_YEAR: Final = 365 * _DAY
 
 
 class Portal(Protocol):
@@ -132,8 +133,8 @@ def caller_of(request: Request) -> Caller:
     portal = portal_of(request)
     admin = portal.settings.admin_token
     admin_token = admin.get_secret_value() if admin else None
-    signed = request.cookies.get(BROWSER_COOKIE)
-    session = request.cookies.get(SESSION_COOKIE)
+    signed = request.cookies.get(_own(request, _BROWSER_COOKIE))
+    session = request.cookies.get(_own(request, _SESSION_COOKIE))
     return Caller(
         owner=portal.vault.unsign(signed) if signed else None,
         bearer=_bearer_of(request),
@@ -168,7 +169,7 @@ def same_site(request: Request) -> None:
 def remember_browser(request: Request, response: Response) -> None:
     """Give a browser that has none its signed cookie; `request.state.owner` was decided by `owner_of`."""
     signed = portal_of(request).vault.sign(request.state.owner)
-    _set_cookie(request, response, BROWSER_COOKIE, signed, hidden=True)
+    _set_cookie(request, response, _own(request, _BROWSER_COOKIE), signed, hidden=True)
 
 
 def owner_of(request: Request, caller: Caller) -> str:
@@ -185,12 +186,28 @@ def remember_choice(request: Request, response: Response, name: str, value: str)
 def remember_operator(request: Request, response: Response, admin_token: str) -> None:
     """Begin the operator's session in this browser."""
     signed = begin_session(portal_of(request).vault, admin_token)
-    _set_cookie(request, response, SESSION_COOKIE, signed, hidden=True, seconds=SESSION_SECONDS)
+    name = _own(request, _SESSION_COOKIE)
+    # It outlives the session, so that the browser can be told that this has ended.
+    _set_cookie(request, response, name, signed, hidden=True, seconds=SESSION_SECONDS + _DAY)
 
 
 def forget_operator(request: Request, response: Response) -> None:
     """End the operator's session in this browser."""
-    _set_cookie(request, response, SESSION_COOKIE, "", hidden=True, seconds=0)
+    _set_cookie(request, response, _own(request, _SESSION_COOKIE), "", hidden=True, seconds=0)
+
+
+def session_has_ended(request: Request) -> bool:
+    """Whether the browser comes with a session that does not count any more."""
+    return bool(request.cookies.get(_own(request, _SESSION_COOKIE))) and not caller_of(request).in_session
+
+
+def _own(request: Request, name: str) -> str:
+    """The name of a cookie that nobody but this host can set.
+
+    Stacks live on sibling names of the portal's, run whatever their owners like, and may set cookies for the whole
+    domain; with this prefix, which browsers allow over https only, those are another cookie.
+    """
+    return f"__Host-{name}" if request.app.state.settings.portal_is_tls else name
 
 
 def _set_cookie(

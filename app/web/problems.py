@@ -3,11 +3,12 @@
 import secrets
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import quote
 
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
@@ -16,7 +17,8 @@ from app.errors import PROBLEMS, PortalError, SettingsError
 from app.i18n import Language
 from app.outages import Reason
 from app.web.contexts import ErrorPage, ShownProblem
-from app.web.deps import MAX_BODY, InvalidBodyError, language_of
+from app.web.deps import MAX_BODY, InvalidBodyError, language_of, session_has_ended
+from app.web.headers import SECURITY_HEADERS
 from app.web.rendering import respond
 
 log = structlog.get_logger()
@@ -43,6 +45,7 @@ STATUSES: Final[Mapping[str, int]] = {
     "prefer_invalid": 400,
     "cross_site": 403,
     "credential_missing": 401,
+    "operator_only": 401,
     "credential_wrong": 403,
     "token_wrong": 403,
     "too_many_requests": 429,
@@ -67,11 +70,14 @@ STORE_CODES: Final[Mapping[Reason, str]] = {
 
 _OF_CODE: Final[Mapping[str, Mapping[str, str]]] = {
     "credential_missing": {"WWW-Authenticate": 'Bearer realm="AI Stack Deployer"'},
+    "operator_only": {"WWW-Authenticate": 'Bearer realm="AI Stack Deployer"'},
     "store_unavailable": {"Retry-After": "10"},
     **{code: {"Retry-After": "60"} for code in STORE_CODES.values()},
 }
 # Those of which a parameter says when to come back.
 _COME_BACK: Final = frozenset({"dokploy_away", "too_many_requests"})
+# What an operator is told whose session has ended: whoever he is now, it is not his.
+_OF_A_CALLER: Final = frozenset({"credential_missing", "credential_wrong", "operator_only", "stack_not_found"})
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -178,7 +184,10 @@ def install(app: FastAPI) -> None:
     async def any_error(request: Request, error: Exception) -> Response:
         reference = secrets.token_hex(4)
         log.error("request_broke", reference=reference, path=request.url.path, exc_info=error)
-        return _answer(request, PortalError("internal_error", reference=reference))
+        response = _answer(request, PortalError("internal_error", reference=reference))
+        # This one is answered outside of all middleware.
+        response.headers.update(SECURITY_HEADERS)
+        return response
 
     app.add_exception_handler(PortalError, portal_error)
     app.add_exception_handler(HTTPException, http_error)
@@ -207,6 +216,8 @@ def _answer(
 ) -> Response:
     language = language_of(request)
     if wants_page(request):
+        if request.method == "GET" and error.code in _OF_A_CALLER and session_has_ended(request):
+            return RedirectResponse(f"/sign-in?next={quote(request.url.path)}", status_code=303)
         page = ErrorPage(status=status or status_of(error.code), problem=show(error, language))
         response = respond(request, page, status=page.status)
         response.headers.update({**headers_of(error), **(headers or {})})

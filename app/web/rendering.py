@@ -1,11 +1,16 @@
 """Answers with a page: in the viewer's language and theme, and never kept by anything on the way."""
 
+from typing import Final
+
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 from app.i18n import LANGUAGES, Language
 from app.web.contexts import Page, Viewer
 from app.web.deps import LANGUAGE_COOKIE, caller_of, language_of, remember_choice, theme_of
+
+# What an address says besides its language. Anything else is nobody's.
+_KEPT: Final = frozenset({"name", "plan", "next", "after"})
 
 
 def respond(
@@ -20,6 +25,7 @@ def respond(
         language=only_in or language,
         path=request.url.path if request.method == "GET" else path,
         theme=theme_of(request),
+        query={name: value for name, value in request.query_params.items() if name in _KEPT},
         # While the store is still being opened nobody can be told from anybody else.
         is_operator=hasattr(request.app.state, "portal") and caller_of(request).is_operator,
     )

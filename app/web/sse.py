@@ -119,17 +119,21 @@ async def _lines(
     end = time.monotonic() + settings.sse_timeout_seconds
     if reading.gap is not None:
         yield json.dumps({"type": "gap", "after": reading.gap, "last": reading.after}) + "\n"
-    quiet = settings.sse_heartbeat_seconds if follow else _SOON
+    waits, quiet = is_waiting(record), settings.sse_heartbeat_seconds if follow else _SOON
+    if waits:
+        quiet = min(quiet, _LINE_SECONDS)
     place = reading.after
     async for events in portal_of(request).feed.follow(record.id, reading.after, quiet=quiet):
         for event in events:
+            waits = waits and event.n == 1
             yield encode(event, language) + "\n"
             place = event.n
             if event.conclusion is not None:
                 return
         if not events:
             if follow:
-                yield json.dumps({"type": "heartbeat"}) + "\n"
+                waiting = await _place(request, record, language) if waits else None
+                yield json.dumps({"type": "waiting", **waiting} if waiting else {"type": "heartbeat"}) + "\n"
             elif place >= record.last_event:  # else the store is away, and the rest comes when it is back
                 if waiting := await _place(request, record, language):
                     yield json.dumps({"type": "waiting", **waiting}) + "\n"

@@ -5,6 +5,7 @@ from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -75,7 +76,9 @@ class Renderer:
                 page=page,
                 viewer=viewer,
                 path=here,
-                language_link=lambda code: f"{here}?lang={code}",
+                # Where another theme leads back to.
+                here=f"{here}?{urlencode(viewer.query)}" if viewer.query else here,
+                language_link=lambda code: f"{here}?{urlencode({**viewer.query, 'lang': code})}",
             )
         )
 

@@ -10,10 +10,11 @@ import httpx
 import pytest
 
 from app.i18n import LANGUAGES
+from app.web.templating import asset
 from tests.integration.conftest import Servers
 from tests.integration.test_failures import new_name
 from tests.integration.test_http import NOBODY, assert_problem
-from tests.servers import Emulator, PortalServer
+from tests.servers import ADMIN_TOKEN, Emulator, PortalServer
 
 HTML = {"accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
 
@@ -333,6 +334,57 @@ def test_security_headers_are_everywhere(servers: Servers, browser: httpx.Client
     assert "server" not in headers
 
 
+@pytest.mark.parametrize(
+    ("path", "status", "kept"),
+    [
+        (asset("portal.css"), 200, "public, max-age=31536000, immutable"),
+        ("/static/portal.css?v=000000000000", 200, "no-cache"),
+        ("/static/portal.css", 200, "no-cache"),
+        ("/static/none.css?v=000000000000", 404, "no-cache"),
+    ],
+)
+def test_only_what_cannot_change_is_kept_for_ever(servers: Servers, path: str, status: int, kept: str):
+    """Else the old version's file stays for a year, where a new page met an old process."""
+    answer = servers.portal.client.get(path)
+
+    assert (answer.status_code, answer.headers["cache-control"]) == (status, kept)
+
+
+def test_a_page_that_broke_has_the_same_policy(start_portal):
+    portal: PortalServer = start_portal()
+    with httpx.Client(base_url=portal.url, headers=HTML, trust_env=False) as browser:
+        here = submit(browser, "/deploy", name="ada")
+        portal.wait(here.rpartition("/")[2])
+        usual = browser.get("/").headers
+    portal.stop()
+    # Somebody has changed the key without keeping the old one, so the password cannot be read.
+    again: PortalServer = start_portal(secret_key="another-key-than-before")
+    operator = {**HTML, "authorization": f"Bearer {ADMIN_TOKEN}"}
+
+    broken = httpx.get(f"{again.url}{here}", headers=operator)
+
+    assert broken.status_code == 500
+    for name in ("content-security-policy", "x-content-type-options", "referrer-policy", "permissions-policy"):
+        assert broken.headers[name] == usual[name]
+
+
+def test_the_page_of_a_creation_offers_no_stack_that_is_on_its_way_out(servers: Servers, browser: httpx.Client):
+    name = new_name()
+    here = submit(browser, "/deploy", name=name)
+    servers.portal.wait(here.rpartition("/")[2])
+    servers.emulator.fault("volume_in_use", times=-1)
+    there = submit(browser, f"/stacks/{name}/delete", volume="erase")
+
+    for _ in range(2):  # while it is removed, and when something of it is left
+        page = Page(browser.get(here))
+        assert f"{name} was deployed" in page.words
+        assert page.all("a", href=there)
+        assert not page.all("svg", **{"class": "qr"})
+        assert "password" not in {each.get("type") for each in page.all("input")}
+        servers.portal.wait(there.rpartition("/")[2])
+    servers.emulator.clear_faults()
+
+
 def assert_nothing_inline(page: Page) -> None:
     """Nothing that the policy would refuse, and so nothing that text from outside could become."""
     assert page.inline == ""
@@ -476,7 +528,8 @@ def test_cookies_are_kept_from_scripts_and_from_other_sites(start_portal):
         for answer in (portal.client.post("/deploy", data={"name": new_name()}), portal.client.get("/?lang=nl")):
             name, _, attributes = answer.headers["set-cookie"].partition("=")
             set_cookie[name] = {part.strip().lower() for part in attributes.split(";")[1:]}
-        assert "httponly" in set_cookie["asd_browser"]
+        # Over https no other host of the domain can set one of that name.
+        assert "httponly" in set_cookie["__Host-asd_browser" if secure else "asd_browser"]
         for attributes in set_cookie.values():
             assert {"samesite=lax", "path=/"} <= attributes
             assert ("secure" in attributes) is secure

@@ -93,7 +93,7 @@ def test_what_is_being_made_or_is_to_go_is_not_deployed_again(servers: Servers):
 
     servers.emulator.fault("volume_in_use", times=-1)
     servers.portal.client.delete(f"/api/stack/{accepted['stackName']}", headers=key_of(accepted))
-    assert_problem(redeploy(servers, accepted), 409, "stack_busy")
+    assert_problem(redeploy(servers, accepted), 409, "name_cleaning_up")
 
     servers.emulator.clear_faults()
     removed = servers.portal.client.delete(f"/api/stack/{accepted['stackName']}", headers=key_of(accepted))

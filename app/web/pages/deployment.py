@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
 from app.deployments.events import STEP_LABELS, Kind, RecordedEvent, describe, phase_of
-from app.deployments.record import PAGE, DeploymentRecord
+from app.deployments.record import PAGE, DeploymentRecord, is_there
 from app.deployments.request import could_be_id
 from app.deployments.saga import ResourceState
 from app.deployments.template import StackSecrets
@@ -70,6 +70,10 @@ async def _deployment_page(
     place = await portal_of(request).waiting.place(record)
     queue = QueuePlace(record.steps[0].name, place.position) if place else None if over else _queue(events)
     ready = over and record.conclusion == "succeeded" and record.kind is not Kind.REMOVE and record.stack_exists
+    # It may be on its way out by now, or only be held by what is left of it.
+    newest = await portal_of(request).records.newest_deployment(record.stack_id) if ready else None
+    if newest is not None and not is_there(newest):
+        ready = False
     return DeploymentPage(
         id=record.id,
         kind=record.kind,
@@ -96,6 +100,7 @@ async def _deployment_page(
         removed=_removed(record, language),
         leftovers=left_over(record, language),
         stack_exists=record.stack_exists,
+        changed_by=newest.id if newest is not None and not ready else "",
         qr=qr_code(plan["url"]) if ready else None,
         volume_path=plan["volume_path"],
     )

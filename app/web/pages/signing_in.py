@@ -10,7 +10,7 @@ from app.errors import PortalError
 from app.identity import Caller
 from app.web.api import CallerDep, LanguageDep, PortalDep
 from app.web.contexts import SignInPage
-from app.web.deps import SESSION_COOKIE, forget_operator, path_here, read_form, remember_operator, same_site
+from app.web.deps import forget_operator, path_here, read_form, remember_operator, same_site, session_has_ended
 from app.web.limits import limits_of
 from app.web.problems import show, status_of
 from app.web.rendering import respond
@@ -29,7 +29,7 @@ async def sign_in_form(request: Request, portal: PortalDep, caller: CallerDep) -
     there = path_here(request.query_params.get("next", ""), _USUAL)
     if caller.in_session:
         return RedirectResponse(there, status_code=303)
-    ended = bool(request.cookies.get(SESSION_COOKIE))
+    ended = session_has_ended(request)
     response = respond(request, SignInPage(there, portal.settings.admin_token is not None, ended=ended))
     if ended:
         forget_operator(request, response)

@@ -6,10 +6,9 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
-from app.deployments.events import Kind
 from app.deployments.intake import Asker
 from app.deployments.plan import version_of
-from app.deployments.record import DeploymentRecord, StackRecord, StackState, StackView
+from app.deployments.record import STANDING, DeploymentRecord, StackRecord, StackState, StackView
 from app.deployments.request import could_be_id
 from app.deployments.template import StackSecrets
 from app.errors import N_, PortalError
@@ -37,8 +36,6 @@ _STATES: Final = {
     StackState.CANCELED: ShownState(N_("Not deployed again"), "off"),
     StackState.LEFT: ShownState(N_("Something is left"), "failed"),
 }
-# The stack is there: whatever was tried last has undone nothing.
-_STANDING: Final = frozenset({StackState.RUNNING, StackState.FAILED, StackState.CANCELED})
 
 
 @router.get("/stacks")
@@ -49,7 +46,7 @@ async def stacks(
     views = await stacks_of(portal, caller, after=_id_or_none(after), limit=PAGE + 1)
     whose = whose_stacks(caller)
     gone: Sequence[DeploymentRecord] = []
-    if whose is not None and _id_or_none(after) is None:
+    if whose is not None and _id_or_none(after) is None and not caller.is_operator:
         gone = await portal.records.lately_gone(whose, limit=LATELY)
     shown = views[:PAGE]
     page = StacksPage(
@@ -92,16 +89,16 @@ async def one_stack(
     newest = await _newest(portal, stack)
     deployments = await portal.records.deployments_of(stack.id, limit=PAGE + 1, after=_id_or_none(after))
     shown = deployments[:PAGE]
-    plan, state = stack.plan, StackView(stack, newest).state
-    opens = state in _STANDING or (newest.conclusion is None and newest.kind is Kind.REDEPLOY)
+    view = StackView(stack, newest)
+    plan, state = stack.plan, view.state
     page = StackPage(
         name=stack.name,
         host=plan["host"],
         url=plan["url"],
         state=shown_state(state, language),
         newest=newest.id,
-        opens=opens,
-        redeployable=state in _STANDING,
+        opens=view.opens,
+        redeployable=state in STANDING,
         deletable=newest.conclusion is not None,
         image=plan["image"],
         version=version_of(plan["image"]),
@@ -115,8 +112,8 @@ async def one_stack(
         deployments=[past_deployment(record, language) for record in shown],
         log=log_rows(await all_events(portal, newest.id), newest, language),
         running=newest.id if newest.conclusion is None else None,
-        password=StackSecrets.decrypt(stack.secrets, portal.vault).password if opens else None,
-        qr=qr_code(plan["url"]) if opens else None,
+        password=StackSecrets.decrypt(stack.secrets, portal.vault).password if view.opens else None,
+        qr=qr_code(plan["url"]) if view.opens else None,
         after=shown[-1].id if len(deployments) > PAGE else None,
         first=_id_or_none(after) is None,
     )
@@ -134,8 +131,9 @@ async def _newest(portal: Portal, stack: StackRecord) -> DeploymentRecord:
 async def ask_to_redeploy(request: Request, name: str, portal: PortalDep, caller: CallerDep) -> Response:
     """Ask before deploying again, unless that would be refused."""
     stack = await visible_stack(portal, caller, name)
-    if StackView(stack, await _newest(portal, stack)).state not in _STANDING:
-        raise PortalError("stack_busy", name=stack.name)
+    state = StackView(stack, await _newest(portal, stack)).state
+    if state not in STANDING:
+        raise PortalError("name_cleaning_up" if state is StackState.LEFT else "stack_busy", name=stack.name)
     return respond(request, RedeployPage(name=stack.name))
 
 
@@ -159,6 +157,8 @@ async def delete(request: Request, name: str, portal: PortalDep, caller: CallerD
     """Delete, and on to the page of the removal."""
     stack = await managed_stack(request, portal, caller, name)
     fields = await read_form(request)
-    volume = "keep" if fields.get("volume") == "keep" else "erase"
+    volume = fields.get("volume")
+    if volume not in {"erase", "keep"}:  # what is lost is chosen, not left out
+        raise PortalError("request_invalid", field="volume")
     deployment_id = await portal.intake.remove(stack, volume, Asker(stack.owner, caller.name, "user"))  # type: ignore[arg-type]
     return RedirectResponse(f"/deployments/{deployment_id}", status_code=303)

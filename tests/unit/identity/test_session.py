@@ -88,4 +88,4 @@ def test_a_token_that_was_sent_counts_alone():
         caller = Caller(bearer=bearer, admin_token=TOKEN, in_session=True, owner="browser:ada")
         assert not caller.is_operator
         assert caller.manages(stack) == (bearer == "the-manage-key")
-        assert caller.name == "browser:ada"
+        assert caller.name == "key"

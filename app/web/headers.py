@@ -1,0 +1,86 @@
+"""Headers of every answer, and compression of what holds no secret. Plain ASGI, so that streams pass untouched."""
+
+from typing import Final
+
+from starlette.datastructures import MutableHeaders
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.web.templating import asset
+
+SECURITY_HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+_KEPT: Final = "public, max-age=31536000, immutable"
+
+
+class SecurityHeaders:
+    """Adds the same headers to every answer. Plain ASGI, so that a stream passes through untouched."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+                if scope["path"].startswith("/static/"):
+                    headers["Cache-Control"] = _KEPT if _is_for_ever(scope, message["status"]) else "no-cache"
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+
+
+class Compression:
+    """Compresses static files and the first page, and lets everything else through untouched, streams above all.
+
+    These two hold no secret. A page with a password must not be compressed: whoever makes a browser ask for it with
+    guesses in the address would learn from its length which of them stand in it (BREACH).
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._compressed = GZipMiddleware(app)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["method"] not in {"GET", "HEAD"} or not _is_free_of_secrets(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                # Also where there was nothing to compress: another reader of the same address may get it compressed.
+                if "accept-encoding" not in headers.get("vary", "").lower():
+                    headers.add_vary_header("Accept-Encoding")
+                if "content-encoding" in headers:
+                    # Not the file's own bytes, so no part of one can go on with a part of the other.
+                    if etag := headers.get("etag"):
+                        headers["ETag"] = f"W/{etag}"
+                    del headers["accept-ranges"]
+            await send(message)
+
+        # The headers of HEAD are those of GET, which only the content tells; the server leaves that out.
+        await self._compressed({**scope, "method": "GET"}, receive, send_with_headers)
+
+
+def _is_for_ever(scope: Scope, status: int) -> bool:
+    """Whether a file was asked for by the address that changes with its content, and this is that content.
+
+    While one version takes another's place, each may be asked for the other's files.
+    """
+    address = f"{scope['path']}?{scope['query_string'].decode('latin-1')}"
+    return status in {200, 206, 304} and asset(scope["path"].removeprefix("/static/")) == address
+
+
+def _is_free_of_secrets(path: str) -> bool:
+    return path == "/" or path.startswith("/static/")
