@@ -85,10 +85,14 @@ async function ask(name) {
 
 /** The plan, as the page itself would show it. */
 async function preview(address) {
+  const name = field.value;
   const response = await fetch(address, { headers: { accept: "text/html" }, cache: "no-store" });
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  if (field.value !== name) return; // whoever types on is left in peace
   const found = page.getElementById("plan");
-  if (!found || found.hidden) throw new Error(String(response.status));
+  // Another language may have been chosen in another tab.
+  const fits = page.documentElement.lang === document.documentElement.lang;
+  if (!found || found.hidden || !fits) throw new Error(String(response.status));
   plan.replaceChildren(...found.childNodes);
   plan.hidden = false;
   plan.focus({ preventScroll: true });
@@ -135,7 +139,10 @@ form.addEventListener("submit", (event) => {
   if (known !== "off" && field.value.trim()) return;
   event.preventDefault();
   field.focus();
-  if (!field.value.trim()) return;
+  if (!field.value.trim()) {
+    ask(""); // to be told that there is none
+    return;
+  }
   asked = null; // it may be free by now
   typed({ now: true });
 });

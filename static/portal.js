@@ -56,7 +56,7 @@ document.addEventListener("click", (event) => {
   if (!target) return;
   if (target.matches("[data-reveal]")) onReveal(target);
   else if (!target.matches("[data-back]")) onCopy(target);
-  else if (document.referrer.startsWith(`${location.origin}/`) && history.length > 1) {
+  else if (document.referrer.startsWith(`${location.origin}/`) && new URL(document.referrer).pathname !== location.pathname) {
     event.preventDefault();
     history.back();
   }
@@ -66,6 +66,8 @@ document.addEventListener("click", (event) => {
 function onTheme(form, chosen) {
   document.documentElement.dataset.theme = chosen.value;
   form.querySelector(`button:not([value="${chosen.value}"])`).focus();
+  const sheet = getComputedStyle(document.documentElement).getPropertyValue("--sheet").trim();
+  for (const frame of document.querySelectorAll("meta[name=theme-color]")) frame.content = sheet;
   const body = new URLSearchParams({ [chosen.name]: chosen.value });
   fetch(form.action, { method: "POST", body, redirect: "manual" }).catch(() => {}); // then it lasts for this page
 }

@@ -79,7 +79,9 @@ class Board {
         this.station(params.step, "done", this.duration(params.seconds));
         break;
       case "step_failed":
-        this.station(params.step, "failed", this.words.noteFailed);
+        // What was cancelled has not failed; the server shows it alike.
+        if (params.code === "canceled") this.station(params.step, "off", "");
+        else this.station(params.step, "failed", this.words.noteFailed);
         break;
       case "warning":
         if (params.code === "dokploy_away") break; // what is going on now, rather than something to know
@@ -133,14 +135,17 @@ class Board {
   undoing() {
     byId("stops").dataset.undoing = "";
     for (const stop of this.run.querySelectorAll('.stop[data-s="now"]')) this.station(stop.dataset.station, "undone", "");
+    for (const stop of this.run.querySelectorAll('.stop[data-s="wait"]')) this.station(stop.dataset.station, "off", "");
     for (const part of this.run.querySelectorAll("[data-when]")) part.hidden = part.dataset.when !== "undoing";
     this.title = this.words.titleUndoing;
     document.querySelector('link[rel="icon"]').href = this.words.iconUndoing;
   }
 
   settle() {
+    const held = document.activeElement?.closest("#sure, #cancel");
     byId("sure")?.close();
     byId("cancel")?.remove();
+    if (held) this.run.querySelector("h1").focus(); // else whoever was there would be nowhere
   }
 
   say(message, type) {
@@ -437,6 +442,11 @@ async function arrive(attempt = 0) {
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
     const main = page.querySelector("main");
     if (!main || response.status >= 500) throw new Error(String(response.status));
+    if (page.documentElement.lang !== document.documentElement.lang) {
+      location.reload(); // another language was chosen in another tab
+      return;
+    }
+    const elsewhere = document.activeElement?.closest("header, footer");
     const wasOpen = document.querySelector("details.logs")?.open;
     document.querySelector("main").replaceWith(document.adoptNode(main));
     document.title = page.title;
@@ -447,7 +457,7 @@ async function arrive(attempt = 0) {
     // Over, as a rule. After a gap it still runs: go on from where the new page stands, without a hurry.
     if (document.querySelector("#run[data-events]")) setTimeout(() => feed ?? setUp(), 1_000);
     else {
-      document.querySelector("h1")?.focus();
+      if (!elsewhere) document.querySelector("h1")?.focus();
       notice?.show().catch(() => {}); // the page itself says it, too
     }
   } catch {

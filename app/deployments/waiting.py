@@ -47,7 +47,11 @@ class WaitingLine:
 
     async def place(self, record: DeploymentRecord) -> Place | None:
         """The place of a deployment that waits; None for one that has begun, or was asked for this very moment."""
-        if not is_waiting(record) or (datetime.now(UTC) - record.created_at).total_seconds() < PATIENCE_SECONDS:
+        if (
+            not is_waiting(record)
+            or record.cancel_requested
+            or (datetime.now(UTC) - record.created_at).total_seconds() < PATIENCE_SECONDS
+        ):
             return None
         places, slots = await self._look()
         position = places.get(record.id)

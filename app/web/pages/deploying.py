@@ -41,19 +41,26 @@ async def _preview(portal: Portal, name: str, language: Language) -> PlanPreview
     plan = answer.plan
     if plan is None:
         return PlanPreview(blocked=blocked)
+    alive = ", ".join(str(status) for status in sorted(portal.template.alive))
     facts = [
         Fact(language.text(N_("Address")), plan.url, code=True),
         Fact(language.text(N_("Image")), plan.image, code=True),
         Fact(language.text(N_("Port")), str(plan.port), code=True),
         Fact(language.text(N_("Files")), f"{plan.volume}:{plan.volume_path}", code=True),
-        Fact(language.text(N_("Memory")), language.text(N_("{amount} MB"), {"amount": plan.memory_bytes // 2**20})),
+        Fact(language.text(N_("Memory")), language.size(plan.memory_bytes)),
         Fact(language.text(N_("Processors")), language.number(plan.cpus)),
         Fact(language.text(N_("Variables")), ", ".join(plan.variables), code=True),
-        Fact(language.text(N_("Certificate")), plan.certificate, code=True),
-        Fact(language.text(N_("Health check")), plan.health_check, code=True),
+        Fact(language.text(N_("Certificate")), _certificate(plan.certificate, language, https=portal.settings.https)),
+        Fact(language.text(N_("Health check")), f"{portal.template.probe_paths[0]} → {alive}", code=True),
     ]
     warnings = [describe(f"warning.{code}", {}, language) for code in answer.warnings]
     return PlanPreview(answer.sentences, facts, warnings, blocked)
+
+
+def _certificate(said: str, language: Language, *, https: bool) -> str:
+    if not https:
+        return language.text(N_("none, plain http"))
+    return language.text(N_("the proxy's own")) if said == "none" else said
 
 
 def _deploy_page(
@@ -78,6 +85,12 @@ def _deploy_page(
         maximum=MAX_NAME,
         origin=str(request.base_url).rstrip("/"),
     )
+
+
+@router.get("/deploy")
+async def no_form_here() -> Response:
+    """Lead back to the form whoever asks anew for the address of one that was refused."""
+    return RedirectResponse("/", status_code=303)
 
 
 @router.post("/deploy")

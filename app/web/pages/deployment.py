@@ -12,7 +12,7 @@ from app.deployments.record import PAGE, DeploymentRecord, is_there
 from app.deployments.request import could_be_id
 from app.deployments.saga import ResourceState
 from app.deployments.template import StackSecrets
-from app.deployments.waiting import describe_place
+from app.deployments.waiting import Place, describe_place, is_waiting
 from app.errors import N_, PortalError
 from app.i18n import Language
 from app.identity import Caller, Ownership
@@ -85,7 +85,7 @@ async def _deployment_page(
         phase=phase_of(record.status, undoing=record.undoing),
         undoing=record.undoing and not over,
         conclusion=record.conclusion,
-        sentence=describe_place(place, language) if place else _sentence(events, language),
+        sentence=_sentence(record, events, place, language),
         stations=stations(record, language),
         log=log_rows(events, record, language),
         last_event=events[-1].n if events else 0,
@@ -118,7 +118,13 @@ async def _password(request: Request, record: DeploymentRecord) -> str | None:
     return StackSecrets.decrypt(stack.secrets, portal.vault).password
 
 
-def _sentence(events: Sequence[RecordedEvent], language: Language) -> str:
+def _sentence(
+    record: DeploymentRecord, events: Sequence[RecordedEvent], place: Place | None, language: Language
+) -> str:
+    if place is not None:
+        return describe_place(place, language)
+    if is_waiting(record) and record.cancel_requested:
+        return describe("cancel_requested", {}, language)
     for event in reversed(events):
         if event.key == _AWAY or event.type not in {"log_line", "warning"}:
             return describe(event.key, event.params, language)

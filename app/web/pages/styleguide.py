@@ -129,7 +129,7 @@ def _specimens(renderer: Renderer, language: Language, css: str) -> Markup:
         qr=qr_code("https://ada.ai.example.com"),
         facts=[
             Fact(language.text(N_("Image")), "ghcr.io/example/opencode:1.0", code=True),
-            Fact(language.text(N_("Memory")), language.text(N_("{amount} MB"), {"amount": 2048})),
+            Fact(language.text(N_("Memory")), language.size(2**31)),
         ],
         log=[LogRow(n, f"0:{n:02}", "", text, raw=True) for n, text in enumerate(_LOG, 1)],
         problem=show_code("deploy_failed", {"image": "ghcr.io/example/opencode:1.0"}, language),
