@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import structlog
 from playwright.sync_api import Browser, FloatRect, ViewportSize
 
 from tests.browser.chromium import DESKTOP, PHONE, PICTURED, THEMES, find_chromium, new_visitor, settle, start_chromium
@@ -67,7 +68,9 @@ def photograph_for_readme(browser: Browser, view: View, file: Path, *, lang: str
 
 
 def main(arguments: list[str]) -> int:
-    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # a portal that tries https on an emulator without
+    # Some of the states are failures, which the portals log at length.
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     chromium = find_chromium()
     if chromium is None:
         print("No chromium was found.", file=sys.stderr)
@@ -79,7 +82,13 @@ def main(arguments: list[str]) -> int:
                     photograph_for_readme(browser, views[state], ROOT / "docs" / name, lang=lang, theme=theme)
         else:
             with open_gallery(Path(folder)) as views:
+                if unknown := set(arguments) - set(views):
+                    print(
+                        f"No such state: {', '.join(sorted(unknown))}. There are: {', '.join(views)}", file=sys.stderr
+                    )
+                    return 1
                 photograph(browser, {name: view for name, view in views.items() if not arguments or name in arguments})
+            print(f"{len(list(FOLDER.glob('*.png')))} pictures in {FOLDER.relative_to(ROOT)}/")
     return 0
 
 

@@ -255,5 +255,5 @@ def test_a_stack_that_is_to_go_is_not_deployed_again(stacks: PortalServer, emula
             assert stack is not None
             await portal.intake.redeploy(stack, Asker(stack.owner, "operator", "cli"))
 
-    with pytest.raises(PortalError, match="stack_busy"):
+    with pytest.raises(PortalError, match="name_cleaning_up"):
         asyncio.run(redeploy())
