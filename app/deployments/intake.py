@@ -319,8 +319,8 @@ class Intake:
     async def redeploy(self, stack: StackRecord, asker: Asker) -> str:
         """Queue what makes a stack again what its plan says, and return the deployment's id.
 
-        Raises PortalError: `stack_busy` while something else changes the stack, or it is to go; `stack_not_found` once
-        it is gone; `dokploy_away`.
+        Raises PortalError: `stack_busy` while something else changes the stack, `name_cleaning_up` where it is to go,
+        `stack_not_found` once it is gone, `dokploy_away`.
         """
         deployment_id = new_id()
 

@@ -159,7 +159,7 @@ class Reconciler:
     async def repair(self, difference: Difference) -> str | None:
         """Put one difference right; return the id of the deployment that does it, None where it is done.
 
-        Raises DokployError, and PortalError: `stack_busy`, `stack_not_found`, `project_not_empty`.
+        Raises DokployError, and PortalError: `stack_busy`, `name_cleaning_up`, `stack_not_found`, `project_not_empty`.
         """
         if difference.repair == "redeploy" and difference.stack:
             stack = await self._records.find_stack(difference.stack)

@@ -1,5 +1,6 @@
 """A stack that is deployed again because somebody asks for it: it stays what its plan says, with its files and password."""
 
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -9,6 +10,7 @@ from tests.integration.conftest import Servers
 from tests.integration.test_failures import new_name
 from tests.integration.test_http import OPERATOR, WRONG, assert_problem, key_of
 from tests.integration.test_outages import wait_for_circuit
+from tests.servers import Emulator, PortalServer
 
 
 def ready(servers: Servers) -> dict[str, Any]:
@@ -101,7 +103,8 @@ def test_what_is_being_made_or_is_to_go_is_not_deployed_again(servers: Servers):
     assert_problem(redeploy(servers, accepted), 404, "stack_not_found")
 
 
-def test_one_that_is_cancelled_leaves_what_is_there(servers: Servers):
+def test_one_that_is_cancelled_leaves_what_is_there(start_portal: Callable[..., PortalServer], emulator: Emulator):
+    servers = Servers(start_portal(), emulator)  # what is there is counted, so nobody else may be at work
     accepted = ready(servers)
     servers.emulator.fault("stuck", seconds=0.8)
     again = redeploy(servers, accepted).json()
