@@ -303,10 +303,10 @@ async def events(
 )
 async def cancel(
     request: Request, deployment_id: DeploymentId, portal: PortalDep, caller: CallerDep
-) -> models.CancelAnswer:
+) -> models.FollowAnswer:
     """Cancel a deployment: what it has made is removed again. Asking twice changes nothing."""
     await cancel_deployment(request, portal, caller, deployment_id)
-    return models.CancelAnswer(
+    return models.FollowAnswer(
         deployment_id=deployment_id,
         status_url=models.status_url(deployment_id),
         events_url=models.events_url(deployment_id),
@@ -352,7 +352,7 @@ async def stack(name: StackName, portal: PortalDep, caller: CallerDep, response:
 )
 async def redeploy(
     request: Request, response: Response, name: StackName, portal: PortalDep, caller: CallerDep
-) -> models.RedeployAnswer:
+) -> models.FollowAnswer:
     """Make a stack again what its plan says: what is missing is made, the image is deployed, the files stay.
 
     Nothing is undone where it fails; what is there stays as it is.
@@ -361,7 +361,7 @@ async def redeploy(
     deployment_id = await portal.intake.redeploy(found, Asker(found.owner, caller.name, "api"))
     response.headers["Location"] = models.status_url(deployment_id)
     response.headers["Cache-Control"] = "no-store"
-    return models.RedeployAnswer(
+    return models.FollowAnswer(
         deployment_id=deployment_id,
         status_url=models.status_url(deployment_id),
         events_url=models.events_url(deployment_id),

@@ -15,7 +15,6 @@ _LONG: Final = 4.0
 _STRETCH: Final = 2.0
 # Dots of one state; beyond that each stands for ten, a hundred, ...
 MOST_DOTS: Final = 40
-# A small line has as many stations as a creation, whatever it shows.
 
 
 @dataclass(frozen=True)

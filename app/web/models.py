@@ -299,16 +299,8 @@ class StacksAnswer(_Answer):
     stacks: list[StackAnswer]
 
 
-class CancelAnswer(_Answer):
-    """A deployment that is being cancelled."""
-
-    deployment_id: str
-    status_url: str
-    events_url: str
-
-
-class RedeployAnswer(_Answer):
-    """A stack that is being deployed again."""
+class FollowAnswer(_Answer):
+    """A deployment that was begun or is being cancelled, and where it can be followed."""
 
     deployment_id: str
     status_url: str

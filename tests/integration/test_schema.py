@@ -94,7 +94,7 @@ def test_answers_are_as_they_are_described(servers: Servers, document: dict[str,
     again = portal.client.post("/api/stack/described/redeploy", headers=key).json()
     portal.wait(again["deploymentId"])
     answers = {
-        "RedeployAnswer": again,
+        "FollowAnswer": again,
         "AcceptedAnswer": accepted,
         "DeploymentAnswer": portal.record(accepted["deploymentId"]),
         "EventAnswer": portal.events(accepted["deploymentId"])[0],
