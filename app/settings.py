@@ -10,6 +10,7 @@ from pydantic import Field, HttpUrl, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.errors import SettingsError
+from app.ways_in import CommaList, WaysIn, comma_list
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
@@ -17,17 +18,8 @@ _UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
 _SMALLEST_MEMORY = 6 * 2**20
 
 
-def _comma_list(value: Any) -> Any:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
-
-
-CommaList = Annotated[tuple[str, ...], NoDecode]
-
-
-class Settings(BaseSettings):
-    """The portal's settings.
+class Settings(WaysIn):
+    """The portal's settings; those about who may use it are in `app.ways_in`.
 
     Read once at the start by `load_settings`; a secret is a `SecretStr` and prints as stars. Lists are plain commas.
     """
@@ -193,7 +185,7 @@ class Settings(BaseSettings):
     forwarded_allow_ips: str = Field("127.0.0.1", examples=["127.0.0.1", "10.0.0.0/8"])
     """Proxies whose X-Forwarded headers are believed."""
 
-    _split = field_validator("secret_key", "stack_probe_paths", "reserved_names", mode="before")(_comma_list)
+    _split = field_validator("secret_key", "stack_probe_paths", "reserved_names", mode="before")(comma_list)
 
     @field_validator("stack_domain_suffix", mode="before")
     @classmethod
@@ -271,6 +263,7 @@ class Settings(BaseSettings):
                 "STACK_REGISTRY_USERNAME and STACK_REGISTRY_PASSWORD belong together and one is not set; "
                 "for example STACK_REGISTRY_USERNAME=robot"
             )
+        self.check_ways_in(host=self.host, in_production=self.app_env == "production")
         return self
 
     @property

@@ -95,6 +95,8 @@ def default_of(field: FieldInfo) -> str:
         return ",".join(value)
     if isinstance(value, dict):
         return json.dumps(value)
+    if isinstance(value, bool):
+        return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -128,9 +130,9 @@ def test_the_example_of_an_environment_is_complete_and_true():
     for name, value in lines.items():
         assert (name, value) == (name, default_of(FIELDS[name]))
         assert sentence(name) in words, f"{name} is not explained as in the code"
-        wanted = FIELDS[name].is_required() or name == "SECRET_KEY"
+        wanted = FIELDS[name].is_required() or name in {"SECRET_KEY", "ALLOW_OPEN_PORTAL"}
         assert bool(re.search(rf"^{name}=", text, flags=re.MULTILINE)) == wanted, (
-            f"{name}: only what must be set is set"
+            f"{name}: only what must be decided is set"
         )
 
 
@@ -141,15 +143,29 @@ def test_the_example_with_every_default_written_out_is_the_default(tmp_path: Pat
         "STACK_DOMAIN_SUFFIX": "ai.example.com",
         "STACK_IMAGE": "ghcr.io/example/image:1",
         "SECRET_KEY": "a-key-that-is-only-for-tests",
+        "ALLOW_OPEN_PORTAL": "true",
     }
     text = re.sub(r"^#([A-Z][A-Z0-9_]*=)", r"\1", read(".env.example"), flags=re.MULTILINE)
     for name, value in required.items():
-        text = text.replace(f"\n{name}=\n", f"\n{name}={value}\n")
+        text = re.sub(rf"^{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
     written = tmp_path / "env"
     written.write_text(text)
 
     plain = {name.lower(): value for name, value in required.items()}
     assert load_settings(_env_file=written) == load_settings(_env_file=None, **plain)
+
+
+def test_each_documented_way_in_is_accepted(monkeypatch: pytest.MonkeyPatch):
+    ways = [body for language, body in blocks(section("DEPLOYMENT.md", "Who may use the portal")) if language == "ini"]
+    assert {re.match(r"AUTH_MODE=(\w+)\n", way)[1] for way in ways} == {"oidc", "proxy"}  # type: ignore[index]
+    for way in ways:
+        given = dict(line.split("=", 1) for line in way.splitlines())
+        given |= {"DOKPLOY_URL": "http://dokploy:3000", "DOKPLOY_API_TOKEN": "a-key", "STACK_IMAGE": "image:1"}
+        given |= {"STACK_DOMAIN_SUFFIX": "ai.example.com", "SECRET_KEY": "a-key-that-is-only-for-tests"}
+        with monkeypatch.context() as patch:
+            for name, value in given.items():
+                patch.setenv(name, value)
+            load_settings(_env_file=None)
 
 
 def test_variables_in_the_documents_exist():
@@ -399,7 +415,7 @@ def test_compose_hands_on_every_setting_and_an_empty_one_counts_as_not_set(compo
         "DOKPLOY_URL": "http://dokploy:3000",
         "DOKPLOY_API_TOKEN": "a-key",
     }
-    required |= {"STACK_DOMAIN_SUFFIX": "ai.example.com", "STACK_IMAGE": "image:1"}
+    required |= {"STACK_DOMAIN_SUFFIX": "ai.example.com", "STACK_IMAGE": "image:1", "ALLOW_OPEN_PORTAL": "true"}
     for name, value in handed.items():
         assert value in {f"${{{name}:-}}", "3000"}
         monkeypatch.setenv(name, required.get(name, "3000" if name == "PORT" else ""))

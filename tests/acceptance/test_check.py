@@ -27,6 +27,7 @@ def environment(emulator: Emulator, tmp_path: Path) -> dict[str, str]:
         "STACK_DOMAIN_SUFFIX": "ai.example.com",
         "STACK_IMAGE": "ghcr.io/example/oh-my-opencode:1.0",
         "STACK_PROBE_ADDRESS": "traefik:443",
+        "ALLOW_OPEN_PORTAL": "true",
         "STACK_REGISTRY_URL": "https://ghcr.io",
         "STACK_REGISTRY_USERNAME": "robot",
     }

@@ -14,11 +14,13 @@ REQUIRED = {
     "STACK_DOMAIN_SUFFIX": "ai.example.com",
     "STACK_IMAGE": "ghcr.io/example/oh-my-opencode:1.0",
 }
+# On every address of this machine, as in a container.
+PORTAL = {**REQUIRED, "ALLOW_OPEN_PORTAL": "true"}
 
 
 @pytest.mark.parametrize("missing", sorted(REQUIRED))
 def test_a_missing_setting_ends_the_start_with_one_line(portal_command, missing: str):
-    process = portal_command("serve", **{name: value for name, value in REQUIRED.items() if name != missing})
+    process = portal_command("serve", **{name: value for name, value in PORTAL.items() if name != missing})
 
     assert process.wait() == 1
     lines = process.output.splitlines()
@@ -42,7 +44,7 @@ def test_a_missing_setting_ends_the_start_with_one_line(portal_command, missing:
     ],
 )
 def test_a_malformed_setting_is_named_without_its_value(portal_command, name: str, value: str, says: str):
-    process = portal_command("serve", **{**REQUIRED, name: value})
+    process = portal_command("serve", **{**PORTAL, name: value})
 
     assert process.wait() == 1
     lines = process.output.splitlines()
@@ -51,9 +53,18 @@ def test_a_malformed_setting_is_named_without_its_value(portal_command, name: st
     assert value not in lines[0]
 
 
+def test_an_open_portal_in_production_is_a_decision(portal_command):
+    process = portal_command("serve", **REQUIRED)
+
+    assert process.wait() == 1
+    (line,) = process.output.splitlines()
+    assert line.startswith("error: AUTH_MODE is open and HOST is 0.0.0.0: whoever reaches this portal could deploy")
+    assert "ALLOW_OPEN_PORTAL=true" in line
+
+
 def test_serve_starts_without_dokploy_and_ends_on_sigterm(portal_command, free_ports):
     port = free_ports(1)
-    process = portal_command("serve", "--port", str(port), **REQUIRED)
+    process = portal_command("serve", "--port", str(port), **PORTAL)
 
     health = process.answers(f"http://127.0.0.1:{port}/health").json()
 
@@ -131,7 +142,7 @@ def test_the_emulator_serves_alone(portal_command, free_ports):
 @pytest.mark.parametrize("command", ["serve", "sandbox", "emulator"])
 def test_a_port_in_use_is_said_plainly(portal_command, free_ports, command: str):
     port = free_ports(2)
-    environment = REQUIRED if command == "serve" else {}
+    environment = PORTAL if command == "serve" else {}
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("0.0.0.0", port))

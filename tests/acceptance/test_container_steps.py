@@ -142,6 +142,7 @@ def test_the_portal_starts_from_what_was_copied_and_is_healthy(stages, container
         "DOKPLOY_API_TOKEN": "sandbox-token",
         "STACK_DOMAIN_SUFFIX": "ai.example.com",
         "STACK_IMAGE": "ghcr.io/example/oh-my-opencode:1.0",
+        "ALLOW_OPEN_PORTAL": "true",
     }
     with serve_in_thread() as emulator:
         began = time.monotonic()

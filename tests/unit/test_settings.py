@@ -33,6 +33,12 @@ REQUIRED = {
     "STACK_IMAGE": "ghcr.io/x/y:1",
     "APP_ENV": "development",
 }
+OIDC = {
+    "OIDC_ISSUER": "https://id.example.com",
+    "OIDC_CLIENT_ID": "portal",
+    "PORTAL_URL": "https://deploy.example.com",
+    "ALLOWED_DOMAINS": "example.com",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -90,8 +96,10 @@ def test_every_setting_has_a_sentence_and_an_example():
 def test_examples_are_accepted(monkeypatch: pytest.MonkeyPatch):
     """An example in an error message must not lead to the next one."""
     together = {
-        "stack_registry_username": "STACK_REGISTRY_PASSWORD",
-        "stack_registry_password": "STACK_REGISTRY_USERNAME",
+        "stack_registry_username": {"STACK_REGISTRY_PASSWORD": "something"},
+        "stack_registry_password": {"STACK_REGISTRY_USERNAME": "something"},
+        "app_env": {"ALLOW_OPEN_PORTAL": "true"},
+        "auth_mode": {**OIDC, "PROXY_AUTH_ADDRESSES": "10.0.1.5"},
     }
     for name, field in Settings.model_fields.items():
         if name == "dokploy_api_token":
@@ -100,8 +108,8 @@ def test_examples_are_accepted(monkeypatch: pytest.MonkeyPatch):
             with monkeypatch.context() as patch:
                 patch.setenv("SECRET_KEY", "a-key-that-is-only-for-tests")
                 patch.setenv(name.upper(), str(example))
-                if other := together.get(name):
-                    patch.setenv(other, "something")
+                for other, value in together.get(name, {}).items():
+                    patch.setenv(other, value)
                 load_settings()
 
 
@@ -166,6 +174,32 @@ MALFORMED = [
     ("STACK_PUBLIC_PORT", "https", "integer"),
     ("CERTIFICATE_MODE", "resolver:", "malformed"),
     ("SSE_HEARTBEAT_SECONDS", "11", "less than or equal to 10"),
+    ("AUTH_MODE", "closed", "'open'"),
+    ("ALLOW_OPEN_PORTAL", "perhaps", "boolean"),
+    ("PORTAL_URL", "deploy.example.com", "begins with https://"),
+    ("PORTAL_URL", "https://deploy.example.com/portal", "must not have a path"),
+    ("PORTAL_URL", "https://deploy.example.com?portal", "must not have a path"),
+    ("PORTAL_URL", "https://me:hush-hush@deploy.example.com", "must hold neither credentials"),
+    ("PORTAL_URL", "https://deploy.example.com:port", "begins with https://"),
+    ("PORTAL_URL", "https://dep loy.example.com", "begins with https://"),
+    ("SESSION_HOURS", "0", "greater than or equal to 1"),
+    ("ALLOWED_DOMAINS", "ada@example.com", "must be domains"),
+    ("ALLOWED_DOMAINS", "example.com,*.example.com", "must be domains"),
+    ("ALLOWED_DOMAINS", "bücher.example", "must be domains"),
+    ("ALLOWED_EMAILS", "example.com", "must be e-mail addresses"),
+    ("ALLOWED_EMAILS", "ada@grace@example.com", "must be e-mail addresses"),
+    ("OPERATOR_EMAILS", "ada", "must be e-mail addresses"),
+    ("OIDC_ISSUER", "id.example.com", "begins with https://"),
+    ("OIDC_ISSUER", "https://id.example.com/?realm=main", "must not have a query"),
+    ("OIDC_ISSUER", "https://id.example.com/#main", "nor a fragment"),
+    ("OIDC_CLIENT_ID", "two words", "malformed"),
+    ("OIDC_SCOPES", "email profile", "`openid`"),
+    ("OIDC_SCOPES", "openid  email", "malformed"),
+    ("PROXY_AUTH_ADDRESSES", "traefik", "must be addresses or networks"),
+    ("PROXY_AUTH_ADDRESSES", "10.0.0.0/33", "must be addresses or networks"),
+    ("PROXY_AUTH_ADDRESSES", "10.0.1.5,0.0.0.0/0", "must not be everybody's"),
+    ("PROXY_AUTH_ADDRESSES", "::/0", "must not be everybody's"),
+    ("PROXY_AUTH_USER_HEADER", "Remote User", "malformed"),
 ]
 
 
@@ -188,7 +222,80 @@ def test_production_asks_for_a_secret_key(monkeypatch: pytest.MonkeyPatch):
     assert mistake(monkeypatch, SECRET_KEY=" , ") == line
 
     monkeypatch.setenv("SECRET_KEY", "the-newer-key-of-two, the-older-key-of-two")
+    monkeypatch.setenv("ALLOW_OPEN_PORTAL", "true")
     assert load_settings().secret_key == ("the-newer-key-of-two", "the-older-key-of-two")
+
+
+@pytest.mark.parametrize("host", [None, "0.0.0.0", "192.0.2.1", "::", "portal.example"])
+def test_an_open_portal_in_production_is_a_decision(monkeypatch: pytest.MonkeyPatch, host: str | None):
+    monkeypatch.setenv("SECRET_KEY", "a-key-that-is-only-for-tests")
+    if host:
+        monkeypatch.setenv("HOST", host)
+    line = mistake(monkeypatch, APP_ENV=None)
+
+    assert line.startswith(
+        f"AUTH_MODE is open and HOST is {host or '0.0.0.0'}: whoever reaches this portal could deploy"
+    )
+    assert "ALLOW_OPEN_PORTAL=true" in line
+    assert mistake(monkeypatch, ALLOW_OPEN_PORTAL="false") == line
+    monkeypatch.setenv("ALLOW_OPEN_PORTAL", "true")
+    assert load_settings().auth_mode == "open"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_an_open_portal_that_only_its_own_machine_reaches_needs_none(host: str):
+    secret_key = "a-key-that-is-only-for-tests"
+
+    assert load_settings(app_env="production", secret_key=secret_key, host=host).auth_mode == "open"
+
+
+@pytest.mark.parametrize("missing", ["OIDC_ISSUER", "OIDC_CLIENT_ID", "PORTAL_URL"])
+def test_signing_in_needs_a_provider_and_an_address(monkeypatch: pytest.MonkeyPatch, missing: str):
+    line = mistake(monkeypatch, AUTH_MODE="oidc", **{name: value for name, value in OIDC.items() if name != missing})
+
+    assert line.startswith(f"{missing} is not set, and AUTH_MODE=oidc needs it; for example {missing}=")
+
+
+def test_signing_in_that_lets_nobody_in_is_a_mistake(monkeypatch: pytest.MonkeyPatch):
+    line = mistake(monkeypatch, AUTH_MODE="oidc", **{**OIDC, "ALLOWED_DOMAINS": ""})
+
+    assert line.startswith("ALLOWED_DOMAINS, ALLOWED_EMAILS and ALLOWED_GROUPS are not set")
+    assert "ALLOWED_DOMAINS=* lets everybody in" in line
+
+
+@pytest.mark.parametrize("name", ["ALLOWED_EMAILS", "ALLOWED_GROUPS", "OPERATOR_EMAILS", "OPERATOR_GROUPS"])
+def test_any_list_lets_somebody_in(monkeypatch: pytest.MonkeyPatch, name: str):
+    for each, value in {**OIDC, "AUTH_MODE": "oidc", "ALLOWED_DOMAINS": "", name: "ada@example.com"}.items():
+        monkeypatch.setenv(each, value)
+
+    assert load_settings().lets_somebody_in
+
+
+@pytest.mark.parametrize("name", ["OIDC_ISSUER", "PORTAL_URL"])
+def test_signing_in_goes_over_https_in_production(monkeypatch: pytest.MonkeyPatch, name: str):
+    monkeypatch.setenv("SECRET_KEY", "a-key-that-is-only-for-tests")
+    plain = {**OIDC, name: OIDC[name].replace("https", "http")}
+    line = mistake(monkeypatch, APP_ENV=None, AUTH_MODE="oidc", **plain)
+
+    assert line.startswith(f"{name} must begin with https:// in production; for example {name}=https://")
+    monkeypatch.setenv("APP_ENV", "development")
+    assert load_settings().auth_mode == "oidc"
+
+
+def test_a_proxy_is_believed_by_its_address_alone(monkeypatch: pytest.MonkeyPatch):
+    line = mistake(monkeypatch, AUTH_MODE="proxy")
+
+    assert line.startswith("PROXY_AUTH_ADDRESSES is not set, and AUTH_MODE=proxy believes nobody else")
+    monkeypatch.setenv("PROXY_AUTH_ADDRESSES", "10.0.1.5, 2001:db8::/64")
+    assert load_settings().proxy_auth_addresses == ("10.0.1.5", "2001:db8::/64")
+
+
+def test_an_address_of_the_portal_has_no_slash_at_its_end_and_an_issuer_stays_as_it_is():
+    settings = load_settings(portal_url="https://deploy.example.com/", oidc_issuer="https://id.example.com/o/portal/")
+
+    assert settings.portal_url == "https://deploy.example.com"
+    assert settings.oidc_issuer == "https://id.example.com/o/portal/"
+    assert load_settings(allowed_domains="Example.COM").allowed_domains == ("example.com",)
 
 
 @pytest.mark.parametrize("name", ["STACK_REGISTRY_USERNAME", "STACK_REGISTRY_PASSWORD"])
@@ -229,6 +336,7 @@ def test_no_secret_is_printed(monkeypatch: pytest.MonkeyPatch):
         "ADMIN_TOKEN": "hush-hush-4-long-enough",
         "DATABASE_URL": "postgresql+asyncpg://portal:hush-hush-5@db/portal",
         "STACK_VARIABLES": '{"KEY": "hush-hush-6"}',
+        "OIDC_CLIENT_SECRET": "hush-hush-7",
     }
     for name, value in {**secrets, "STACK_REGISTRY_USERNAME": "robot"}.items():
         monkeypatch.setenv(name, value)

@@ -1,0 +1,218 @@
+"""What an operator sets about who may use the portal: the part of the settings that is about ways in."""
+
+import ipaddress
+import re
+from typing import Annotated, Any, Literal
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+# What a header may be called, and what a host may be.
+_HEADER = r"^[A-Za-z][A-Za-z0-9-]{0,63}$"
+_DOMAIN = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+"
+
+CommaList = Annotated[tuple[str, ...], NoDecode]
+
+
+def comma_list(value: Any) -> Any:
+    """Take a list apart that is written with plain commas."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+class WaysIn(BaseSettings):
+    """Who may use the portal, and how they show who they are; `Settings` has these fields among its own."""
+
+    model_config = SettingsConfigDict(use_attribute_docstrings=True)
+
+    auth_mode: Literal["open", "oidc", "proxy"] = Field("open", examples=["oidc", "proxy"])
+    """`open`: no accounts, whoever reaches the portal may deploy; `oidc`: people sign in at an OpenID provider;
+    `proxy`: a proxy in front asks who they are and says so in headers."""
+
+    allow_open_portal: bool = Field(False, examples=["true"])
+    """Lets `AUTH_MODE=open` start in production on an address that others reach."""
+
+    portal_url: str | None = Field(None, max_length=300, examples=["https://deploy.example.com"])
+    """Public address of this portal, without a path. Needed with `AUTH_MODE=oidc`."""
+
+    session_hours: int = Field(12, ge=1, le=720, examples=["12"])
+    """How long somebody who has signed in stays signed in."""
+
+    allowed_domains: CommaList = Field((), examples=["example.com", "*"])
+    """Whose verified e-mail address is in one of these domains may use the portal; `*` lets in whomever the provider
+    lets in."""
+
+    allowed_emails: CommaList = Field((), examples=["ada@example.com"])
+    """Whose verified e-mail address is one of these may use the portal."""
+
+    allowed_groups: CommaList = Field((), examples=["developers"])
+    """Whoever is in one of these groups may use the portal."""
+
+    operator_emails: CommaList = Field((), examples=["you@example.com"])
+    """Whose verified e-mail address is one of these may manage every stack."""
+
+    operator_groups: CommaList = Field((), examples=["operators"])
+    """Whoever is in one of these groups may manage every stack."""
+
+    oidc_issuer: str | None = Field(None, max_length=300, examples=["https://id.example.com/realms/main"])
+    """The provider's issuer, letter for letter as the provider itself writes it; the rest is found from there."""
+
+    oidc_client_id: str | None = Field(None, pattern=r"^[!-~]{1,300}$", examples=["ai-stack-deployer"])
+    """The name under which the provider knows this portal."""
+
+    oidc_client_secret: SecretStr | None = Field(
+        None, min_length=1, examples=["what the provider shows beside the name"]
+    )
+    """The secret that goes with that name; unset for a public client."""
+
+    oidc_scopes: str = Field(
+        "openid email profile", pattern=r"^[!-~]+( [!-~]+)*$", examples=["openid email profile groups"]
+    )
+    """What the provider is asked to tell of somebody, `openid` among it."""
+
+    oidc_groups_claim: str = Field("groups", pattern=r"^[!-~]{1,200}$", examples=["groups", "roles"])
+    """The claim in which the provider lists somebody's groups."""
+
+    oidc_assume_email_verified: bool = Field(False, examples=["true"])
+    """Takes an address for verified of which the provider does not say whether it is. For providers at which nobody
+    chooses his own."""
+
+    proxy_auth_addresses: CommaList = Field((), examples=["10.0.1.5", "10.0.1.0/24"])
+    """Addresses and networks of the proxy, from which alone identity headers are believed. Needed with
+    `AUTH_MODE=proxy`."""
+
+    proxy_auth_user_header: str = Field("Remote-User", pattern=_HEADER, examples=["X-Auth-Request-User"])
+    """Header in which the proxy says who it is: a name that stays the same."""
+
+    proxy_auth_email_header: str = Field("Remote-Email", pattern=_HEADER, examples=["X-Auth-Request-Email"])
+    """Header in which it says the e-mail address."""
+
+    proxy_auth_name_header: str = Field("Remote-Name", pattern=_HEADER, examples=["X-Auth-Request-Preferred-Username"])
+    """Header in which it says the name for people."""
+
+    proxy_auth_groups_header: str = Field("Remote-Groups", pattern=_HEADER, examples=["X-Auth-Request-Groups"])
+    """Header in which it lists the groups, with commas."""
+
+    _split_ways_in = field_validator(
+        "allowed_domains",
+        "allowed_emails",
+        "allowed_groups",
+        "operator_emails",
+        "operator_groups",
+        "proxy_auth_addresses",
+        mode="before",
+    )(comma_list)
+
+    @field_validator("portal_url")
+    @classmethod
+    def _an_origin(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = _web_address(value)
+        if parts.path not in {"", "/"} or parts.query:
+            raise ValueError("must not have a path")
+        return value.rstrip("/")
+
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _an_issuer(cls, value: str | None) -> str | None:
+        if value is not None and _web_address(value).query:
+            raise ValueError("must not have a query")
+        return value
+
+    @field_validator("oidc_scopes")
+    @classmethod
+    def _openid(cls, value: str) -> str:
+        if "openid" not in value.split():
+            raise ValueError("must have `openid` among them")
+        return value
+
+    @field_validator("allowed_domains")
+    @classmethod
+    def _domains(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        folded = tuple(domain.lower() for domain in value)
+        if any(domain != "*" and not re.fullmatch(_DOMAIN, domain) for domain in folded):
+            raise ValueError("must be domains, or * for everybody")
+        return folded
+
+    @field_validator("allowed_emails", "operator_emails")
+    @classmethod
+    def _emails(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any(not re.fullmatch(r"[^@\s]+@[^@\s]+", email) for email in value):
+            raise ValueError("must be e-mail addresses")
+        return value
+
+    @field_validator("proxy_auth_addresses")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            networks = [ipaddress.ip_network(address, strict=False) for address in value]
+        except ValueError:
+            raise ValueError("must be addresses or networks") from None
+        if any(network.prefixlen == 0 for network in networks):
+            raise ValueError("must not be everybody's: whoever reached the portal could say who he is")
+        return value
+
+    @property
+    def lets_somebody_in(self) -> bool:
+        """Whether any list names anybody."""
+        lists = (self.allowed_domains, self.allowed_emails, self.allowed_groups)
+        return any((*lists, self.operator_emails, self.operator_groups))
+
+    def check_ways_in(self, *, host: str, in_production: bool) -> None:
+        """Raise ValueError with one line where what is set about ways in does not go together, or is not safe."""
+        if self.auth_mode == "oidc":
+            self._check_oidc(in_production=in_production)
+        elif self.auth_mode == "proxy":
+            if not self.proxy_auth_addresses:
+                raise ValueError(
+                    "PROXY_AUTH_ADDRESSES is not set, and AUTH_MODE=proxy believes nobody else; "
+                    "for example PROXY_AUTH_ADDRESSES=10.0.1.5"
+                )
+        elif in_production and not self.allow_open_portal and not _is_loopback(host):
+            raise ValueError(
+                f"AUTH_MODE is open and HOST is {host}: whoever reaches this portal could deploy on the server. "
+                "Set AUTH_MODE=oidc or AUTH_MODE=proxy, or ALLOW_OPEN_PORTAL=true where that is meant"
+            )
+
+    def _check_oidc(self, *, in_production: bool) -> None:
+        needed = {
+            "OIDC_ISSUER": (self.oidc_issuer, "https://id.example.com/realms/main"),
+            "OIDC_CLIENT_ID": (self.oidc_client_id, "ai-stack-deployer"),
+            "PORTAL_URL": (self.portal_url, "https://deploy.example.com"),
+        }
+        for name, (value, example) in needed.items():
+            if value is None:
+                raise ValueError(f"{name} is not set, and AUTH_MODE=oidc needs it; for example {name}={example}")
+        for name in ("OIDC_ISSUER", "PORTAL_URL"):
+            value, example = needed[name]
+            if in_production and value is not None and not value.startswith("https://"):
+                raise ValueError(f"{name} must begin with https:// in production; for example {name}={example}")
+        if not self.lets_somebody_in:
+            raise ValueError(
+                "ALLOWED_DOMAINS, ALLOWED_EMAILS and ALLOWED_GROUPS are not set, so nobody could sign in; "
+                "for example ALLOWED_DOMAINS=example.com, and ALLOWED_DOMAINS=* lets everybody in"
+            )
+
+
+def _web_address(value: str) -> SplitResult:
+    """Take an address of the web apart. Raises ValueError for any other."""
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not re.fullmatch(r"[!-~]+", value) or "\\" in value:
+        raise ValueError("must be an address that begins with https://")
+    if parts.username is not None or parts.fragment:
+        raise ValueError("must hold neither credentials nor a fragment")
+    return parts
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
