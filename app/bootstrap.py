@@ -6,11 +6,13 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TextIO, cast
 
 import structlog
 
 from app import __version__
+from app.audit import Trail
 from app.database import Database, FileLock, Listener
 from app.deployments.cleaning import Cleaner
 from app.deployments.context import Surroundings
@@ -31,6 +33,7 @@ from app.dokploy.circuit import Circuit
 from app.dokploy.health import HealthWatch
 from app.errors import PortalError
 from app.failpoints import Failpoints
+from app.identity import Accounts, Admission, Recognition, Sessions, Tokens
 from app.readiness import Readiness, open_store
 from app.settings import Settings
 from app.vault import Vault, load_keys
@@ -58,6 +61,11 @@ class Portal:
     leftovers: Leftovers
     waiting: WaitingLine
     intake: Intake
+    recognition: Recognition
+    accounts: Accounts
+    sessions: Sessions
+    tokens: Tokens
+    trail: Trail
     runner: Runner
     health: HealthWatch
 
@@ -110,6 +118,8 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
     pause = settings.leftovers_retry_seconds
     leftovers = Leftovers(database, records, first_pause=pause)
     intake = Intake(database, records, vault, runner.wake, admit=_admits(dokploy.connection.circuit))
+    accounts, tokens = Accounts(database), Tokens(database)
+    sessions = Sessions(database, lives=timedelta(hours=settings.session_hours))
     if runs:
         cleaner = Cleaner(leftovers, intake, first_pause=pause, is_active=lambda: runner.is_active)
         background.append(_supervised("cleaner", cleaner.run))
@@ -127,6 +137,11 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
             leftovers=leftovers,
             waiting=WaitingLine(database, concurrency=settings.runner_concurrency),
             intake=intake,
+            recognition=Recognition(settings, Admission(settings), accounts, sessions, tokens),
+            accounts=accounts,
+            sessions=sessions,
+            tokens=tokens,
+            trail=Trail(database),
             runner=runner,
             health=health,
         )

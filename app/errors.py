@@ -246,6 +246,72 @@ PROBLEMS: dict[str, Problem] = {
         N_("This key does not belong to that stack."),
         N_("Use the manage key that was shown when the stack was deployed."),
     ),
+    "sign_in_needed": Problem(
+        N_("Sign in first"),
+        N_("This portal is for people it knows."),
+        N_("Sign in at /sign-in, or send a token as a Bearer token."),
+    ),
+    "not_admitted": Problem(
+        N_("Not let in"),
+        N_("You are signed in, but this portal is not for you."),
+        N_("Ask the operator to add you."),
+        "operator",
+    ),
+    "not_operator": Problem(
+        N_("For operators only"),
+        N_("You are signed in, but not as an operator of this portal."),
+        N_("Ask an operator."),
+    ),
+    "person_only": Problem(
+        N_("Not for programs"),
+        N_("This is for people, and a token or a manage key was sent."),
+        N_("Do it on the page of your account."),
+    ),
+    "scope_missing": Problem(
+        N_("The token may not"),
+        N_("This token was not made for {scope}."),
+        N_("Make a token that is."),
+    ),
+    "token_expired": Problem(
+        N_("The token has expired"),
+        N_("The time of this token has passed."),
+        N_("Make a new one on the page of your account."),
+    ),
+    "token_revoked": Problem(
+        N_("The token was revoked"),
+        N_("This token opens nothing any more."),
+        N_("Make a new one on the page of your account."),
+    ),
+    "token_not_found": Problem(
+        N_("No such token"),
+        N_("There is no token with this id that is yours."),
+        N_("Look at the list of your tokens."),
+    ),
+    "token_name_invalid": Problem(
+        N_("The token needs a name"),
+        N_("A token's name has 1 to {maximum} characters."),
+        N_("Say in it what the token is for."),
+    ),
+    "token_days_invalid": Problem(
+        N_("Not that many days"),
+        N_("A token is good for 1 to {maximum} days."),
+        N_("Choose a number in between."),
+    ),
+    "scopes_invalid": Problem(
+        N_("Nothing to be allowed"),
+        N_("A token is made for one thing or more, out of those that there are."),
+        N_("Choose what the token may do."),
+    ),
+    "tokens_full": Problem(
+        N_("Too many tokens"),
+        N_("One owner has at most {maximum} tokens."),
+        N_("Revoke one that is not needed any more."),
+    ),
+    "offer_invalid": Problem(
+        N_("The code does not fit"),
+        N_("This code hands nothing over: it is wrong, was used, or its time has passed."),
+        N_("Ask whoever gave it to you for a new one."),
+    ),
     "operator_only": Problem(
         N_("For the operator"),
         N_("Only the operator of this portal can do that."),

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.staticfiles import StaticFiles
 
@@ -13,6 +13,7 @@ from app import __version__
 from app.bootstrap import open_portal
 from app.settings import Settings
 from app.web import api, crawlers, docs, pages, problems
+from app.web.access import RULES, authorize, routes_of
 from app.web.deps import Portal
 from app.web.headers import Compression, SecurityHeaders
 from app.web.limits import Limits
@@ -39,6 +40,7 @@ def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
         redoc_url=None,
         # Its own redirects would lose a body, and one address a page is enough.
         redirect_slashes=False,
+        dependencies=[Depends(authorize)],
     )
     app.state.settings = settings
     app.state.stopping = asyncio.Event()
@@ -51,6 +53,8 @@ def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
     app.include_router(docs.router)
     app.include_router(crawlers.router)
     app.mount("/static", StaticFiles(directory=STATIC_DIR), name="static")
+    if undecided := set(routes_of(app)) - set(RULES):
+        raise AssertionError(f"nobody has decided who may use {sorted(undecided)}")
     problems.install(app)
     app.add_middleware(Compression)
     app.add_middleware(SecurityHeaders)

@@ -10,7 +10,7 @@ from pydantic import Field, HttpUrl, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.errors import SettingsError
-from app.ways_in import CommaList, WaysIn, comma_list
+from app.ways_in import CommaList, WaysIn, comma_list, is_loopback
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
@@ -263,7 +263,7 @@ class Settings(WaysIn):
                 "STACK_REGISTRY_USERNAME and STACK_REGISTRY_PASSWORD belong together and one is not set; "
                 "for example STACK_REGISTRY_USERNAME=robot"
             )
-        self.check_ways_in(host=self.host, in_production=self.app_env == "production")
+        self.check_ways_in(in_production=self.app_env == "production")
         return self
 
     @property
@@ -306,6 +306,16 @@ def load_settings(**values: Any) -> Settings:
         return Settings(**values)
     except ValidationError as error:
         raise SettingsError(explain(error, Settings)) from None
+
+
+def require_closed(settings: Settings) -> None:
+    """Raise SettingsError where strangers could deploy on the server and nobody has said that this is meant."""
+    is_reached = settings.app_env == "production" and not is_loopback(settings.host)
+    if settings.auth_mode == "open" and is_reached and not settings.allow_open_portal:
+        raise SettingsError(
+            f"AUTH_MODE is open and HOST is {settings.host}: whoever reaches this portal could deploy on the server. "
+            "Set AUTH_MODE=oidc or AUTH_MODE=proxy, or ALLOW_OPEN_PORTAL=true where that is meant"
+        )
 
 
 def require_postgresql(settings: Settings, command: str) -> None:

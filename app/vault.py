@@ -5,13 +5,12 @@ import hashlib
 import hmac
 import os
 import secrets
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from itsdangerous import BadSignature, TimestampSigner, URLSafeSerializer, URLSafeTimedSerializer
+from itsdangerous import BadSignature, URLSafeSerializer
 
 from app.errors import SettingsError
 from app.settings import Settings
@@ -23,13 +22,11 @@ _MANAGE_KEY_PREFIX: Final = "asd_"
 class Vault:
     """Encrypts and signs with the newest of a list of keys, and reads what any of them wrote."""
 
-    def __init__(self, keys: Sequence[str], *, clock: Callable[[], float] = time.time) -> None:
-        """`keys`: SECRET_KEY, newest first; `clock`: seconds since 1970, for what counts for a while only."""
+    def __init__(self, keys: Sequence[str]) -> None:
+        """`keys`: SECRET_KEY, newest first."""
         self._fernet = MultiFernet([Fernet(_derive(key, "encrypt")) for key in keys])
         # The library wants them oldest first.
-        self._keys = [_derive(key, "sign") for key in reversed(keys)]
-        self._signer = URLSafeSerializer(self._keys, salt="cookie")
-        self._clock = clock
+        self._signer = URLSafeSerializer([_derive(key, "sign") for key in reversed(keys)], salt="cookie")
 
     def encrypt(self, text: str) -> bytes:
         """Encrypt a text for the store."""
@@ -55,32 +52,6 @@ class Vault:
         except BadSignature:
             return None
         return text if isinstance(text, str) else None
-
-    def sign_session(self, text: str, secret: str) -> str:
-        """Sign a text for a cookie that counts for a while, and no longer than `secret` stays the same."""
-        return str(self._session_signer(secret).dumps(text))
-
-    def unsign_session(self, signed: str, secret: str, *, seconds: int) -> str | None:
-        """Return the text of such a cookie, or None where it is older than `seconds`, or was made with another secret.
-
-        The secret is part of the key, so that nothing in the cookie helps to guess it.
-        """
-        try:
-            text, at = self._session_signer(secret).loads(signed, return_timestamp=True)
-        except BadSignature:
-            return None
-        # The library would refuse one from the next second, and clocks of replicas differ by more than that.
-        is_over = self._clock() - at.timestamp() > seconds
-        return text if isinstance(text, str) and not is_over else None
-
-    def _session_signer(self, secret: str) -> URLSafeTimedSerializer:
-        clock = self._clock
-
-        class Signer(TimestampSigner):
-            def get_timestamp(self) -> int:
-                return int(clock())
-
-        return URLSafeTimedSerializer(self._keys, salt=f"session.{fingerprint(secret)}", signer=Signer)
 
 
 def new_manage_key() -> str:

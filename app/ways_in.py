@@ -161,20 +161,14 @@ class WaysIn(BaseSettings):
         lists = (self.allowed_domains, self.allowed_emails, self.allowed_groups)
         return any((*lists, self.operator_emails, self.operator_groups))
 
-    def check_ways_in(self, *, host: str, in_production: bool) -> None:
-        """Raise ValueError with one line where what is set about ways in does not go together, or is not safe."""
+    def check_ways_in(self, *, in_production: bool) -> None:
+        """Raise ValueError with one line where what is set about ways in does not go together."""
         if self.auth_mode == "oidc":
             self._check_oidc(in_production=in_production)
-        elif self.auth_mode == "proxy":
-            if not self.proxy_auth_addresses:
-                raise ValueError(
-                    "PROXY_AUTH_ADDRESSES is not set, and AUTH_MODE=proxy believes nobody else; "
-                    "for example PROXY_AUTH_ADDRESSES=10.0.1.5"
-                )
-        elif in_production and not self.allow_open_portal and not _is_loopback(host):
+        elif self.auth_mode == "proxy" and not self.proxy_auth_addresses:
             raise ValueError(
-                f"AUTH_MODE is open and HOST is {host}: whoever reaches this portal could deploy on the server. "
-                "Set AUTH_MODE=oidc or AUTH_MODE=proxy, or ALLOW_OPEN_PORTAL=true where that is meant"
+                "PROXY_AUTH_ADDRESSES is not set, and AUTH_MODE=proxy believes nobody else; "
+                "for example PROXY_AUTH_ADDRESSES=10.0.1.5"
             )
 
     def _check_oidc(self, *, in_production: bool) -> None:
@@ -211,7 +205,8 @@ def _web_address(value: str) -> SplitResult:
     return parts
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only its own machine reaches a host that is listened on."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -13,6 +13,8 @@ import httpx
 import pytest
 import uvicorn
 
+from app.audit import Actor, Means, Role
+from app.deployments.intake import Asker
 from app.main import begin_shutdown, create_app
 from app.settings import Settings, load_settings
 
@@ -51,11 +53,17 @@ def portal_settings(emulator_url: str, database_url: str, **values: Any) -> Sett
     )
 
 
+def asker(owner: str) -> Asker:
+    """Somebody at a page, who asks for what is to be his."""
+    return Asker(owner, Actor(owner or "anonymous", Role.USER, Means.BROWSER, address="192.0.2.7"), "user")
+
+
 class PortalServer:
     """A portal that serves in a thread of its own. port: where it listens; 0 takes a free one; runs: deployments."""
 
     def __init__(self, settings: Settings, port: int = 0, *, runs: bool = True) -> None:
         self.settings = settings
+        self.database = settings.sqlite_path or Path()
         self._app = create_app(settings, runs=runs)
         self._server = uvicorn.Server(
             uvicorn.Config(

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from app.bootstrap import configure_logging
 from app.errors import SettingsError
 from app.main import begin_shutdown, create_app
-from app.settings import Settings, explain, load_settings, require_postgresql
+from app.settings import Settings, explain, load_settings, require_closed, require_postgresql
 
 if TYPE_CHECKING:
     from app.sandbox import SandboxSettings
@@ -40,6 +40,7 @@ def serve(
     """Serve the portal against the Dokploy server of DOKPLOY_URL."""
     given = {name: value for name, value in {"host": host, "port": port}.items() if value is not None}
     settings = load_settings(**given)
+    require_closed(settings)
     if web_only:
         require_postgresql(settings, "serve --web-only")
     configure_logging(settings.log_level, readable=settings.app_env == "development" and sys.stderr.isatty())

@@ -6,6 +6,7 @@ from typing import Final
 
 import structlog
 
+from app.audit import PORTAL
 from app.database import StoreAway
 from app.deployments.intake import Asker, Intake
 from app.deployments.leftovers import Leftovers
@@ -43,7 +44,7 @@ class Cleaner:
     async def _queue_what_is_due(self) -> None:
         for stack in await self._leftovers.due():
             try:
-                deployment_id = await self._intake.remove(stack, None, Asker(stack.owner, "portal", "portal"))
+                deployment_id = await self._intake.remove(stack, None, Asker(stack.owner, PORTAL, "portal"))
             except PortalError as error:
                 # Somebody else has begun to change the stack, or it is gone, since the list was read.
                 log.info("leftovers_not_due", stack=stack.name, code=error.code)

@@ -10,15 +10,17 @@ from typing import Any, Literal
 from sqlalchemy import Connection, and_, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from app.audit import Action, Actor, note
 from app.database import Database
 from app.deployments import tables
 from app.deployments.events import STEPS, Conclusion, DeploymentQueued, Kind, Status
 from app.deployments.plan import Plan, declare
 from app.deployments.record import DeploymentRecord, Records, StackRecord
-from app.deployments.request import DeploymentRequest, new_id, suggest_names
+from app.deployments.request import DeploymentRequest, suggest_names
 from app.deployments.saga import ResourceState, StepState
 from app.deployments.template import StackSecrets, Template
 from app.errors import PortalError
+from app.ids import new_id
 from app.vault import Vault, fingerprint, new_manage_key, new_password
 
 _IDEMPOTENCY_LIVES = timedelta(hours=24)
@@ -42,7 +44,7 @@ class Asker:
     """Who asks. owner: whose the stack will be; actor: who did it, for the record; trigger: user, api or cli."""
 
     owner: str
-    actor: str
+    actor: Actor
     trigger: str
 
 
@@ -87,6 +89,7 @@ class Intake:
                 return replay
             self._admit()
             self._insert_stack(connection, accepted, plan, template, asker, declare(request, template))
+            note(connection, asker.actor, Action.DEPLOY, stack=plan.name, deployment_id=accepted.deployment_id)
             if key_hash:
                 connection.execute(
                     insert(tables.idempotency).values(
@@ -198,7 +201,10 @@ class Intake:
                 name=name,
                 kind=kind,
                 trigger=asker.trigger,
-                actor=asker.actor,
+                actor=asker.actor.id,
+                actor_email=asker.actor.email,
+                actor_role=asker.actor.role,
+                actor_means=asker.actor.means,
                 options=dict(options or {}),
                 plan=dict(plan),
                 created_at=now,
@@ -273,6 +279,7 @@ class Intake:
                 table = tables.deployment
                 chosen = {"volume": self._chosen_before(connection, stack.id, deployment_id)}
                 connection.execute(update(table).where(table.c.id == deployment_id).values(options=chosen))
+            note(connection, asker.actor, Action.REMOVE, stack=stack.name, deployment_id=deployment_id)
             self._database.notify(connection, "queued")
 
         for _ in range(_TRIES):
@@ -287,7 +294,7 @@ class Intake:
                 # An undo erases the volume, so that a creation cannot be left with it.
                 if newest.kind is not Kind.CREATE or volume == "keep":
                     raise PortalError("stack_busy", name=stack.name) from None
-                if await self.cancel(newest.id):
+                if await self.cancel(newest.id, asker.actor):
                     return newest.id
                 # It has ended in this very moment, so that there is a stack to remove.
             else:
@@ -334,6 +341,7 @@ class Intake:
             is_made = before.kind == Kind.CREATE and before.conclusion == Conclusion.SUCCEEDED
             if before.kind != Kind.REDEPLOY and not is_made:
                 raise PortalError("name_cleaning_up", name=stack.name)
+            note(connection, asker.actor, Action.REDEPLOY, stack=stack.name, deployment_id=deployment_id)
             self._database.notify(connection, "queued")
 
         try:
@@ -353,7 +361,7 @@ class Intake:
         if connection.scalar(query) is not None:
             raise PortalError("stack_not_found", name=stack.name)
 
-    async def cancel(self, deployment_id: str) -> bool:
+    async def cancel(self, deployment_id: str, actor: Actor) -> bool:
         """Ask for a deployment to be cancelled; False where it is already over.
 
         What is cancelled does not succeed any more. Asking twice, or while it is being undone, changes nothing.
@@ -362,13 +370,16 @@ class Intake:
         is_open = and_(table.c.id == deployment_id, table.c.status != Status.COMPLETED)
         new = and_(is_open, table.c.undoing.is_(False), table.c.cancel_requested_at.is_(None))
 
-        def ask(connection: Connection) -> bool:
-            asked = connection.execute(update(table).where(new).values(cancel_requested_at=_now())).rowcount == 1
+        def ask_to_cancel(connection: Connection) -> bool:
+            ask = update(table).where(new).values(cancel_requested_at=_now()).returning(table.c.name)
+            asked = connection.scalar(ask)
+            if asked is not None:
+                note(connection, actor, Action.CANCEL, stack=asked, deployment_id=deployment_id)
             # Also for one that was asked for before: whoever asks again may have been told nothing.
             self._database.notify(connection, "cancel")
-            return asked or connection.execute(select(table.c.id).where(is_open)).first() is not None
+            return asked is not None or connection.execute(select(table.c.id).where(is_open)).first() is not None
 
-        is_under_way = await self._database.write(ask)
+        is_under_way = await self._database.write(ask_to_cancel)
         self._wake("cancel")
         return is_under_way
 

@@ -12,7 +12,6 @@ import structlog
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Row
-from ulid import ULID
 
 from app.database import Database, StoreAway, database_now
 from app.deployments import tables
@@ -21,6 +20,7 @@ from app.deployments.feed import Feed
 from app.deployments.leftovers import settle
 from app.deployments.run import Left, Resource, Run, StepRecord, Writing
 from app.deployments.saga import Checkpoint, ResourceState, RunLost, StepState
+from app.ids import new_id
 
 log = structlog.get_logger()
 
@@ -40,7 +40,7 @@ class Journal:
 
     async def register(self, lease_seconds: float, *, alone: bool) -> str:
         """Enter this process as a worker and return its id. `alone`: no other can be alive, so their leases end now."""
-        worker = str(ULID())
+        worker = new_id()
 
         def enter(connection: Connection) -> None:
             # Rows of workers that have long been dead say nothing any more.
@@ -282,7 +282,7 @@ class Journal:
         dialect = sqlite if self._database.is_sqlite else postgresql
         entry = (
             dialect.insert(table)
-            .values(singleton=1, id=str(ULID()), created_at=_now())
+            .values(singleton=1, id=new_id(), created_at=_now())
             .on_conflict_do_nothing(index_elements=["singleton"])
         )
 

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from app.audit import COMMAND_LINE
 from app.deployments.events import Conclusion, Kind
 from app.deployments.intake import Asker, Intake
 from app.deployments.record import DeploymentRecord, Records, StackRecord
@@ -165,7 +166,7 @@ class Reconciler:
             stack = await self._records.find_stack(difference.stack)
             if stack is None:
                 raise PortalError("stack_not_found", name=difference.stack)
-            return await self._intake.redeploy(stack, Asker(stack.owner, "operator", "cli"))
+            return await self._intake.redeploy(stack, Asker(stack.owner, COMMAND_LINE, "cli"))
         if difference.dokploy_id is None or difference.repair is None:
             return None
         if difference.code == "domain_stray":

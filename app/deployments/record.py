@@ -10,6 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, and_, or_, select
 from sqlalchemy.engine import Row
 
+from app.audit import Actor, Means, Role
 from app.database import Database
 from app.deployments import tables
 from app.deployments.events import Conclusion, Kind, RecordedEvent, Status
@@ -84,7 +85,7 @@ class DeploymentRecord:
     manage_key_hash: str = field(repr=False)
     kind: Kind
     trigger: str
-    actor: str
+    actor: Actor
     options: Mapping[str, Any]
     plan: Mapping[str, Any]
     created_at: datetime
@@ -455,7 +456,12 @@ def _deployment_record(
         manage_key_hash=row.manage_key_hash,
         kind=Kind(row.kind),
         trigger=row.trigger,
-        actor=row.actor,
+        actor=Actor(
+            id=row.actor,
+            role=Role(row.actor_role or Role.USER),
+            means=Means(row.actor_means or Means.NOTHING),
+            email=row.actor_email,
+        ),
         options=row.options,
         plan=row.plan,
         created_at=row.created_at,

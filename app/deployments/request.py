@@ -1,14 +1,10 @@
 """The one door for untrusted input: names, idempotency keys, and what a person fills in for a template."""
 
 import re
-import secrets
-import time
 import unicodedata
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-from ulid import ULID
 
 from app.errors import PortalError
 
@@ -69,19 +65,6 @@ def parse_name(raw: object, reserved: Collection[str]) -> str:
 def could_be_name(text: str) -> bool:
     """Whether a stack can be called so at all; what an address holds is anything, a NUL too."""
     return re.fullmatch(rf"[a-z0-9-]{{{MIN_NAME},{MAX_NAME}}}", text) is not None
-
-
-def new_id() -> str:
-    """Make an id: a ULID of this moment, with 80 fresh random bits.
-
-    The library's own counts up within a millisecond, and whoever knows a deployment's id may read its record.
-    """
-    return str(ULID.from_bytes((time.time_ns() // 10**6).to_bytes(6, "big") + secrets.token_bytes(10)))
-
-
-def could_be_id(text: str) -> bool:
-    """Whether a deployment can have this id, a ULID."""
-    return re.fullmatch(r"[0-9A-Z]{26}", text) is not None
 
 
 def suggest_names(name: str) -> list[str]:

@@ -60,6 +60,7 @@ stack = Table(
         sqlite_where=text("removed_at IS NULL"),
     ),
     Index("ix_stack_owner", "owner"),
+    Index("ix_stack_manage_key_hash", "manage_key_hash"),
 )
 
 deployment = Table(
@@ -71,6 +72,10 @@ deployment = Table(
     Column("kind", String(20), nullable=False),
     Column("trigger", String(20), nullable=False),
     Column("actor", String(80), nullable=False),
+    # None where a portal took it in that did not write them down.
+    Column("actor_email", String(320)),
+    Column("actor_role", String(20)),
+    Column("actor_means", String(20)),
     Column("options", Json, nullable=False),
     Column("plan", Json, nullable=False),  # frozen: what was really asked of Dokploy, without secrets
     Column("created_at", Moment, nullable=False),
@@ -167,6 +172,17 @@ leftover = Table(
         postgresql_where=text("removed_at IS NULL"),
         sqlite_where=text("removed_at IS NULL"),
     ),
+)
+
+# A code with which somebody may take a stack over, once; the code itself is shown to the owner only.
+offer = Table(
+    "offer",
+    metadata,
+    Column("stack_id", ID, ForeignKey("stack.id"), primary_key=True),
+    Column("hash", String(64), nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    Index("uq_offer_hash", "hash", unique=True),
 )
 
 idempotency = Table(

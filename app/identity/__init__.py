@@ -1,6 +1,35 @@
 """Who is asking, and what of this portal is theirs. Knows no HTTP and no HTML."""
 
-from app.identity.caller import Caller, Ownership, new_browser_owner
-from app.identity.session import SESSION_SECONDS, begin_session, is_session
+from app.identity.accounts import Account, Accounts
+from app.identity.admission import Admission, Claims
+from app.identity.caller import NOBODY, Caller, Ownership
+from app.identity.recognition import Recognition, Shown, new_browser_owner, operator
+from app.identity.scopes import EVERY_SCOPE, OWN_SCOPES, SCOPE_LABELS, Scope, parse_scopes
+from app.identity.sessions import Session, Sessions
+from app.identity.tokens import MAX_DAYS, MAX_TOKENS, USUAL_DAYS, Token, Tokens
 
-__all__ = ["SESSION_SECONDS", "Caller", "Ownership", "begin_session", "is_session", "new_browser_owner"]
+__all__ = [
+    "EVERY_SCOPE",
+    "MAX_DAYS",
+    "MAX_TOKENS",
+    "NOBODY",
+    "OWN_SCOPES",
+    "SCOPE_LABELS",
+    "USUAL_DAYS",
+    "Account",
+    "Accounts",
+    "Admission",
+    "Caller",
+    "Claims",
+    "Ownership",
+    "Recognition",
+    "Scope",
+    "Session",
+    "Sessions",
+    "Shown",
+    "Token",
+    "Tokens",
+    "new_browser_owner",
+    "operator",
+    "parse_scopes",
+]

@@ -1,16 +1,18 @@
-"""The caller of a request: a browser known by its signed cookies, a program with a key, the operator, or a stranger."""
+"""The caller of a request: who it is, whose stacks are his, and what he may do with them."""
 
 import hmac
-import secrets
 from dataclasses import dataclass, field
+from typing import Final
 
+from app.audit import Actor, Means, Role
 from app.errors import PortalError
-from app.vault import matches
+from app.identity.scopes import Scope
+from app.identity.sessions import Session
 
 
 @dataclass(frozen=True)
 class Ownership:
-    """Whose a stack is. owner: such as `browser:...`; manage_key_hash: fingerprint of its manage key."""
+    """Whose a stack is. owner: such as `account:...`; manage_key_hash: fingerprint of its manage key."""
 
     owner: str
     manage_key_hash: str = field(repr=False)
@@ -20,55 +22,56 @@ class Ownership:
 class Caller:
     """Who asks.
 
-    owner: what stacks of this browser have as their owner, where it has a cookie of ours; bearer: the token that was
-    sent; admin_token: the operator's, to compare with; in_session: whether the operator has signed in here.
+    owner: what his stacks have as their owner, where he has any; scopes: what he may do with them, and with `admin`
+    with everybody's; key_hash: fingerprint of a Bearer that is no token, so that it may be the manage key of a stack;
+    session: in which he is signed in; session_ended: whether his browser comes with one that does not count any more.
     """
 
+    actor: Actor
     owner: str | None = None
-    bearer: str | None = field(default=None, repr=False)
-    admin_token: str | None = field(default=None, repr=False)
-    in_session: bool = False
+    scopes: frozenset[Scope] = frozenset()
+    key_hash: str | None = field(default=None, repr=False)
+    session: Session | None = field(default=None, repr=False)
+    session_ended: bool = False
 
     @property
     def is_operator(self) -> bool:
-        """Whether it is the operator, by his token or in his session. A token, where one was sent, counts alone."""
-        if self.bearer is None:
-            return self.in_session
-        if self.admin_token is None:
-            return False
-        return hmac.compare_digest(self.bearer.encode(), self.admin_token.encode())
+        """Whether everything is his to manage."""
+        return Scope.ADMIN in self.scopes
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is more than some browser: a person who is signed in, or a token of one."""
+        return self.actor.means in {Means.SESSION, Means.PROXY, Means.TOKEN, Means.ADMIN_TOKEN}
+
+    @property
+    def is_person(self) -> bool:
+        """Whether somebody sits in front of it, rather than a program with a token or a key."""
+        return self.actor.means not in {Means.TOKEN, Means.MANAGE_KEY}
 
     @property
     def has_credential(self) -> bool:
         """Whether anything was shown at all."""
-        return self.bearer is not None or self.owner is not None or self.in_session
+        return self.actor.means is not Means.NOTHING
 
-    @property
-    def name(self) -> str:
-        """Who it was, for the record; never a secret."""
-        if self.is_operator:
-            return "operator"
-        return "key" if self.bearer is not None else self.owner or "anonymous"
-
-    def manages(self, stack: Ownership) -> bool:
-        """Whether a stack is this caller's to manage. A token, where one was sent, counts alone."""
+    def owns(self, stack: Ownership) -> bool:
+        """Whether a stack is this caller's, or everybody's are."""
         if self.is_operator:
             return True
-        if self.bearer is not None:
-            return matches(self.bearer, stack.manage_key_hash)
-        return self.owner is not None and hmac.compare_digest(self.owner, stack.owner)
+        if self.key_hash is not None:
+            return hmac.compare_digest(self.key_hash, stack.manage_key_hash)
+        return self.owner is not None and hmac.compare_digest(self.owner.encode(), stack.owner.encode())
 
-    def must_operate(self) -> None:
-        """Raise PortalError `token_wrong` or `operator_only` unless the caller is the operator."""
-        if not self.is_operator:
-            raise PortalError("token_wrong" if self.bearer is not None else "operator_only")
+    def may(self, scope: Scope) -> bool:
+        """Whether the caller may do something with what is his."""
+        return scope in self.scopes
 
-    def must_manage(self, stack: Ownership) -> None:
-        """Raise PortalError `credential_missing` or `credential_wrong` unless the caller manages the stack."""
-        if not self.manages(stack):
-            raise PortalError("credential_wrong" if self.has_credential else "credential_missing")
+    def must(self, scope: Scope) -> None:
+        """Raise PortalError `scope_missing` unless the caller may do that with what is his."""
+        if not self.may(scope):
+            raise PortalError("scope_missing", scope=scope.value)
 
 
-def new_browser_owner() -> str:
-    """Make the owner under which a browser's stacks are kept."""
-    return f"browser:{secrets.token_urlsafe(18)}"
+STRANGER: Final = Actor("anonymous", Role.STRANGER, Means.NOTHING)
+NOBODY: Final = Caller(STRANGER)
+"""Whoever has shown nothing, from nowhere."""

@@ -10,10 +10,7 @@ from app.deployments.intake import Asker
 from app.deployments.plan import Plan, make_plan
 from app.deployments.record import DeploymentRecord, StackRecord, StackView, Whose
 from app.deployments.request import (
-    MAX_NAME,
     DeploymentRequest,
-    could_be_id,
-    could_be_name,
     normalize_name,
     parse_idempotency_key,
     parse_name,
@@ -22,10 +19,10 @@ from app.deployments.saga import ResourceState
 from app.deployments.template import StackSecrets
 from app.errors import N_, PortalError
 from app.i18n import LANGUAGES, Language
-from app.identity import Caller, Ownership
-from app.vault import fingerprint
+from app.identity import Caller, Scope
 from app.web import models, sse
-from app.web.deps import Portal, caller_of, language_of, portal_of, read_json, same_site, wait_preference
+from app.web.access import deployment_of, find_deployment, stack_of
+from app.web.deps import Portal, caller_of, language_of, portal_of, read_json, wait_preference
 from app.web.problems import problem_response, show
 
 router = APIRouter()
@@ -45,8 +42,8 @@ PLAN_SENTENCES = (
 PortalDep = Annotated[Portal, Depends(portal_of)]
 LanguageDep = Annotated[Language, Depends(language_of)]
 CallerDep = Annotated[Caller, Depends(caller_of)]
-StackName = Annotated[str, Path(description="The stack's name.")]
-DeploymentId = Annotated[str, Path(description="The deployment's id, as POST /api/deploy answers it.")]
+StackDep = Annotated[StackRecord, Depends(stack_of)]
+DeploymentDep = Annotated[DeploymentRecord, Depends(deployment_of)]
 
 
 def query(**described: str) -> list[dict[str, Any]]:
@@ -205,11 +202,10 @@ async def deploy(request: Request, response: Response, portal: PortalDep, caller
 
     With an `Idempotency-Key` header a repeated request within 24 hours gets the first one's answer.
     """
-    same_site(request)
     idempotency_key = parse_idempotency_key(request.headers.get("idempotency-key"))
     body = await read_json(request, models.DeployBody)
     deployment_request, plan = plan_for(body, portal)
-    asker = Asker(owner=caller.owner or "", actor=caller.name, trigger="api")
+    asker = Asker(caller.owner or "", caller.actor, "api")
     try:
         accepted = await portal.intake.deploy(
             deployment_request, plan, portal.template, asker, idempotency_key=idempotency_key
@@ -239,14 +235,6 @@ class RefusedNameError(PortalError):
         self.suggestions = suggestions
 
 
-async def find_deployment(portal: Portal, deployment_id: str) -> DeploymentRecord:
-    """Read a deployment. Raises PortalError `deployment_not_found`."""
-    record = await portal.records.deployment(deployment_id) if could_be_id(deployment_id) else None
-    if record is None:
-        raise PortalError("deployment_not_found")
-    return record
-
-
 @router.get(
     "/api/deployments/{deployment_id}",
     tags=["deployments"],
@@ -254,10 +242,14 @@ async def find_deployment(portal: Portal, deployment_id: str) -> DeploymentRecor
     openapi_extra={"parameters": query(**_LANG)},
 )
 async def deployment(
-    deployment_id: DeploymentId, portal: PortalDep, language: LanguageDep, response: Response
+    record: DeploymentDep,
+    language: LanguageDep,
+    response: Response,
 ) -> models.DeploymentAnswer:
-    """The record of a deployment, at any moment of it. Whoever knows the id may read; it holds no secret."""
-    record = await find_deployment(portal, deployment_id)
+    """The record of a deployment, at any moment of it. It holds no secret.
+
+    Without accounts whoever knows the id may read it; else its owner and operators.
+    """
     labels = {name: language.text(label) for name, label in STEP_LABELS.items()}
     response.headers["Cache-Control"] = "no-store"
     return models.deployment_answer(record, labels, language)
@@ -288,11 +280,10 @@ async def deployment(
 )
 async def events(
     request: Request,
-    deployment_id: DeploymentId,
-    portal: PortalDep,
+    record: DeploymentDep,
 ) -> Response:
     """Follow a deployment's events: replay from any number, then live, until it is over."""
-    return sse.stream_events(request, await find_deployment(portal, deployment_id))
+    return sse.stream_events(request, record)
 
 
 @router.post(
@@ -301,26 +292,17 @@ async def events(
     tags=["deployments"],
     responses=problems(401, 403, 404, 409),
 )
-async def cancel(
-    request: Request, deployment_id: DeploymentId, portal: PortalDep, caller: CallerDep
-) -> models.FollowAnswer:
+async def cancel(record: DeploymentDep, portal: PortalDep, caller: CallerDep) -> models.FollowAnswer:
     """Cancel a deployment: what it has made is removed again. Asking twice changes nothing."""
-    await cancel_deployment(request, portal, caller, deployment_id)
-    return models.FollowAnswer(
-        deployment_id=deployment_id,
-        status_url=models.status_url(deployment_id),
-        events_url=models.events_url(deployment_id),
-    )
+    await cancel_deployment(portal, caller, record)
+    return follow_answer(record.id)
 
 
-async def cancel_deployment(request: Request, portal: Portal, caller: Caller, deployment_id: str) -> None:
+async def cancel_deployment(portal: Portal, caller: Caller, record: DeploymentRecord) -> None:
     """Cancel for a form or a program. Raises PortalError."""
-    same_site(request)
-    record = await find_deployment(portal, deployment_id)
-    caller.must_manage(Ownership(record.owner_of_stack, record.manage_key_hash))
     if record.kind is Kind.REMOVE and record.conclusion is None:
         raise PortalError("removal_goes_on")
-    if not await portal.intake.cancel(deployment_id):
+    if not await portal.intake.cancel(record.id, caller.actor):
         raise PortalError("deployment_over")
 
 
@@ -333,15 +315,25 @@ async def stacks(portal: PortalDep, caller: CallerDep, response: Response) -> mo
 
 
 @router.get("/api/stack/{name}", tags=["stacks"], responses=problems(404))
-async def stack(name: StackName, portal: PortalDep, caller: CallerDep, response: Response) -> models.StackAnswer:
-    """A stack with its password, for whoever manages it; for everybody else there is no such stack."""
-    found = await visible_stack(portal, caller, name)
+async def stack(
+    found: StackDep,
+    portal: PortalDep,
+    caller: CallerDep,
+    response: Response,
+) -> models.StackAnswer:
+    """A stack, for its owner; for others there is none. A token is told the password if made for stack:manage."""
     newest = await portal.records.newest_deployment(found.id)
     if newest is None:
         raise PortalError("stack_not_found", name=found.name)
-    password = StackSecrets.decrypt(found.secrets, portal.vault).password
     response.headers["Cache-Control"] = "no-store"
-    return models.stack_answer(StackView(found, newest), password=password)
+    return models.stack_answer(StackView(found, newest), password=password_of(portal, caller, found))
+
+
+def password_of(portal: Portal, caller: Caller, found: StackRecord) -> str | None:
+    """The password of a stack that is the caller's; None for a token that was not made to manage it."""
+    if not caller.may(Scope.STACK_MANAGE):
+        return None
+    return StackSecrets.decrypt(found.secrets, portal.vault).password
 
 
 @router.post(
@@ -351,16 +343,23 @@ async def stack(name: StackName, portal: PortalDep, caller: CallerDep, response:
     responses=problems(401, 403, 404, 409),
 )
 async def redeploy(
-    request: Request, response: Response, name: StackName, portal: PortalDep, caller: CallerDep
+    response: Response,
+    found: StackDep,
+    portal: PortalDep,
+    caller: CallerDep,
 ) -> models.FollowAnswer:
     """Make a stack again what its plan says: what is missing is made, the image is deployed, the files stay.
 
     Nothing is undone where it fails; what is there stays as it is.
     """
-    found = await managed_stack(request, portal, caller, name)
-    deployment_id = await portal.intake.redeploy(found, Asker(found.owner, caller.name, "api"))
+    deployment_id = await portal.intake.redeploy(found, Asker(found.owner, caller.actor, "api"))
     response.headers["Location"] = models.status_url(deployment_id)
     response.headers["Cache-Control"] = "no-store"
+    return follow_answer(deployment_id)
+
+
+def follow_answer(deployment_id: str) -> models.FollowAnswer:
+    """Say where a deployment can be followed."""
     return models.FollowAnswer(
         deployment_id=deployment_id,
         status_url=models.status_url(deployment_id),
@@ -376,7 +375,7 @@ async def redeploy(
 async def delete_stack(
     request: Request,
     response: Response,
-    name: StackName,
+    found: StackDep,
     portal: PortalDep,
     caller: CallerDep,
     language: LanguageDep,
@@ -385,8 +384,7 @@ async def delete_stack(
     """Remove a stack with everything the portal made for it. Waits up to `Prefer: wait=N` seconds (30), else 202."""
     seconds = wait_preference(request, usual=USUAL_WAIT, maximum=LONGEST_WAIT)
     end = time.monotonic() + seconds
-    found = await managed_stack(request, portal, caller, name)
-    deployment_id = await portal.intake.remove(found, volume, Asker(found.owner, caller.name, "api"))
+    deployment_id = await portal.intake.remove(found, volume, Asker(found.owner, caller.actor, "api"))
     record = await _wait_until_over(request, portal, deployment_id, end)
     response.headers["Cache-Control"] = "no-store"
     answer = models.RemovalAnswer(
@@ -410,20 +408,17 @@ async def delete_stack(
 @router.get("/api/leftovers", tags=["operators"], responses=problems(401, 403))
 async def leftovers(
     portal: PortalDep,
-    caller: CallerDep,
     response: Response,
     removed: Annotated[bool, Query(description="Also what was left once and is gone by now.")] = False,
 ) -> models.LeftoversAnswer:
     """What could not be removed from Dokploy, and when it is tried again. For the operator."""
-    caller.must_operate()
     response.headers["Cache-Control"] = "no-store"
     return models.leftovers_answer(await portal.leftovers.all(removed=removed))
 
 
 @router.get("/api/overview", tags=["operators"], responses=problems(401, 403))
-async def overview(portal: PortalDep, caller: CallerDep, response: Response) -> models.OverviewAnswer:
+async def overview(portal: PortalDep, response: Response) -> models.OverviewAnswer:
     """The numbers of the operator's page: the last 14 days, the newest deployments, what is left over."""
-    caller.must_operate()
     response.headers["Cache-Control"] = "no-store"
     latest = await portal.records.latest(limit=LATEST)
     return models.overview_answer(await portal.statistics.overview(), latest, await portal.leftovers.all())
@@ -433,8 +428,8 @@ def whose_stacks(caller: Caller) -> Whose | None:
     """Which stacks a caller manages; None: none. A token, where one was sent, counts alone."""
     if caller.is_operator:
         return Whose()
-    if caller.bearer is not None:
-        return Whose(key_hash=fingerprint(caller.bearer))
+    if caller.key_hash is not None:
+        return Whose(key_hash=caller.key_hash)
     return Whose(owner=caller.owner) if caller.owner is not None else None
 
 
@@ -446,33 +441,6 @@ async def stacks_of(
     return [] if whose is None else await portal.records.stack_views(whose, after=after, limit=limit)
 
 
-async def managed_stack(request: Request, portal: Portal, caller: Caller, name: str) -> StackRecord:
-    """Find a stack that the caller may change.
-
-    Raises PortalError: `stack_not_found`, `credential_missing`, `credential_wrong`, `cross_site`.
-    """
-    same_site(request)
-    found = await _find_stack(portal, name)
-    caller.must_manage(_ownership(found))
-    return found
-
-
-async def visible_stack(portal: Portal, caller: Caller, name: str) -> StackRecord:
-    """Find a stack that the caller may see. Raises PortalError `stack_not_found`, also for one that he may not."""
-    found = await _find_stack(portal, name)
-    if not caller.manages(_ownership(found)):
-        raise PortalError("stack_not_found", name=found.name)
-    return found
-
-
-async def _find_stack(portal: Portal, name: str) -> StackRecord:
-    wanted = normalize_name(name)
-    found = await portal.records.find_stack(wanted) if could_be_name(wanted) else None
-    if found is None:
-        raise PortalError("stack_not_found", name=wanted[:MAX_NAME])
-    return found
-
-
 async def _wait_until_over(request: Request, portal: Portal, deployment_id: str, end: float) -> DeploymentRecord:
     """Wait for a deployment's last event, until a moment of the monotonic clock, or until the portal stops."""
     record = await find_deployment(portal, deployment_id)
@@ -482,7 +450,3 @@ async def _wait_until_over(request: Request, portal: Portal, deployment_id: str,
                 break
         record = await find_deployment(portal, deployment_id)
     return record
-
-
-def _ownership(stack: StackRecord) -> Ownership:
-    return Ownership(stack.owner, stack.manage_key_hash)

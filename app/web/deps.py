@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from fastapi import Request, Response
 from pydantic import BaseModel, ValidationError
 
+from app.audit import Actor, Means, Role, Trail
 from app.deployments.feed import Feed
 from app.deployments.intake import Intake
 from app.deployments.leftovers import Leftovers
@@ -19,7 +21,7 @@ from app.deployments.waiting import WaitingLine
 from app.dokploy.health import HealthWatch
 from app.errors import PortalError
 from app.i18n import Language, choose_language
-from app.identity import SESSION_SECONDS, Caller, begin_session, is_session, new_browser_owner
+from app.identity import NOBODY, Accounts, Caller, Recognition, Sessions, Shown, Tokens, new_browser_owner
 from app.readiness import Readiness
 from app.settings import Settings
 from app.vault import Vault
@@ -27,7 +29,7 @@ from app.vault import Vault
 M = TypeVar("M", bound=BaseModel)
 
 _BROWSER_COOKIE: Final = "asd_browser"
-_SESSION_COOKIE: Final = "asd_operator"
+_SESSION_COOKIE: Final = "asd_session"
 LANGUAGE_COOKIE: Final = "lang"
 THEME_COOKIE: Final = "theme"
 MAX_BODY: Final = 64 * 1024
@@ -96,6 +98,31 @@ class Portal(Protocol):
         ...
 
     @property
+    def recognition(self) -> Recognition:
+        """Recognises callers."""
+        ...
+
+    @property
+    def accounts(self) -> Accounts:
+        """People who have signed in."""
+        ...
+
+    @property
+    def sessions(self) -> Sessions:
+        """Where they are signed in."""
+        ...
+
+    @property
+    def tokens(self) -> Tokens:
+        """Tokens for programs."""
+        ...
+
+    @property
+    def trail(self) -> Trail:
+        """Who did what."""
+        ...
+
+    @property
     def runner(self) -> Runner:
         """Runs deployments, for the health page to count them."""
         ...
@@ -128,19 +155,32 @@ def theme_of(request: Request) -> str | None:
     return theme if theme in {"light", "dark"} else None
 
 
-def caller_of(request: Request) -> Caller:
-    """Who asks: by the Authorization header, or by the signed cookies."""
+async def identify(request: Request) -> Caller:
+    """Recognise who asks: by the Authorization header, a session, or a browser's cookie.
+
+    Raises PortalError as `Recognition.caller` does.
+    """
     portal = portal_of(request)
-    admin = portal.settings.admin_token
-    admin_token = admin.get_secret_value() if admin else None
-    signed = request.cookies.get(_own(request, _BROWSER_COOKIE))
+    browser = request.cookies.get(_own(request, _BROWSER_COOKIE))
     session = request.cookies.get(_own(request, _SESSION_COOKIE))
-    return Caller(
-        owner=portal.vault.unsign(signed) if signed else None,
+    shown = Shown(
         bearer=_bearer_of(request),
-        admin_token=admin_token,
-        in_session=bool(session and admin_token and is_session(portal.vault, admin_token, session)),
+        session=portal.vault.unsign(session) or "" if session else None,
+        browser=portal.vault.unsign(browser) if browser else None,
+        address=address_of(request),
     )
+    return await portal.recognition.caller(shown)
+
+
+def caller_of(request: Request) -> Caller:
+    """Who asks, as `authorize` has recognised him."""
+    caller: Caller = getattr(request.state, "caller", NOBODY)
+    return caller
+
+
+def address_of(request: Request) -> str | None:
+    """Where a request comes from; behind a proxy that FORWARDED_ALLOW_IPS lists, where that says it comes from."""
+    return request.client.host[:64] if request.client else None
 
 
 def _bearer_of(request: Request) -> str | None:
@@ -154,7 +194,7 @@ def same_site(request: Request) -> None:
     Raises PortalError `cross_site`. A Bearer token cannot be sent by another site, and then no cookie counts, so it
     needs no such check; what a browser adds by itself, as for a proxy that asks for a password, does.
     """
-    if _bearer_of(request):
+    if _bearer_of(request) is not None:
         return
     site = request.headers.get("sec-fetch-site")
     if site is not None:
@@ -166,16 +206,30 @@ def same_site(request: Request) -> None:
         raise PortalError("cross_site")
 
 
+def owner_of(request: Request) -> str:
+    """Whose a stack or a token will be that is made on a page; a browser that nobody knows yet gets a name."""
+    owner = caller_of(request).owner
+    if owner is None:
+        owner = request.state.new_browser = new_browser_owner()
+    return owner
+
+
+def actor_of(request: Request) -> Actor:
+    """Who asks, for the record; a browser by the name that `owner_of` has given it."""
+    actor = caller_of(request).actor
+    named = getattr(request.state, "new_browser", None)
+    return actor if named is None else replace(actor, id=named, role=Role.USER, means=Means.BROWSER)
+
+
 def remember_browser(request: Request, response: Response) -> None:
-    """Give a browser that has none its signed cookie; `request.state.owner` was decided by `owner_of`."""
-    signed = portal_of(request).vault.sign(request.state.owner)
-    _set_cookie(request, response, _own(request, _BROWSER_COOKIE), signed, hidden=True)
-
-
-def owner_of(request: Request, caller: Caller) -> str:
-    """The owner of what this browser deploys; new for a browser that has no cookie yet."""
-    request.state.owner = caller.owner or new_browser_owner()
-    return str(request.state.owner)
+    """Give a browser that `owner_of` has named its signed cookie, and renew that of one that comes back."""
+    caller = caller_of(request)
+    owner = getattr(request.state, "new_browser", None)
+    if owner is None and caller.actor.means is Means.BROWSER:
+        owner = caller.owner
+    if owner is not None:
+        signed = portal_of(request).vault.sign(owner)
+        _set_cookie(request, response, _own(request, _BROWSER_COOKIE), signed, hidden=True)
 
 
 def remember_choice(request: Request, response: Response, name: str, value: str) -> None:
@@ -183,22 +237,18 @@ def remember_choice(request: Request, response: Response, name: str, value: str)
     _set_cookie(request, response, name, value, hidden=False)
 
 
-def remember_operator(request: Request, response: Response, admin_token: str) -> None:
-    """Begin the operator's session in this browser."""
-    signed = begin_session(portal_of(request).vault, admin_token)
+def remember_session(request: Request, response: Response, secret: str) -> None:
+    """Keep the secret of a session that has begun in this browser."""
+    portal = portal_of(request)
     name = _own(request, _SESSION_COOKIE)
     # It outlives the session, so that the browser can be told that this has ended.
-    _set_cookie(request, response, name, signed, hidden=True, seconds=SESSION_SECONDS + _DAY)
+    seconds = int(portal.sessions.lives.total_seconds()) + _DAY
+    _set_cookie(request, response, name, portal.vault.sign(secret), hidden=True, seconds=seconds)
 
 
-def forget_operator(request: Request, response: Response) -> None:
-    """End the operator's session in this browser."""
+def forget_session(request: Request, response: Response) -> None:
+    """Take the session's cookie from this browser."""
     _set_cookie(request, response, _own(request, _SESSION_COOKIE), "", hidden=True, seconds=0)
-
-
-def session_has_ended(request: Request) -> bool:
-    """Whether the browser comes with a session that does not count any more."""
-    return bool(request.cookies.get(_own(request, _SESSION_COOKIE))) and not caller_of(request).in_session
 
 
 def _own(request: Request, name: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from app.audit import Actor
 from app.deployments.events import RecordedEvent, describe, phase_of
 from app.deployments.leftovers import Leftover
 from app.deployments.plan import Plan
@@ -184,6 +185,14 @@ class ProblemAnswer(_Answer):
     who_can_mend: str
 
 
+class ActorAnswer(_Answer):
+    """Who did something. id: of an account, or what kind of somebody it was; email: where one is known."""
+
+    id: str
+    email: str | None
+    role: str
+
+
 class DeploymentAnswer(_Answer):
     """The record of one deployment."""
 
@@ -203,7 +212,7 @@ class DeploymentAnswer(_Answer):
     last_event: int
     cancel_requested: bool
     trigger: str
-    actor: str
+    actor: ActorAnswer
     declared: dict[str, Any] | None
     """What was asked for and what the template said then; none where that is not known."""
     plan: dict[str, Any]
@@ -397,6 +406,11 @@ def event_json(event: RecordedEvent, language: Language) -> dict[str, Any]:
     }
 
 
+def _public_id(actor: Actor) -> str:
+    """Which account it was, or what kind of somebody: which browser it was is nobody else's business."""
+    return actor.id if actor.kind == "account" else actor.kind
+
+
 def deployment_answer(record: DeploymentRecord, labels: Mapping[str, str], language: Language) -> DeploymentAnswer:
     """A deployment's record as JSON."""
     problem = None
@@ -441,8 +455,7 @@ def deployment_answer(record: DeploymentRecord, labels: Mapping[str, str], langu
         last_event=record.last_event,
         cancel_requested=record.cancel_requested,
         trigger=record.trigger,
-        # Which browser it was is nobody else's business.
-        actor=record.actor.partition(":")[0],
+        actor=ActorAnswer(id=_public_id(record.actor), email=record.actor.email, role=record.actor.role.value),
         declared=None if record.declared is None else _camel(record.declared),
         plan=_camel(record.plan),
         resources=[

@@ -16,8 +16,9 @@ from app.database import StoreAway
 from app.errors import PROBLEMS, PortalError, SettingsError
 from app.i18n import Language
 from app.outages import Reason
+from app.web.access import note_refusal
 from app.web.contexts import ErrorPage, ShownProblem
-from app.web.deps import MAX_BODY, InvalidBodyError, language_of, session_has_ended
+from app.web.deps import MAX_BODY, InvalidBodyError, caller_of, language_of
 from app.web.headers import SECURITY_HEADERS
 from app.web.rendering import respond
 
@@ -45,9 +46,22 @@ STATUSES: Final[Mapping[str, int]] = {
     "prefer_invalid": 400,
     "cross_site": 403,
     "credential_missing": 401,
+    "sign_in_needed": 401,
     "operator_only": 401,
+    "token_expired": 401,
+    "token_revoked": 401,
     "credential_wrong": 403,
     "token_wrong": 403,
+    "not_operator": 403,
+    "not_admitted": 403,
+    "person_only": 403,
+    "scope_missing": 403,
+    "scopes_invalid": 422,
+    "token_name_invalid": 422,
+    "token_days_invalid": 422,
+    "tokens_full": 409,
+    "token_not_found": 404,
+    "offer_invalid": 422,
     "too_many_requests": 429,
     "stack_not_found": 404,
     "deployment_not_found": 404,
@@ -68,16 +82,23 @@ STORE_CODES: Final[Mapping[Reason, str]] = {
     "corrupt": "store_corrupt",
 }
 
+_BEARER: Final = 'Bearer realm="AI Stack Deployer"'
 _OF_CODE: Final[Mapping[str, Mapping[str, str]]] = {
-    "credential_missing": {"WWW-Authenticate": 'Bearer realm="AI Stack Deployer"'},
-    "operator_only": {"WWW-Authenticate": 'Bearer realm="AI Stack Deployer"'},
+    "credential_missing": {"WWW-Authenticate": _BEARER},
+    "sign_in_needed": {"WWW-Authenticate": _BEARER},
+    "operator_only": {"WWW-Authenticate": _BEARER},
+    "token_expired": {"WWW-Authenticate": f'{_BEARER}, error="invalid_token"'},
+    "token_revoked": {"WWW-Authenticate": f'{_BEARER}, error="invalid_token"'},
+    "scope_missing": {"WWW-Authenticate": f'{_BEARER}, error="insufficient_scope"'},
     "store_unavailable": {"Retry-After": "10"},
     **{code: {"Retry-After": "60"} for code in STORE_CODES.values()},
 }
 # Those of which a parameter says when to come back.
 _COME_BACK: Final = frozenset({"dokploy_away", "too_many_requests"})
-# What an operator is told whose session has ended: whoever he is now, it is not his.
-_OF_A_CALLER: Final = frozenset({"credential_missing", "credential_wrong", "operator_only", "stack_not_found"})
+# What signing in may change.
+_SIGN_IN: Final = frozenset({"sign_in_needed", "operator_only"})
+# What somebody is told whose session has ended: whoever he is now, it is not his.
+_OF_A_CALLER: Final = frozenset({"credential_missing", "credential_wrong", "stack_not_found", "deployment_not_found"})
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -162,6 +183,7 @@ def install(app: FastAPI) -> None:
         more: dict[str, Any] = {"errors": field_errors(error.details)} if isinstance(error, InvalidBodyError) else {}
         if suggestions := getattr(error, "suggestions", None):
             more["suggestions"] = suggestions
+        await note_refusal(request, error)
         return _answer(request, error, **more)
 
     async def http_error(request: Request, error: Exception) -> Response:
@@ -216,7 +238,8 @@ def _answer(
 ) -> Response:
     language = language_of(request)
     if wants_page(request):
-        if request.method == "GET" and error.code in _OF_A_CALLER and session_has_ended(request):
+        signs_in = error.code in _SIGN_IN or (error.code in _OF_A_CALLER and caller_of(request).session_ended)
+        if request.method == "GET" and signs_in:
             return RedirectResponse(f"/sign-in?next={quote(request.url.path)}", status_code=303)
         page = ErrorPage(status=status or status_of(error.code), problem=show(error, language))
         response = respond(request, page, status=page.status)

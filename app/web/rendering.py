@@ -26,8 +26,7 @@ def respond(
         path=request.url.path if request.method == "GET" else path,
         theme=theme_of(request),
         query={name: value for name, value in request.query_params.items() if name in _KEPT},
-        # While the store is still being opened nobody can be told from anybody else.
-        is_operator=hasattr(request.app.state, "portal") and caller_of(request).is_operator,
+        is_operator=caller_of(request).is_operator,
     )
     headers = {"Cache-Control": "no-store", "Content-Language": viewer.language.code, "Vary": "Accept-Language, Cookie"}
     response = HTMLResponse(request.app.state.renderer.render(page, viewer), status_code=status, headers=headers)

@@ -13,18 +13,17 @@ from app.bootstrap import Portal, open_portal
 from app.database import Database
 from app.deployments import tables
 from app.deployments.events import Conclusion
-from app.deployments.intake import Asker
 from app.deployments.plan import make_plan
 from app.deployments.request import DeploymentRequest
 from app.deployments.saga import RunLost
-from tests.servers import Emulator, portal_settings
+from tests.servers import Emulator, asker, portal_settings
 
 pytestmark = pytest.mark.anyio
 
 T = TypeVar("T")
 
 LEASE = 1.0
-ADA = Asker(owner="browser:ada", actor="browser:ada", trigger="user")
+ADA = asker("browser:ada")
 
 
 @asynccontextmanager

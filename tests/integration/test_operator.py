@@ -3,6 +3,7 @@
 import sqlite3
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
@@ -10,8 +11,8 @@ import httpx
 import pytest
 
 from app.i18n import LANGUAGES
-from app.identity import SESSION_SECONDS, begin_session
-from app.vault import Vault
+from app.ids import new_id
+from app.vault import Vault, fingerprint
 from tests.integration.conftest import Servers
 from tests.integration.test_failures import new_name
 from tests.integration.test_http import FROM_ELSEWHERE, OPERATOR, WRONG, assert_problem
@@ -51,10 +52,24 @@ def sign_in(browser: httpx.Client, token: str = ADMIN_TOKEN, **fields: str) -> h
     return browser.post("/sign-in", data={"token": token, **fields})
 
 
-def session(*, ago: float = 0, token: str = ADMIN_TOKEN, key: str = SECRET_KEY) -> dict[str, str]:
-    """The header of a browser that signed in some time ago."""
-    signed = begin_session(Vault([key], clock=lambda: time.time() - ago), token)
-    return {"cookie": f"asd_operator={signed}"}
+def session(
+    portal: PortalServer, *, left: float = 60, token: str = ADMIN_TOKEN, key: str = SECRET_KEY
+) -> dict[str, str]:
+    """The header of a browser whose session counts for so many seconds more, as a portal with that key has begun it."""
+    secret, now = f"secret-{next(_ADDRESSES)}", datetime.now(UTC)
+    with sqlite3.connect(portal.database) as database:
+        database.execute(
+            "INSERT INTO session (id, hash, bound_to, created_at, expires_at) VALUES (?, ?, ?, ?, ?)",
+            (
+                new_id(),
+                fingerprint(secret),
+                fingerprint(token),
+                now.replace(tzinfo=None).isoformat(" "),
+                (now + timedelta(seconds=left)).replace(tzinfo=None).isoformat(" "),
+            ),
+        )
+    database.close()
+    return {"cookie": f"asd_session={Vault([key]).sign(secret)}"}
 
 
 # The way in and out
@@ -98,10 +113,10 @@ def test_the_cookie_is_kept_from_scripts_and_other_sites_and_tells_nothing(start
         name, _, rest = cookie.partition("=")
         value, *attributes = rest.split("; ")
 
-        assert name == ("__Host-asd_operator" if secure else "asd_operator")
+        assert name == ("__Host-asd_session" if secure else "asd_session")
         assert ADMIN_TOKEN not in value
         kept = {each.lower() for each in attributes}
-        assert {"httponly", "samesite=lax", "path=/", f"max-age={SESSION_SECONDS + 24 * 3600}"} <= kept
+        assert {"httponly", "samesite=lax", "path=/", f"max-age={(12 + 24) * 3600}"} <= kept
         assert ("secure" in kept) is secure
         portal.stop()
 
@@ -112,7 +127,7 @@ def test_a_wrong_token_is_refused_with_the_reason(portal: PortalServer, browser:
 
     page = Page(answer)
     assert (page.status, page.language[0]) == (403, lang)
-    assert "asd_operator" not in answer.headers.get("set-cookie", "")
+    assert "asd_session" not in answer.headers.get("set-cookie", "")
     assert LANGUAGES[lang].text("This is not the operator's token.") in page.words
     assert page.all("input", name="token")[0]["aria-invalid"] == "true"
     assert page.all("input", name="next")[-1]["value"] == "/docs"
@@ -140,8 +155,9 @@ def test_without_a_token_nobody_signs_in(start_portal):
     for token in ("", "None", ADMIN_TOKEN):
         refused = sign_in(portal.client, token)
         assert (refused.status_code, "set-cookie" in refused.headers) == (403, False)
-    assert portal.client.get("/operator", headers={**HTML, **session()}).status_code == 303
-    assert_problem(portal.client.get("/api/overview", headers=session()), 401, "operator_only")
+    left = session(portal)
+    assert portal.client.get("/operator", headers={**HTML, **left}).status_code == 303
+    assert_problem(portal.client.get("/api/overview", headers=left), 401, "operator_only")
 
 
 @pytest.mark.parametrize(
@@ -170,19 +186,15 @@ def test_signing_in_leads_nowhere_else(portal: PortalServer, browser: httpx.Clie
 
 
 @pytest.mark.parametrize(
-    "headers",
-    [
-        session(ago=SESSION_SECONDS + 1),
-        session(token="the-token-before-this-one"),
-        session(key="another-key-than-this-portals"),
-        {"cookie": "asd_operator=operator"},
-    ],
+    "ended",
+    [{"left": -1}, {"token": "the-token-before-this-one"}, {"key": "another-key-than-this-portals"}, None],
     ids=["too old", "another token", "another key", "forged"],
 )
 @pytest.mark.parametrize("lang", LANGUAGES)
-def test_a_session_that_has_ended_says_so_and_is_dropped(portal: PortalServer, headers: dict[str, str], lang: str):
+def test_a_session_that_has_ended_says_so_and_is_dropped(portal: PortalServer, ended: dict[str, Any] | None, lang: str):
+    headers = {"cookie": "asd_session=operator"} if ended is None else session(portal, **ended)
     with visitor(portal) as browser:
-        browser.cookies.set("asd_operator", headers["cookie"].partition("=")[2], domain="127.0.0.1")
+        browser.cookies.set("asd_session", headers["cookie"].partition("=")[2], domain="127.0.0.1")
         browser.cookies.set("lang", lang)
         assert browser.get("/operator").headers["location"] == "/sign-in?next=/operator"
         # What only the operator could see leads there as well.
@@ -197,21 +209,46 @@ def test_a_session_that_has_ended_says_so_and_is_dropped(portal: PortalServer, h
         page = Page(browser.get("/sign-in?next=/operator"))
 
         assert LANGUAGES[lang].text("Your session has ended.") in page.words
-        assert "asd_operator" not in browser.cookies
+        assert "asd_session" not in browser.cookies
         assert LANGUAGES[lang].text("Your session has ended.") not in Page(browser.get("/sign-in")).words
 
 
-def test_a_session_lasts_for_twelve_hours(portal: PortalServer):
-    almost = session(ago=SESSION_SECONDS - 60)
+@pytest.mark.parametrize("hours", [1, 12])
+def test_a_session_lasts_for_as_long_as_is_set(start_portal, hours: int):
+    portal: PortalServer = start_portal(session_hours=hours)
+    with visitor(portal) as browser:
+        sign_in(browser)
+    with sqlite3.connect(portal.database) as database:
+        ((began, ends),) = database.execute("SELECT created_at, expires_at FROM session").fetchall()
+    database.close()
 
-    assert portal.client.get("/operator", headers={**HTML, **almost}).status_code == 200
+    assert datetime.fromisoformat(ends) - datetime.fromisoformat(began) == timedelta(hours=hours)
+    assert portal.client.get("/operator", headers={**HTML, **session(portal, left=60)}).status_code == 200
+
+
+def test_a_cookie_that_was_copied_counts_no_more_once_its_owner_has_left(portal: PortalServer):
+    with visitor(portal) as browser:
+        sign_in(browser)
+        copied = {"cookie": f"asd_session={browser.cookies['asd_session']}"}
+        assert portal.client.get("/api/overview", headers=copied).status_code == 200
+        browser.post("/sign-out")
+
+    assert_problem(portal.client.get("/api/overview", headers=copied), 401, "operator_only")
+
+
+def test_a_cookie_of_which_one_letter_was_changed_is_nobodys(portal: PortalServer, browser: httpx.Client):
+    sign_in(browser)
+    value = browser.cookies["asd_session"]
+    for place in range(0, len(value) - 1, 3):
+        changed = value[:place] + ("A" if value[place] != "A" else "B") + value[place + 1 :]
+        assert portal.client.get("/api/overview", headers={"cookie": f"asd_session={changed}"}).status_code == 401
 
 
 def test_another_token_ends_every_session(start_portal):
     before: PortalServer = start_portal()
     with visitor(before) as browser:
         sign_in(browser)
-        cookie = {"cookie": f"asd_operator={browser.cookies['asd_operator']}"}
+        cookie = {"cookie": f"asd_session={browser.cookies['asd_session']}"}
     assert before.client.get("/api/overview", headers=cookie).status_code == 200
     before.stop()
 
@@ -238,7 +275,7 @@ def test_in_a_session_everything_may_be_seen_and_done(servers: Servers, operator
 
     assert removal.status_code == 303
     record = portal.wait(removal.headers["location"].rpartition("/")[2])
-    assert (record["kind"], record["conclusion"], record["actor"]) == ("remove", "succeeded", "operator")
+    assert (record["kind"], record["conclusion"], record["actor"]["id"]) == ("remove", "succeeded", "operator")
     servers.emulator.fault("stuck", seconds=0.8)
     running = portal.deploy(new_name())["deploymentId"]
     assert operator.post(f"/api/deployments/{running}/cancel").status_code == 202

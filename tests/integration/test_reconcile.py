@@ -11,9 +11,8 @@ from typer.testing import CliRunner, Result
 
 from app.bootstrap import open_portal
 from app.cli import app as command_line
-from app.deployments.intake import Asker
 from app.errors import PortalError
-from tests.servers import ADMIN_TOKEN, SUFFIX, TOKEN, Emulator, PortalServer, portal_settings
+from tests.servers import ADMIN_TOKEN, SUFFIX, TOKEN, Emulator, PortalServer, asker, portal_settings
 
 StartPortal = Callable[..., PortalServer]
 
@@ -96,7 +95,7 @@ def test_a_stack_that_lost_its_application_is_deployed_again_with_its_files(
     wait_until_running(stacks, deployment_id)
 
     record = stacks.record(deployment_id)
-    assert (record["kind"], record["actor"], record["trigger"]) == ("redeploy", "operator", "cli")
+    assert (record["kind"], record["actor"]["id"], record["trigger"]) == ("redeploy", "operator", "cli")
     assert counts(emulator) == dict.fromkeys(KINDS, 2)
     assert the_one(emulator, "applications", name="ada")["env"] == lost["env"], "the password stays"
     assert reconcile()[1] == []
@@ -253,7 +252,7 @@ def test_a_stack_that_is_to_go_is_not_deployed_again(stacks: PortalServer, emula
         async with open_portal(portal_settings(emulator.url, any_database_url), runs=False) as portal:
             stack = await portal.records.find_stack("ada")
             assert stack is not None
-            await portal.intake.redeploy(stack, Asker(stack.owner, "operator", "cli"))
+            await portal.intake.redeploy(stack, asker(stack.owner))
 
     with pytest.raises(PortalError, match="name_cleaning_up"):
         asyncio.run(redeploy())

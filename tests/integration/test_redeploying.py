@@ -38,7 +38,7 @@ def test_a_stack_is_deployed_again(servers: Servers):
     assert answer.headers["location"] == again["statusUrl"] == f"/api/deployments/{again['deploymentId']}"
     assert answer.headers["cache-control"] == "no-store"
     record = servers.portal.wait(again["deploymentId"])
-    assert (record["kind"], record["conclusion"], record["trigger"], record["actor"]) == (
+    assert (record["kind"], record["conclusion"], record["trigger"], record["actor"]["id"]) == (
         "redeploy",
         "succeeded",
         "api",
@@ -71,7 +71,11 @@ def test_only_whoever_manages_a_stack_deploys_it_again(
         assert_problem(answer, status, code)
         return
     assert answer.status_code == status
-    assert servers.portal.wait(answer.json()["deploymentId"])["actor"] == "operator"
+    assert servers.portal.wait(answer.json()["deploymentId"])["actor"] == {
+        "id": "operator",
+        "email": None,
+        "role": "operator",
+    }
 
 
 def test_one_at_a_time(servers: Servers):

@@ -9,13 +9,12 @@ from typing import Any
 import httpx
 import pytest
 
-from app.deployments.intake import Asker
 from tests.integration.conftest import Servers
 from tests.integration.test_failures import new_name
 from tests.integration.test_http import NOBODY, OPERATOR, WRONG, assert_problem, key_of
 from tests.integration.test_pages import HTML, Page, assert_nothing_inline, password_of, submit
 from tests.integration.test_store import Store
-from tests.servers import PortalServer
+from tests.servers import PortalServer, asker
 
 
 def new_browser(portal: PortalServer) -> httpx.Client:
@@ -266,7 +265,7 @@ def test_deploying_again_asks_first_and_keeps_what_is_there(
     assert not busy.all("form", action=f"/stacks/{name}/redeploy")
 
     record = servers.portal.wait(id_of(again))
-    assert (record["kind"], record["trigger"], record["actor"]) == ("redeploy", "user", "browser")
+    assert (record["kind"], record["trigger"], record["actor"]["id"]) == ("redeploy", "user", "browser")
     ready = Page(browser.get(again))
     assert f"{name} is ready" in ready.words
     assert password in ready.words
@@ -312,7 +311,7 @@ def test_a_long_history_is_shown_page_by_page(queue_only: PortalServer, database
             stack = await store.records.find_stack("ada")
             assert stack is not None
             for _ in range(51):
-                await store.intake.redeploy(stack, Asker(stack.owner, "operator", "cli"))
+                await store.intake.redeploy(stack, asker(stack.owner))
                 await store.conclude(await store.claim_one())
             await store.database.close()
 

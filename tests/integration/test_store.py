@@ -40,13 +40,13 @@ from app.deployments.template import StackSecrets, built_in_template
 from app.errors import PortalError
 from app.migrations import migrate
 from app.vault import Vault, fingerprint, matches
-from tests.servers import portal_settings
+from tests.servers import asker, portal_settings
 
 T = TypeVar("T")
 
 pytestmark = pytest.mark.anyio
 
-ADA = Asker(owner="browser:ada", actor="browser:ada", trigger="user")
+ADA = asker("browser:ada")
 KEY = "an-idempotency-key-1"
 
 
@@ -159,7 +159,7 @@ async def test_a_request_is_recorded_before_anything_is_done(store: Store):
     record = await store.records.deployment(accepted.deployment_id)
     assert record is not None
     assert (record.name, record.kind, record.status) == ("ada", Kind.CREATE, Status.QUEUED)
-    assert (record.actor, record.trigger, record.owner_of_stack) == ("browser:ada", "user", "browser:ada")
+    assert (record.actor, record.trigger, record.owner_of_stack) == (ADA.actor, "user", "browser:ada")
     assert record.created_at.tzinfo is not None
     assert abs(record.created_at - datetime.now(UTC)) < timedelta(seconds=10)
     assert [(step.name, step.state, step.attempts) for step in record.steps] == [
@@ -188,7 +188,7 @@ async def test_secrets_are_sealed_and_the_key_is_only_recognised(store: Store):
 
 
 async def test_twenty_at_once_make_one_stack(store: Store, peer: Store):
-    askers = [Asker(f"browser:{number}", "somebody", "api") for number in range(20)]
+    askers = [asker(f"browser:{number}") for number in range(20)]
 
     answers = await asyncio.gather(
         *(each.deploy("ada", asker) for each, asker in zip([store, peer] * 10, askers, strict=True)),
@@ -291,8 +291,8 @@ async def test_suggestions_are_free_and_not_reserved_in_any_case(store: Store):
 
 
 async def test_a_stranger_without_a_cookie_owns_by_the_key_alone(store: Store):
-    await store.deploy(asker=Asker("", "anonymous", "api"))
-    await store.deploy("bob", asker=Asker("", "anonymous", "api"))
+    await store.deploy(asker=asker(""))
+    await store.deploy("bob", asker=asker(""))
 
     owners = {stack.owner for stack in await store.records.list_stacks()}
     assert len(owners) == 2
@@ -342,7 +342,7 @@ async def test_a_removal_that_comes_too_late_touches_nothing_of_the_next_owners(
     assert stack is not None
     await store.intake.remove(stack, "erase", ADA)
     await store.conclude(await store.claim_one(), frees_name=True)
-    await store.deploy(asker=Asker("browser:bob", "browser:bob", "user"))
+    await store.deploy(asker=asker("browser:bob"))
 
     await refused(store.intake.remove(stack, "erase", ADA), "stack_not_found")
 
@@ -354,20 +354,20 @@ async def test_cancelling(store: Store):
     run = await store.claim_one()
     assert await store.journal.cancellations(run.worker) == []
 
-    assert await store.intake.cancel(accepted.deployment_id)
-    assert await store.intake.cancel(accepted.deployment_id)
+    assert await store.intake.cancel(accepted.deployment_id, ADA.actor)
+    assert await store.intake.cancel(accepted.deployment_id, ADA.actor)
     assert await store.journal.cancellations(run.worker) == [run.id]
     assert await store.journal.cancellations("somebody else") == []
     await store.conclude(run, Conclusion.CANCELED, frees_name=True)
 
-    assert not await store.intake.cancel(accepted.deployment_id)
+    assert not await store.intake.cancel(accepted.deployment_id, ADA.actor)
     assert await store.journal.cancellations(run.worker) == []
 
 
 async def test_what_was_cancelled_does_not_succeed(store: Store):
     accepted = await store.deploy()
     run = await store.claim_one()
-    assert await store.intake.cancel(accepted.deployment_id)
+    assert await store.intake.cancel(accepted.deployment_id, ADA.actor)
     before = await store.everything()
 
     with pytest.raises(CanceledMeanwhile):
@@ -385,7 +385,7 @@ async def test_a_success_whose_answer_was_lost_cannot_be_cancelled(store: Store,
     answers: list[bool] = []
 
     async def cancel() -> None:
-        answers.append(await peer.intake.cancel(accepted.deployment_id))
+        answers.append(await peer.intake.cancel(accepted.deployment_id, ADA.actor))
 
     store.database.lose_answer, store.database.lost = 1, cancel
     await store.conclude(run, unless_canceled=True)
@@ -402,7 +402,7 @@ async def test_a_cancel_and_a_success_at_once_are_one_of_the_two(store: Store, p
         run = await store.claim_one()
 
         canceled, concluded = await asyncio.gather(
-            peer.intake.cancel(accepted.deployment_id),
+            peer.intake.cancel(accepted.deployment_id, ADA.actor),
             store.conclude(run, unless_canceled=True),
             return_exceptions=True,
         )
@@ -418,7 +418,7 @@ async def test_a_cancel_during_an_undo_is_not_written_down(store: Store):
     await store.journal.record(run, Checkpoint(events=[UndoStarted()], undoing=True))
     before = await store.everything()
 
-    assert await store.intake.cancel(accepted.deployment_id)
+    assert await store.intake.cancel(accepted.deployment_id, ADA.actor)
 
     assert await store.everything() == before
     assert await store.journal.cancellations(run.worker) == []
@@ -873,7 +873,7 @@ async def test_events_are_read_in_pages_from_any_number(store: Store):
 
 async def test_stacks_of_one_owner_and_of_all(store: Store):
     await store.deploy("ada")
-    bob = await store.deploy("bob", Asker("browser:bob", "browser:bob", "user"))
+    bob = await store.deploy("bob", asker("browser:bob"))
     await store.deploy("ada-2")
 
     async def names(whose: Whose) -> list[str]:
@@ -966,9 +966,9 @@ async def test_lists_are_read_page_by_page(store: Store):
 
 async def test_what_is_gone_is_found_for_a_while(store: Store):
     for name in ("ada", "bob"):
-        await store.deploy(name, Asker(f"browser:{name}", f"browser:{name}", "user"))
+        await store.deploy(name, asker(f"browser:{name}"))
         await store.conclude(await store.claim_one(), Conclusion.FAILED, frees_name=True)
-    await store.deploy("ada", Asker("browser:ada", "browser:ada", "user"))
+    await store.deploy("ada", asker("browser:ada"))
 
     async def gone(whose: Whose, limit: int = 5) -> list[str]:
         return [each.name for each in await store.records.lately_gone(whose, limit=limit)]
@@ -1041,7 +1041,7 @@ async def test_a_kept_volume_is_kept_for_its_owner_only(store: Store):
     volume = "portal-ai-workspace-ada"
 
     async def live_and_leave(owner: str, state: ResourceState) -> None:
-        await store.deploy(asker=Asker(owner, owner, "user"))
+        await store.deploy(asker=asker(owner))
         run = await store.claim_one()
         await store.journal.record(run, Checkpoint(resources=[ResourceChange("volume", state)]))
         assert not await store.records.is_kept_volume(volume, "browser:new"), "while it lives it is nobody's to inherit"

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from app.deployments.probing import Prober
 from app.errors import SettingsError
-from app.settings import Settings, host_and_port, load_settings
+from app.settings import Settings, host_and_port, load_settings, require_closed
 
 # As ASD-8 and ASD-9 name them, with a value to set and where it arrives.
 NAMED = {
@@ -98,7 +98,6 @@ def test_examples_are_accepted(monkeypatch: pytest.MonkeyPatch):
     together = {
         "stack_registry_username": {"STACK_REGISTRY_PASSWORD": "something"},
         "stack_registry_password": {"STACK_REGISTRY_USERNAME": "something"},
-        "app_env": {"ALLOW_OPEN_PORTAL": "true"},
         "auth_mode": {**OIDC, "PROXY_AUTH_ADDRESSES": "10.0.1.5"},
     }
     for name, field in Settings.model_fields.items():
@@ -231,22 +230,27 @@ def test_an_open_portal_in_production_is_a_decision(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("SECRET_KEY", "a-key-that-is-only-for-tests")
     if host:
         monkeypatch.setenv("HOST", host)
-    line = mistake(monkeypatch, APP_ENV=None)
+    monkeypatch.delenv("APP_ENV", raising=False)
+    for allowed in (None, "false"):
+        if allowed:
+            monkeypatch.setenv("ALLOW_OPEN_PORTAL", allowed)
+        with pytest.raises(SettingsError, match="AUTH_MODE is open") as refused:
+            require_closed(load_settings())
 
-    assert line.startswith(
-        f"AUTH_MODE is open and HOST is {host or '0.0.0.0'}: whoever reaches this portal could deploy"
-    )
-    assert "ALLOW_OPEN_PORTAL=true" in line
-    assert mistake(monkeypatch, ALLOW_OPEN_PORTAL="false") == line
+        line = str(refused.value)
+        assert line.startswith(
+            f"AUTH_MODE is open and HOST is {host or '0.0.0.0'}: whoever reaches this portal could deploy"
+        )
+        assert "ALLOW_OPEN_PORTAL=true" in line
     monkeypatch.setenv("ALLOW_OPEN_PORTAL", "true")
-    assert load_settings().auth_mode == "open"
+    require_closed(load_settings())
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
 def test_an_open_portal_that_only_its_own_machine_reaches_needs_none(host: str):
     secret_key = "a-key-that-is-only-for-tests"
 
-    assert load_settings(app_env="production", secret_key=secret_key, host=host).auth_mode == "open"
+    require_closed(load_settings(app_env="production", secret_key=secret_key, host=host))
 
 
 @pytest.mark.parametrize("missing", ["OIDC_ISSUER", "OIDC_CLIENT_ID", "PORTAL_URL"])

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
-from app.web.deps import THEME_COOKIE, path_here, read_form, remember_choice, same_site
+from app.web.deps import THEME_COOKIE, path_here, read_form, remember_choice
 
 router = APIRouter()
 
@@ -11,7 +11,6 @@ router = APIRouter()
 @router.post("/theme")
 async def choose_theme(request: Request) -> Response:
     """Keep the reader's theme and go back to where he was, on this site."""
-    same_site(request)
     fields = await read_form(request)
     response = RedirectResponse(path_here(fields.get("next", "")), status_code=303)
     if fields.get("theme") in {"light", "dark"}:

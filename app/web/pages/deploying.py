@@ -11,9 +11,9 @@ from app.deployments.intake import Asker
 from app.deployments.request import MAX_NAME, MIN_NAME
 from app.errors import N_, PortalError
 from app.i18n import Language
-from app.web.api import CallerDep, LanguageDep, PortalDep, plan_for, preview_plan
+from app.web.api import LanguageDep, PortalDep, plan_for, preview_plan
 from app.web.contexts import DeployPage, Fact, PlanPreview, ShownProblem
-from app.web.deps import Portal, owner_of, portal_of, read_form, remember_browser, same_site
+from app.web.deps import Portal, actor_of, owner_of, portal_of, read_form, remember_browser
 from app.web.models import DeployBody
 from app.web.pages.lines import planned_stations
 from app.web.problems import headers_of, show, status_of
@@ -94,16 +94,15 @@ async def no_form_here() -> Response:
 
 
 @router.post("/deploy")
-async def deploy(request: Request, portal: PortalDep, caller: CallerDep, language: LanguageDep) -> Response:
+async def deploy(request: Request, portal: PortalDep, language: LanguageDep) -> Response:
     """Take in the form; on to the deployment's page, or back to the form with the reason."""
-    same_site(request)
     fields = await read_form(request)
     name = fields.get("name", "")
-    owner = owner_of(request, caller)
+    owner = owner_of(request)
     try:
         deployment_request, plan = plan_for(DeployBody(name=name), portal)
         accepted = await portal.intake.deploy(
-            deployment_request, plan, portal.template, Asker(owner=owner, actor=owner, trigger="user")
+            deployment_request, plan, portal.template, Asker(owner, actor_of(request), "user")
         )
     except PortalError as error:
         suggestions: list[str] = []

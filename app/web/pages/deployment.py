@@ -9,14 +9,13 @@ from fastapi.responses import RedirectResponse
 
 from app.deployments.events import STEP_LABELS, Kind, RecordedEvent, describe, phase_of
 from app.deployments.record import PAGE, DeploymentRecord, is_there
-from app.deployments.request import could_be_id
 from app.deployments.saga import ResourceState
-from app.deployments.template import StackSecrets
 from app.deployments.waiting import Place, describe_place, is_waiting
 from app.errors import N_, PortalError
 from app.i18n import Language
-from app.identity import Caller, Ownership
-from app.web.api import CallerDep, LanguageDep, PortalDep, cancel_deployment, find_deployment
+from app.identity import Caller
+from app.web.access import find_deployment, owns_deployment
+from app.web.api import CallerDep, DeploymentDep, LanguageDep, PortalDep, cancel_deployment, password_of
 from app.web.contexts import DeploymentPage, LogRow, QueuePlace
 from app.web.deps import Portal, portal_of
 from app.web.pages.lines import stations
@@ -36,12 +35,12 @@ RESOURCES: Final = {
 
 @router.get("/deployments/{deployment_id}")
 async def deployment(
-    request: Request, deployment_id: str, portal: PortalDep, caller: CallerDep, language: LanguageDep
+    request: Request, found: DeploymentDep, portal: PortalDep, caller: CallerDep, language: LanguageDep
 ) -> Response:
     """A deployment: its progress, or how it ended."""
     # Events first: the record is then at least as new, and the page's script goes on after the last event shown.
-    events = await all_events(portal, deployment_id) if could_be_id(deployment_id) else []
-    record = await find_deployment(portal, deployment_id)
+    events = await all_events(portal, found.id)
+    record = await find_deployment(portal, found.id)
     return respond(request, await _deployment_page(request, record, events, caller, language))
 
 
@@ -62,7 +61,7 @@ async def _deployment_page(
     caller: Caller,
     language: Language,
 ) -> DeploymentPage:
-    manager = caller.manages(Ownership(record.owner_of_stack, record.manage_key_hash))
+    manager = owns_deployment(caller, record)
     over = record.conclusion is not None
     problem = show_code(record.problem["code"], record.problem["params"], language) if record.problem else None
     plan = record.plan
@@ -96,7 +95,7 @@ async def _deployment_page(
         cancelable=record.kind is not Kind.REMOVE and not over and not record.undoing and not record.cancel_requested,
         queue=queue,
         problem=problem,
-        password=await _password(request, record) if manager and ready else None,
+        password=await _password(request, caller, record) if manager and ready else None,
         removed=_removed(record, language),
         leftovers=left_over(record, language),
         stack_exists=record.stack_exists,
@@ -110,12 +109,12 @@ async def _deployment_page(
 _AWAY = "warning.dokploy_away"
 
 
-async def _password(request: Request, record: DeploymentRecord) -> str | None:
+async def _password(request: Request, caller: Caller, record: DeploymentRecord) -> str | None:
     portal = portal_of(request)
     stack = await portal.records.find_stack(record.name)
     if stack is None or stack.id != record.stack_id:
         return None
-    return StackSecrets.decrypt(stack.secrets, portal.vault).password
+    return password_of(portal, caller, stack)
 
 
 def _sentence(
@@ -198,11 +197,11 @@ def name_resource(kind: str, name: str, language: Language) -> str:
 
 
 @router.post("/deployments/{deployment_id}/cancel")
-async def cancel(request: Request, deployment_id: str, portal: PortalDep, caller: CallerDep) -> Response:
+async def cancel(record: DeploymentDep, portal: PortalDep, caller: CallerDep) -> Response:
     """Cancel from the page; one that has just ended is simply shown."""
     try:
-        await cancel_deployment(request, portal, caller, deployment_id)
+        await cancel_deployment(portal, caller, record)
     except PortalError as error:
         if error.code != "deployment_over":
             raise
-    return RedirectResponse(f"/deployments/{deployment_id}", status_code=303)
+    return RedirectResponse(f"/deployments/{record.id}", status_code=303)

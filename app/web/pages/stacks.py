@@ -9,11 +9,10 @@ from fastapi.responses import RedirectResponse
 from app.deployments.intake import Asker
 from app.deployments.plan import version_of
 from app.deployments.record import STANDING, DeploymentRecord, StackRecord, StackState, StackView
-from app.deployments.request import could_be_id
-from app.deployments.template import StackSecrets
 from app.errors import N_, PortalError
 from app.i18n import Language
-from app.web.api import CallerDep, LanguageDep, PortalDep, managed_stack, stacks_of, visible_stack, whose_stacks
+from app.ids import could_be_id
+from app.web.api import CallerDep, LanguageDep, PortalDep, StackDep, password_of, stacks_of, whose_stacks
 from app.web.contexts import DeletePage, RedeployPage, ShownState, StackPage, StacksPage
 from app.web.deps import Portal, read_form
 from app.web.pages.deployment import all_events, log_rows
@@ -82,10 +81,9 @@ def _id_or_none(text: str) -> str | None:
 
 @router.get("/stacks/{name}")
 async def one_stack(
-    request: Request, name: str, portal: PortalDep, caller: CallerDep, language: LanguageDep, after: str = ""
+    request: Request, stack: StackDep, portal: PortalDep, caller: CallerDep, language: LanguageDep, after: str = ""
 ) -> Response:
     """One stack: how it is, how to get in, what it is made of, what was done to it, and what can be."""
-    stack = await visible_stack(portal, caller, name)
     newest = await _newest(portal, stack)
     deployments = await portal.records.deployments_of(stack.id, limit=PAGE + 1, after=_id_or_none(after))
     shown = deployments[:PAGE]
@@ -112,7 +110,7 @@ async def one_stack(
         deployments=[past_deployment(record, language) for record in shown],
         log=log_rows(await all_events(portal, newest.id), newest, language),
         running=newest.id if newest.conclusion is None else None,
-        password=StackSecrets.decrypt(stack.secrets, portal.vault).password if view.opens else None,
+        password=password_of(portal, caller, stack) if view.opens else None,
         qr=qr_code(plan["url"]) if view.opens else None,
         after=shown[-1].id if len(deployments) > PAGE else None,
         first=_id_or_none(after) is None,
@@ -128,9 +126,8 @@ async def _newest(portal: Portal, stack: StackRecord) -> DeploymentRecord:
 
 
 @router.get("/stacks/{name}/redeploy")
-async def ask_to_redeploy(request: Request, name: str, portal: PortalDep, caller: CallerDep) -> Response:
+async def ask_to_redeploy(request: Request, stack: StackDep, portal: PortalDep) -> Response:
     """Ask before deploying again, unless that would be refused."""
-    stack = await visible_stack(portal, caller, name)
     state = StackView(stack, await _newest(portal, stack)).state
     if state not in STANDING:
         raise PortalError("name_cleaning_up" if state is StackState.LEFT else "stack_busy", name=stack.name)
@@ -138,27 +135,24 @@ async def ask_to_redeploy(request: Request, name: str, portal: PortalDep, caller
 
 
 @router.post("/stacks/{name}/redeploy")
-async def redeploy(request: Request, name: str, portal: PortalDep, caller: CallerDep) -> Response:
+async def redeploy(stack: StackDep, portal: PortalDep, caller: CallerDep) -> Response:
     """Deploy again, and on to that deployment's page."""
-    stack = await managed_stack(request, portal, caller, name)
-    deployment_id = await portal.intake.redeploy(stack, Asker(stack.owner, caller.name, "user"))
+    deployment_id = await portal.intake.redeploy(stack, Asker(stack.owner, caller.actor, "user"))
     return RedirectResponse(f"/deployments/{deployment_id}", status_code=303)
 
 
 @router.get("/stacks/{name}/delete")
-async def ask_to_delete(request: Request, name: str, portal: PortalDep, caller: CallerDep) -> Response:
+async def ask_to_delete(request: Request, stack: StackDep) -> Response:
     """Ask before deleting."""
-    stack = await visible_stack(portal, caller, name)
     return respond(request, DeletePage(name=stack.name, host=stack.plan["host"], volume=stack.plan["volume"]))
 
 
 @router.post("/stacks/{name}/delete")
-async def delete(request: Request, name: str, portal: PortalDep, caller: CallerDep) -> Response:
+async def delete(request: Request, stack: StackDep, portal: PortalDep, caller: CallerDep) -> Response:
     """Delete, and on to the page of the removal."""
-    stack = await managed_stack(request, portal, caller, name)
     fields = await read_form(request)
     volume = fields.get("volume")
     if volume not in {"erase", "keep"}:  # what is lost is chosen, not left out
         raise PortalError("request_invalid", field="volume")
-    deployment_id = await portal.intake.remove(stack, volume, Asker(stack.owner, caller.name, "user"))  # type: ignore[arg-type]
+    deployment_id = await portal.intake.remove(stack, volume, Asker(stack.owner, caller.actor, "user"))  # type: ignore[arg-type]
     return RedirectResponse(f"/deployments/{deployment_id}", status_code=303)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from app.audit import Actor, Means, Role
 from app.deployments.events import Conclusion, Kind, Status
 from app.deployments.plan import declare, make_plan
 from app.deployments.record import DeploymentRecord, StepView
@@ -45,7 +46,7 @@ def views(seen: dict[str, Any], *, declared: bool = True, **values: Any) -> dict
         manage_key_hash="",
         kind=Kind.CREATE,
         trigger="user",
-        actor="browser:x",
+        actor=Actor("browser:x", Role.USER, Means.BROWSER),
         options={"declared": declare(request, template)} if declared else {},
         plan=make_plan(request, template, settings).to_json(),
         created_at=NOW,

@@ -1,0 +1,119 @@
+"""Sessions: in which browsers somebody is signed in. They are kept here, so that ending one ends it everywhere."""
+
+import secrets
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select
+
+from app.audit import Action, Actor, note
+from app.database import Database
+from app.identity.accounts import Account, read_account
+from app.identity.tables import account, session
+from app.ids import new_id
+from app.vault import fingerprint
+
+
+@dataclass(frozen=True)
+class Session:
+    """One browser in which somebody is signed in. account: none for the operator, who came with his token."""
+
+    id: str
+    account: Account | None
+    bound_to: str | None = field(repr=False)
+    address: str | None
+    browser: str | None
+    created_at: datetime
+    expires_at: datetime
+
+
+class Sessions:
+    """Keeps sessions."""
+
+    def __init__(self, database: Database, *, lives: timedelta) -> None:
+        self._database = database
+        self.lives = lives
+
+    async def begin(self, actor: Actor, *, account: Account | None, bound_to: str | None, browser: str | None) -> str:
+        """Begin a session and return its secret, which only the browser keeps. Those that are over are swept out."""
+        secret, now = secrets.token_urlsafe(32), datetime.now(UTC)
+
+        def work(connection: Connection) -> None:
+            connection.execute(delete(session).where(session.c.expires_at < now))
+            connection.execute(
+                insert(session).values(
+                    id=new_id(),
+                    hash=fingerprint(secret),
+                    account_id=account.id if account else None,
+                    bound_to=bound_to,
+                    address=actor.address,
+                    browser=browser,
+                    created_at=now,
+                    expires_at=now + self.lives,
+                )
+            )
+            note(connection, actor, Action.SIGN_IN)
+
+        await self._database.write(work)
+        return secret
+
+    async def find(self, secret: str) -> Session | None:
+        """The session that a browser has the secret of, unless it is over."""
+        found = await self._select(session.c.hash == fingerprint(secret))
+        return found[0] if found else None
+
+    async def of(self, account: Account | None) -> list[Session]:
+        """Every session of an account, or of the operator, the newest first."""
+        return await self._select(_of(account))
+
+    async def _select(self, condition: Any) -> list[Session]:
+        query = (
+            select(
+                session.c.id.label("session_id"),
+                session.c.bound_to,
+                session.c.address,
+                session.c.browser,
+                session.c.created_at.label("began_at"),
+                session.c.expires_at,
+                account,
+            )
+            .outerjoin(account, account.c.id == session.c.account_id)
+            .where(condition, session.c.expires_at > datetime.now(UTC))
+            .order_by(session.c.created_at.desc(), session.c.id.desc())
+        )
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        return [
+            Session(
+                id=row.session_id,
+                account=read_account(row) if row.id else None,
+                bound_to=row.bound_to,
+                address=row.address,
+                browser=row.browser,
+                created_at=row.began_at,
+                expires_at=row.expires_at,
+            )
+            for row in rows
+        ]
+
+    async def end(self, actor: Actor, ended: Session) -> None:
+        """End one session."""
+
+        def work(connection: Connection) -> None:
+            if connection.execute(delete(session).where(session.c.id == ended.id)).rowcount:
+                note(connection, actor, Action.SIGN_OUT)
+
+        await self._database.write(work)
+
+    async def end_all(self, actor: Actor, account: Account | None) -> None:
+        """End every session of an account, or of the operator."""
+
+        def work(connection: Connection) -> None:
+            connection.execute(delete(session).where(_of(account)))
+            note(connection, actor, Action.SIGN_OUT_EVERYWHERE)
+
+        await self._database.write(work)
+
+
+def _of(account: Account | None) -> Any:
+    return session.c.account_id.is_(None) if account is None else session.c.account_id == account.id

@@ -1,0 +1,259 @@
+"""Who may do what: one table of every route, and the one place that holds requests to it, pages and API alike."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Annotated, Any, Final, Literal
+
+import structlog
+from fastapi import Path, Request
+
+from app.audit import Action, Means
+from app.database import StoreAway
+from app.deployments.record import DeploymentRecord, StackRecord
+from app.deployments.request import MAX_NAME, could_be_name, normalize_name
+from app.errors import PortalError
+from app.identity import Caller, Ownership, Scope
+from app.ids import could_be_id
+from app.web.deps import Portal, identify, portal_of, same_site
+
+log = structlog.get_logger()
+
+
+class Who(Enum):
+    """Whom a route is for, before it is asked what of it is his."""
+
+    UNASKED = "unasked"
+    """Everybody, and nobody is recognised: it has to answer while the store is away."""
+    EVERYBODY = "everybody"
+    """Everybody; who it is only changes what he sees."""
+    VISITOR = "visitor"
+    """Everybody where AUTH_MODE is open; else whoever has signed in, and his tokens."""
+    PERSON = "person"
+    """A visitor, but no program: what a token may do must not depend on another token."""
+    OPERATOR = "operator"
+    """Operators, and their tokens with `admin`."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What is decided for one route.
+
+    scope: what a token needs; of: what in the path has to be the caller's; action: what it changes, for the audit
+    trail. What is not the caller's is not there for him where a route only shows it, and refused where it changes it.
+    """
+
+    who: Who
+    scope: Scope | None = None
+    of: Literal["stack", "deployment"] | None = None
+    action: Action | None = None
+
+
+_UNASKED: Final = Rule(Who.UNASKED)
+_EVERYBODY: Final = Rule(Who.EVERYBODY)
+_OPERATOR: Final = Rule(Who.OPERATOR, Scope.ADMIN)
+_PERSON: Final = Rule(Who.PERSON)
+_DEPLOY: Final = Rule(Who.VISITOR, Scope.DEPLOY_START)
+_READ_DEPLOYMENT: Final = Rule(Who.VISITOR, Scope.DEPLOY_READ, "deployment")
+_READ_STACKS: Final = Rule(Who.VISITOR, Scope.STACK_READ)
+_READ_STACK: Final = Rule(Who.VISITOR, Scope.STACK_READ, "stack")
+
+
+def _changes(scope: Scope, of: Literal["stack", "deployment"], action: Action) -> Rule:
+    return Rule(Who.VISITOR, scope, of, action)
+
+
+_CANCEL: Final = _changes(Scope.DEPLOY_CANCEL, "deployment", Action.CANCEL)
+_REDEPLOY: Final = _changes(Scope.DEPLOY_START, "stack", Action.REDEPLOY)
+_REMOVE: Final = _changes(Scope.STACK_DELETE, "stack", Action.REMOVE)
+
+RULES: Final[Mapping[str, Rule]] = {
+    # The API
+    "GET /health": _UNASKED,
+    "GET /ready": _UNASKED,
+    "GET /api/check/{name:path}": _DEPLOY,
+    "POST /api/plan": _DEPLOY,
+    "POST /api/deploy": Rule(Who.VISITOR, Scope.DEPLOY_START, action=Action.DEPLOY),
+    "GET /api/deployments/{deployment_id}": _READ_DEPLOYMENT,
+    "GET /api/deployments/{deployment_id}/events": _READ_DEPLOYMENT,
+    "POST /api/deployments/{deployment_id}/cancel": _CANCEL,
+    "GET /api/stacks": _READ_STACKS,
+    "GET /api/stack/{name}": _READ_STACK,
+    "POST /api/stack/{name}/redeploy": _REDEPLOY,
+    "DELETE /api/stack/{name}": _REMOVE,
+    "GET /api/leftovers": _OPERATOR,
+    "GET /api/overview": _OPERATOR,
+    # The pages
+    "GET /": _DEPLOY,
+    "HEAD /": _DEPLOY,
+    "GET /deploy": _EVERYBODY,
+    "POST /deploy": Rule(Who.VISITOR, Scope.DEPLOY_START, action=Action.DEPLOY),
+    "GET /deployments/{deployment_id}": _READ_DEPLOYMENT,
+    "GET /deployments/{deployment_id}/record": _READ_DEPLOYMENT,
+    "GET /deployments/{deployment_id}/record.json": _READ_DEPLOYMENT,
+    "POST /deployments/{deployment_id}/cancel": _CANCEL,
+    "GET /stacks": _READ_STACKS,
+    "GET /stacks/{name}": _READ_STACK,
+    "GET /stacks/{name}/redeploy": Rule(Who.VISITOR, Scope.DEPLOY_START, "stack"),
+    "POST /stacks/{name}/redeploy": _REDEPLOY,
+    "GET /stacks/{name}/delete": Rule(Who.VISITOR, Scope.STACK_DELETE, "stack"),
+    "POST /stacks/{name}/delete": _REMOVE,
+    "GET /operator": _OPERATOR,
+    "POST /theme": _EVERYBODY,
+    "GET /sign-in": _EVERYBODY,
+    "POST /sign-in": Rule(Who.EVERYBODY, action=Action.SIGN_IN),
+    "POST /sign-out": _EVERYBODY,
+    # For machines and developers
+    "GET /docs": _EVERYBODY,
+    "GET /openapi.json": _UNASKED,
+    "HEAD /openapi.json": _UNASKED,
+    "GET /robots.txt": _UNASKED,
+    "HEAD /robots.txt": _UNASKED,
+    "GET /styleguide": _EVERYBODY,
+}
+
+
+def routes_of(router: Any) -> Iterator[str]:
+    """Every route of an application, as the table names it; files below /static are everybody's, and none."""
+    for route in router.routes:
+        if included := getattr(route, "original_router", None):
+            yield from routes_of(included)
+        for method in getattr(route, "methods", None) or ():
+            yield f"{method} {route.path}"
+
+
+async def authorize(request: Request) -> None:
+    """Hold a request to its rule: recognise the caller, find what the path names, and see that it is his.
+
+    A dependency of the whole application. Leaves `caller`, and `stack` or `deployment`, in the request's state.
+    Raises PortalError: `cross_site`, `token_expired`, `token_revoked`, `not_admitted`, `sign_in_needed`,
+    `operator_only`, `not_operator`, `person_only`, `scope_missing`, `credential_missing`, `credential_wrong`,
+    `stack_not_found`, `deployment_not_found`.
+    """
+    route: Any = request.scope["route"]
+    rule = RULES[f"{request.method} {route.path}"]
+    request.state.rule = rule
+    if rule.who is Who.UNASKED:
+        return
+    try:
+        caller = await identify(request)
+    except PortalError:
+        if rule.who is Who.EVERYBODY:
+            return
+        raise
+    request.state.caller = caller
+    if request.method not in {"GET", "HEAD"}:
+        same_site(request)
+    portal = portal_of(request)
+    _must_be(rule, caller, is_open=portal.settings.auth_mode == "open")
+    if rule.scope is not None and caller.is_known:
+        caller.must(rule.scope)
+    if rule.of == "stack":
+        request.state.stack = await _stack(portal, caller, rule, request.path_params["name"])
+    elif rule.of == "deployment":
+        request.state.deployment = await _deployment(portal, caller, rule, request.path_params["deployment_id"])
+
+
+def _must_be(rule: Rule, caller: Caller, *, is_open: bool) -> None:
+    match rule.who:
+        case Who.OPERATOR if not caller.is_operator:
+            if caller.actor.means is Means.TOKEN:
+                raise PortalError("scope_missing", scope=Scope.ADMIN.value)
+            if caller.actor.means is Means.MANAGE_KEY:
+                raise PortalError("token_wrong")
+            raise PortalError("not_operator" if caller.is_known else "operator_only")
+        case Who.PERSON if not caller.is_person:
+            raise PortalError("person_only")
+        case Who.VISITOR | Who.PERSON if not is_open and not caller.is_known:
+            # A manage key opens its own stack in every mode, and is looked at with it.
+            if caller.key_hash is None or rule.of is None:
+                raise PortalError("sign_in_needed")
+        case Who.VISITOR if caller.key_hash is not None and rule.of is None:
+            pass
+        case _:
+            pass
+
+
+async def _stack(portal: Portal, caller: Caller, rule: Rule, name: str) -> StackRecord:
+    wanted = normalize_name(name)
+    found = await portal.records.find_stack(wanted) if could_be_name(wanted) else None
+    if found is not None and caller.owns(Ownership(found.owner, found.manage_key_hash)):
+        return found
+    if found is not None and rule.action is not None:
+        raise PortalError("credential_wrong" if caller.has_credential else "credential_missing")
+    raise PortalError("stack_not_found", name=wanted[:MAX_NAME])
+
+
+async def _deployment(portal: Portal, caller: Caller, rule: Rule, deployment_id: str) -> DeploymentRecord:
+    found = await find_deployment(portal, deployment_id)
+    if owns_deployment(caller, found):
+        return found
+    if rule.action is not None:
+        raise PortalError("credential_wrong" if caller.has_credential else "credential_missing")
+    if portal.settings.auth_mode != "open":
+        raise PortalError("deployment_not_found")
+    # Without accounts whoever was given the address may look: nobody can guess it, and it shows no secret.
+    return found
+
+
+StackName = Annotated[str, Path(description="The stack's name.")]
+DeploymentId = Annotated[str, Path(description="The deployment's id, as POST /api/deploy answers it.")]
+
+
+def stack_of(request: Request, name: StackName) -> StackRecord:  # noqa: ARG001 - `authorize` has read it
+    """The stack that the path names and `authorize` has found to be the caller's."""
+    stack: StackRecord = request.state.stack
+    return stack
+
+
+def deployment_of(request: Request, deployment_id: DeploymentId) -> DeploymentRecord:  # noqa: ARG001
+    """The deployment that the path names and `authorize` has found to be the caller's to see."""
+    deployment: DeploymentRecord = request.state.deployment
+    return deployment
+
+
+async def find_deployment(portal: Portal, deployment_id: str) -> DeploymentRecord:
+    """Read a deployment. Raises PortalError `deployment_not_found`."""
+    record = await portal.records.deployment(deployment_id) if could_be_id(deployment_id) else None
+    if record is None:
+        raise PortalError("deployment_not_found")
+    return record
+
+
+def owns_deployment(caller: Caller, record: DeploymentRecord) -> bool:
+    """Whether the stack that a deployment changed is the caller's."""
+    return caller.owns(Ownership(record.owner_of_stack, record.manage_key_hash))
+
+
+# What is refused because of who asks; other failures are no matter of the trail's.
+_REFUSALS: Final = frozenset(
+    {
+        "cross_site",
+        "sign_in_needed",
+        "operator_only",
+        "not_operator",
+        "not_admitted",
+        "person_only",
+        "scope_missing",
+        "credential_missing",
+        "credential_wrong",
+        "token_wrong",
+        "token_expired",
+        "token_revoked",
+        "sign_in_failed",
+    }
+)
+
+
+async def note_refusal(request: Request, error: PortalError) -> None:
+    """Put on the trail that somebody was refused what he asked for, where it would have changed something."""
+    rule: Rule | None = getattr(request.state, "rule", None)
+    if rule is None or rule.action is None or error.code not in _REFUSALS:
+        return
+    caller = request.state.caller
+    try:
+        await portal_of(request).trail.refused(
+            caller.actor, rule.action, error.code, stack=request.path_params.get("name")
+        )
+    except StoreAway as away:
+        log.warning("audit_lost", action=rule.action, code=error.code, reason=away.reason)
