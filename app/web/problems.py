@@ -48,6 +48,9 @@ STATUSES: Final[Mapping[str, int]] = {
     "operator_only": 401,
     "credential_wrong": 403,
     "token_wrong": 403,
+    "sign_in_failed": 400,
+    "provider_away": 503,
+    "not_admitted": 403,
     "too_many_requests": 429,
     "stack_not_found": 404,
     "deployment_not_found": 404,
@@ -75,7 +78,7 @@ _OF_CODE: Final[Mapping[str, Mapping[str, str]]] = {
     **{code: {"Retry-After": "60"} for code in STORE_CODES.values()},
 }
 # Those of which a parameter says when to come back.
-_COME_BACK: Final = frozenset({"dokploy_away", "too_many_requests"})
+_COME_BACK: Final = frozenset({"dokploy_away", "provider_away", "too_many_requests"})
 # What an operator is told whose session has ended: whoever he is now, it is not his.
 _OF_A_CALLER: Final = frozenset({"credential_missing", "credential_wrong", "operator_only", "stack_not_found"})
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
