@@ -251,12 +251,6 @@ PROBLEMS: dict[str, Problem] = {
         N_("This portal is for people it knows."),
         N_("Sign in at /sign-in, or send a token as a Bearer token."),
     ),
-    "not_admitted": Problem(
-        N_("Not let in"),
-        N_("You are signed in, but this portal is not for you."),
-        N_("Ask the operator to add you."),
-        "operator",
-    ),
     "not_operator": Problem(
         N_("For operators only"),
         N_("You are signed in, but not as an operator of this portal."),
@@ -321,6 +315,24 @@ PROBLEMS: dict[str, Problem] = {
         N_("The token is wrong"),
         N_("This is not the operator's token."),
         N_("Type the value of ADMIN_TOKEN as it is set for this portal."),
+    ),
+    "sign_in_failed": Problem(
+        N_("Signing in did not work"),
+        N_("What the login service said about you could not be used."),
+        N_("Sign in again. If it stays, tell the operator, who finds the reason in the portal's log."),
+        "operator",
+    ),
+    "provider_away": Problem(
+        N_("The provider does not answer"),
+        N_("The service at which you sign in does not answer."),
+        N_("Try again in a minute. If it stays, tell the operator."),
+        "operator",
+    ),
+    "not_admitted": Problem(
+        N_("Not on the list"),
+        N_("You are signed in, but this portal is not open to you."),
+        N_("Ask the operator of this portal to let you in."),
+        "operator",
     ),
     "too_many_requests": Problem(
         N_("Too many tries"),

@@ -5,12 +5,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+import structlog
+
 from app.errors import PortalError
 from app.settings import Settings
+
+log = structlog.get_logger()
 
 # Only these fold: some letters of other alphabets become Latin ones in small, and would make one address of two.
 _FOLD: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _ANY: Final = "*"
+# Of hundreds of groups a line of the log names some.
+_LOGGED_GROUPS: Final = 20
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,14 @@ class Admission:
             return Admitted(is_operator=True)
         if self._admits_all or email in self._emails or domain in self._domains or groups & self._groups:
             return Admitted(is_operator=False)
+        log.warning(
+            "not_admitted",
+            issuer=claims.issuer,
+            subject=claims.subject,
+            email=claims.email,
+            email_verified=claims.email_verified,
+            groups=claims.groups[:_LOGGED_GROUPS],
+        )
         raise PortalError("not_admitted")
 
     def _address(self, claims: Claims) -> tuple[str | None, str | None]:

@@ -53,7 +53,6 @@ STATUSES: Final[Mapping[str, int]] = {
     "credential_wrong": 403,
     "token_wrong": 403,
     "not_operator": 403,
-    "not_admitted": 403,
     "person_only": 403,
     "scope_missing": 403,
     "scopes_invalid": 422,
@@ -62,6 +61,9 @@ STATUSES: Final[Mapping[str, int]] = {
     "tokens_full": 409,
     "token_not_found": 404,
     "offer_invalid": 422,
+    "sign_in_failed": 400,
+    "provider_away": 503,
+    "not_admitted": 403,
     "too_many_requests": 429,
     "stack_not_found": 404,
     "deployment_not_found": 404,
@@ -94,7 +96,7 @@ _OF_CODE: Final[Mapping[str, Mapping[str, str]]] = {
     **{code: {"Retry-After": "60"} for code in STORE_CODES.values()},
 }
 # Those of which a parameter says when to come back.
-_COME_BACK: Final = frozenset({"dokploy_away", "too_many_requests"})
+_COME_BACK: Final = frozenset({"dokploy_away", "provider_away", "too_many_requests"})
 # What signing in may change.
 _SIGN_IN: Final = frozenset({"sign_in_needed", "operator_only"})
 # What somebody is told whose session has ended: whoever he is now, it is not his.
