@@ -17,6 +17,7 @@ from app.database import Database, FileLock, Listener
 from app.deployments.cleaning import Cleaner
 from app.deployments.context import Surroundings
 from app.deployments.feed import Feed
+from app.deployments.handing_over import HandingOver
 from app.deployments.intake import Intake
 from app.deployments.journal import Journal
 from app.deployments.leftovers import Leftovers
@@ -61,6 +62,7 @@ class Portal:
     leftovers: Leftovers
     waiting: WaitingLine
     intake: Intake
+    handing_over: HandingOver
     recognition: Recognition
     accounts: Accounts
     sessions: Sessions
@@ -137,6 +139,7 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
             leftovers=leftovers,
             waiting=WaitingLine(database, concurrency=settings.runner_concurrency),
             intake=intake,
+            handing_over=HandingOver(database),
             recognition=Recognition(settings, Admission(settings), accounts, sessions, tokens),
             accounts=accounts,
             sessions=sessions,

@@ -12,7 +12,7 @@ from fastapi.staticfiles import StaticFiles
 from app import __version__
 from app.bootstrap import open_portal
 from app.settings import Settings
-from app.web import api, crawlers, docs, pages, problems
+from app.web import account_api, api, crawlers, docs, pages, problems
 from app.web.access import RULES, authorize, routes_of
 from app.web.deps import Portal
 from app.web.headers import Compression, SecurityHeaders
@@ -47,6 +47,7 @@ def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
     app.state.renderer = Renderer(__version__)
     app.state.limits = Limits()
     app.include_router(api.router)
+    app.include_router(account_api.router)
     app.include_router(pages.router)
     if settings.app_env == "development":
         app.include_router(styleguide.router)

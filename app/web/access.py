@@ -66,6 +66,10 @@ def _changes(scope: Scope, of: Literal["stack", "deployment"], action: Action) -
 _CANCEL: Final = _changes(Scope.DEPLOY_CANCEL, "deployment", Action.CANCEL)
 _REDEPLOY: Final = _changes(Scope.DEPLOY_START, "stack", Action.REDEPLOY)
 _REMOVE: Final = _changes(Scope.STACK_DELETE, "stack", Action.REMOVE)
+_OFFER: Final = _changes(Scope.STACK_MANAGE, "stack", Action.OFFER)
+_TAKE_OVER: Final = Rule(Who.VISITOR, Scope.STACK_MANAGE, action=Action.TAKE_OVER)
+_MAKE_TOKEN: Final = Rule(Who.PERSON, action=Action.MAKE_TOKEN)
+_REVOKE_TOKEN: Final = Rule(Who.PERSON, action=Action.REVOKE_TOKEN)
 
 RULES: Final[Mapping[str, Rule]] = {
     # The API
@@ -81,7 +85,13 @@ RULES: Final[Mapping[str, Rule]] = {
     "GET /api/stack/{name}": _READ_STACK,
     "POST /api/stack/{name}/redeploy": _REDEPLOY,
     "DELETE /api/stack/{name}": _REMOVE,
+    "POST /api/stack/{name}/offer": _OFFER,
+    "POST /api/take-over": _TAKE_OVER,
+    "GET /api/tokens": _PERSON,
+    "POST /api/tokens": _MAKE_TOKEN,
+    "DELETE /api/tokens/{token_id}": _REVOKE_TOKEN,
     "GET /api/leftovers": _OPERATOR,
+    "GET /api/audit": _OPERATOR,
     "GET /api/overview": _OPERATOR,
     # The pages
     "GET /": _DEPLOY,
@@ -241,6 +251,7 @@ _REFUSALS: Final = frozenset(
         "token_expired",
         "token_revoked",
         "sign_in_failed",
+        "offer_invalid",
     }
 )
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from app.audit import Actor, Means, Role, Trail
 from app.deployments.feed import Feed
+from app.deployments.handing_over import HandingOver
 from app.deployments.intake import Intake
 from app.deployments.leftovers import Leftovers
 from app.deployments.record import Records
@@ -95,6 +96,11 @@ class Portal(Protocol):
     @property
     def intake(self) -> Intake:
         """Takes requests in."""
+        ...
+
+    @property
+    def handing_over(self) -> HandingOver:
+        """Gives stacks to other owners."""
         ...
 
     @property

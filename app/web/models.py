@@ -19,17 +19,21 @@ from app.outages import Reason
 from app.web.problems import show_code
 
 
-class _Body(BaseModel):
+class Body(BaseModel):
+    """What a program sends."""
+
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, use_attribute_docstrings=True)
 
 
-class _Answer(BaseModel):
+class Answer(BaseModel):
+    """What a program gets."""
+
     model_config = ConfigDict(
         alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True, serialize_by_alias=True
     )
 
 
-class DeployBody(_Body):
+class DeployBody(Body):
     """What to deploy."""
 
     name: Any = Field(None, json_schema_extra={"type": "string", "minLength": 3, "maxLength": 30})
@@ -40,10 +44,10 @@ class DeployBody(_Body):
     """What the template asks for; the usual one asks for nothing."""
 
 
-class ProblemDocument(_Answer):
+class ProblemDocument(Answer):
     """What went wrong (RFC 9457)."""
 
-    class FieldError(_Answer):
+    class FieldError(Answer):
         """One field that is wrong."""
 
         field: str
@@ -62,7 +66,7 @@ class ProblemDocument(_Answer):
     errors: list[FieldError]
 
 
-class CheckAnswer(_Answer):
+class CheckAnswer(Answer):
     """Whether a name can be had, from the portal's own record; Dokploy is asked when it is deployed."""
 
     name: str
@@ -75,7 +79,7 @@ class CheckAnswer(_Answer):
     suggestions: list[str]
 
 
-class AcceptedAnswer(_Answer):
+class AcceptedAnswer(Answer):
     """A deployment that was taken in."""
 
     success: Literal[True] = True
@@ -88,10 +92,10 @@ class AcceptedAnswer(_Answer):
     """Manages the stack: send it as a Bearer token. Shown now, and to nobody else."""
 
 
-class PlanAnswer(_Answer):
+class PlanAnswer(Answer):
     """What a deployment would do; nothing was changed to find out."""
 
-    class Planned(_Answer):
+    class Planned(Answer):
         """What would be made."""
 
         name: str
@@ -108,7 +112,7 @@ class PlanAnswer(_Answer):
         certificate: str
         health_check: str
 
-    class Blocked(_Answer):
+    class Blocked(Answer):
         """Why it would be refused."""
 
         phase: str
@@ -124,7 +128,7 @@ class PlanAnswer(_Answer):
     blocked: list[Blocked]
 
 
-class StepAnswer(_Answer):
+class StepAnswer(Answer):
     """One step of a deployment. seen: what Dokploy, or the address, showed it."""
 
     name: str
@@ -137,7 +141,7 @@ class StepAnswer(_Answer):
     seen: dict[str, Any]
 
 
-class ResourceAnswer(_Answer):
+class ResourceAnswer(Answer):
     """Something of the stack's in Dokploy, as the deployment that changed it last has left it."""
 
     kind: str
@@ -147,7 +151,7 @@ class ResourceAnswer(_Answer):
     changed_at: datetime
 
 
-class LeftoverAnswer(_Answer):
+class LeftoverAnswer(Answer):
     """Something in Dokploy that could not be removed: project, application, mount, domain or volume."""
 
     kind: str
@@ -156,7 +160,7 @@ class LeftoverAnswer(_Answer):
     """When a later try removed it; the portal tries by itself until then."""
 
 
-class LeftoversAnswer(_Answer):
+class LeftoversAnswer(Answer):
     """Everything that could not be removed yet."""
 
     class Item(LeftoverAnswer):
@@ -174,7 +178,7 @@ class LeftoversAnswer(_Answer):
     leftovers: list[Item]
 
 
-class ProblemAnswer(_Answer):
+class ProblemAnswer(Answer):
     """Why a deployment failed."""
 
     code: str
@@ -185,7 +189,7 @@ class ProblemAnswer(_Answer):
     who_can_mend: str
 
 
-class ActorAnswer(_Answer):
+class ActorAnswer(Answer):
     """Who did something. id: of an account, or what kind of somebody it was; email: where one is known."""
 
     id: str
@@ -193,7 +197,7 @@ class ActorAnswer(_Answer):
     role: str
 
 
-class DeploymentAnswer(_Answer):
+class DeploymentAnswer(Answer):
     """The record of one deployment."""
 
     id: str
@@ -224,10 +228,10 @@ class DeploymentAnswer(_Answer):
     events_url: str
 
 
-class OverviewAnswer(_Answer):
+class OverviewAnswer(Answer):
     """The portal as a whole: the last 14 days (UTC), the newest deployments, and what needs a hand."""
 
-    class Day(_Answer):
+    class Day(Answer):
         """How many creations of stacks ended on a day, and how."""
 
         day: date
@@ -235,7 +239,7 @@ class OverviewAnswer(_Answer):
         failed: int
         canceled: int
 
-    class Step(_Answer):
+    class Step(Answer):
         """How long a step of a creation took, in seconds."""
 
         name: str
@@ -243,7 +247,7 @@ class OverviewAnswer(_Answer):
         slow: float
         """What only the slowest 5 % took longer than."""
 
-    class Deployment(_Answer):
+    class Deployment(Answer):
         """One of the newest deployments."""
 
         id: str
@@ -255,7 +259,7 @@ class OverviewAnswer(_Answer):
         concluded_at: datetime | None
         status_url: str
 
-    class Stacks(_Answer):
+    class Stacks(Answer):
         """How many stacks are in each state.
 
         failed, canceled: such was their last redeployment, and they are there all the same; left: they are to go, and
@@ -287,7 +291,7 @@ class OverviewAnswer(_Answer):
     leftovers: list[LeftoversAnswer.Item]
 
 
-class StackAnswer(_Answer):
+class StackAnswer(Answer):
     """One stack that the caller manages."""
 
     name: str
@@ -302,13 +306,13 @@ class StackAnswer(_Answer):
     user_name: str = "opencode"
 
 
-class StacksAnswer(_Answer):
+class StacksAnswer(Answer):
     """The stacks that the caller manages, newest first."""
 
     stacks: list[StackAnswer]
 
 
-class FollowAnswer(_Answer):
+class FollowAnswer(Answer):
     """A deployment that was begun or is being cancelled, and where it can be followed."""
 
     deployment_id: str
@@ -316,7 +320,7 @@ class FollowAnswer(_Answer):
     events_url: str
 
 
-class RemovalAnswer(_Answer):
+class RemovalAnswer(Answer):
     """How far a removal is."""
 
     removed: bool
@@ -327,10 +331,10 @@ class RemovalAnswer(_Answer):
     """Kinds of what was removed, where it is over."""
 
 
-class HealthAnswer(_Answer):
+class HealthAnswer(Answer):
     """The process serves. What is known of Dokploy is remembered, not asked."""
 
-    class Dokploy(_Answer):
+    class Dokploy(Answer):
         """What is known of Dokploy."""
 
         reachable: bool | None
@@ -341,7 +345,7 @@ class HealthAnswer(_Answer):
         incompatible: list[str] | None
         """Calls of the portal that this Dokploy would not take, and why; null while that is not known."""
 
-    class Runner(_Answer):
+    class Runner(Answer):
         """What runs here. enabled: whether this process runs deployments at all; active: whether it does now."""
 
         enabled: bool
@@ -355,7 +359,7 @@ class HealthAnswer(_Answer):
     runner: Runner
 
 
-class ReadyAnswer(_Answer):
+class ReadyAnswer(Answer):
     """Whether the store can be written and has the right schema."""
 
     ready: bool
@@ -365,7 +369,7 @@ class ReadyAnswer(_Answer):
     """What is wrong: a word for programs, none while all is well."""
 
 
-class EventAnswer(_Answer):
+class EventAnswer(Answer):
     """One event, in the reader's language."""
 
     n: int

@@ -1,0 +1,176 @@
+"""The API of who may: tokens for programs, handing stacks over, and the audit trail."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from app.deployments.handing_over import TakenOver
+from app.deployments.intake import Asker
+from app.errors import PortalError
+from app.identity import Caller, Scope, Token, parse_scopes
+from app.web import account_models as models
+from app.web.api import CallerDep, PortalDep, StackDep, problems
+from app.web.deps import Portal, read_json
+
+router = APIRouter()
+
+AUDIT_PAGE: Final = 100
+_NDJSON: Final = "application/x-ndjson"
+
+
+@router.get("/api/tokens", tags=["tokens"], responses=problems(401, 403))
+async def tokens(
+    portal: PortalDep,
+    caller: CallerDep,
+    response: Response,
+    everybody: Annotated[bool, Query(description="Everybody's, for operators.")] = False,
+) -> models.TokensAnswer:
+    """The caller's tokens. What expired or was revoked stays on the list for a month."""
+    response.headers["Cache-Control"] = "no-store"
+    return models.TokensAnswer(
+        tokens=[models.token_answer(each) for each in await tokens_of(portal, caller, everybody=everybody)]
+    )
+
+
+async def tokens_of(portal: Portal, caller: Caller, *, everybody: bool) -> list[Token]:
+    """The tokens that a caller may see. Raises PortalError `not_operator`."""
+    if everybody and not caller.is_operator:
+        raise PortalError("not_operator")
+    if caller.owner is None and not everybody:
+        return []
+    return await portal.tokens.of(None if everybody else caller.owner)
+
+
+@router.post(
+    "/api/tokens",
+    status_code=201,
+    tags=["tokens"],
+    responses=problems(400, 401, 403, 409, 413, 415, 422),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": models.TokenBody.model_json_schema()}},
+        }
+    },
+)
+async def make_token(
+    request: Request, portal: PortalDep, caller: CallerDep, response: Response
+) -> models.NewTokenAnswer:
+    """Make a token for a program. It is shown this once, and kept as a fingerprint."""
+    body = await read_json(request, models.TokenBody)
+    if caller.owner is None:
+        raise PortalError("sign_in_needed")
+    scopes = scopes_for(caller, body.scopes)
+    token, secret = await portal.tokens.make(
+        caller.actor, owner=caller.owner, name=body.name, scopes=scopes, days=body.expires_in_days
+    )
+    response.headers["Cache-Control"] = "no-store"
+    return models.NewTokenAnswer(**models.token_answer(token).model_dump(by_alias=False), token=secret)
+
+
+def scopes_for(caller: Caller, wanted: object) -> frozenset[Scope]:
+    """Read what a token is to be made for.
+
+    Raises PortalError `scopes_invalid`, or `scope_missing` for more than the caller may himself.
+    """
+    scopes = parse_scopes(wanted)
+    for scope in sorted(scopes - caller.scopes):
+        raise PortalError("scope_missing", scope=scope.value)
+    return scopes
+
+
+@router.delete(
+    "/api/tokens/{token_id}", status_code=204, tags=["tokens"], responses=problems(401, 403, 404), response_model=None
+)
+async def revoke_token(
+    token_id: Annotated[str, Path(description="The token's id.")], portal: PortalDep, caller: CallerDep
+) -> None:
+    """Make a token good for nothing, at once. Operators may revoke anybody's."""
+    await revoke(portal, caller, token_id)
+
+
+async def revoke(portal: Portal, caller: Caller, token_id: str) -> None:
+    """Revoke for a form or a program. Raises PortalError `token_not_found`."""
+    if caller.owner is None and not caller.is_operator:
+        raise PortalError("token_not_found")
+    await portal.tokens.revoke(caller.actor, token_id, owner=None if caller.is_operator else caller.owner)
+
+
+@router.post("/api/stack/{name}/offer", status_code=201, tags=["stacks"], responses=problems(401, 403, 404))
+async def offer(found: StackDep, portal: PortalDep, caller: CallerDep, response: Response) -> models.OfferAnswer:
+    """Make a code with which somebody may take the stack over, once, within a day. One made before counts no more."""
+    made = await portal.handing_over.offer(found, Asker(found.owner, caller.actor, "api"))
+    response.headers["Cache-Control"] = "no-store"
+    return models.OfferAnswer(code=made.code, expires_at=made.expires_at)
+
+
+@router.post(
+    "/api/take-over",
+    tags=["stacks"],
+    responses=problems(400, 401, 403, 413, 415, 422, 429),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": models.TakeOverBody.model_json_schema()}},
+        }
+    },
+)
+async def take_over(
+    request: Request, portal: PortalDep, caller: CallerDep, response: Response
+) -> models.TakenOverAnswer:
+    """Take a stack over with the code that its owner has passed on, or with its manage key; it gets a new key."""
+    body = await read_json(request, models.TakeOverBody)
+    taken = await take(portal, Asker(caller.owner or "", caller.actor, "api"), body.code)
+    response.headers["Cache-Control"] = "no-store"
+    return models.TakenOverAnswer(stack_name=taken.name, url=taken.url, manage_key=taken.manage_key)
+
+
+async def take(portal: Portal, asker: Asker, code: str) -> TakenOver:
+    """Take over for a form or a program. Raises PortalError `offer_invalid`."""
+    return await portal.handing_over.take(code.strip(), asker)
+
+
+@router.get(
+    "/api/audit",
+    tags=["operators"],
+    response_model=models.AuditAnswer,
+    responses={
+        200: {
+            "description": "A page of it; as JSON lines all of it, the oldest first",
+            "content": {_NDJSON: {"schema": {"$ref": "#/components/schemas/Entry"}}},
+        },
+        **problems(401, 403, 422),
+    },
+)
+async def audit(
+    request: Request,
+    portal: PortalDep,
+    response: Response,
+    before: Annotated[
+        str | None, Query(max_length=26, description="The id of an entry; what is older follows.")
+    ] = None,
+    stack: Annotated[str | None, Query(max_length=80, description="Only of this stack.")] = None,
+    actor: Annotated[str | None, Query(max_length=80, description="Only of this actor's id.")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000, description="How many at most.")] = AUDIT_PAGE,
+) -> models.AuditAnswer | Response:
+    """Who did what to which stack, from where, by which means, with what outcome. For operators.
+
+    `Accept: application/x-ndjson` exports the whole trail as JSON lines.
+    """
+    if _NDJSON in request.headers.get("accept", ""):
+        return StreamingResponse(export(portal), media_type=_NDJSON, headers={"Cache-Control": "no-store"})
+    response.headers["Cache-Control"] = "no-store"
+    entries = await portal.trail.entries(limit=limit + 1, before=before, stack=stack, actor=actor)
+    shown = entries[:limit]
+    return models.AuditAnswer(
+        entries=[models.audit_entry(each) for each in shown], next=shown[-1].id if len(entries) > limit else None
+    )
+
+
+async def export(portal: Portal) -> AsyncIterator[str]:
+    """The whole trail as JSON lines, the oldest first."""
+    async for entry in portal.trail.export():
+        yield json.dumps(models.audit_entry(entry).model_dump(mode="json"), ensure_ascii=False) + "\n"

@@ -1,0 +1,288 @@
+"""Tokens, handing stacks over and the audit trail, as programs meet them."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from app.identity import Scope
+from tests.integration.conftest import Servers
+from tests.integration.test_failures import new_name
+from tests.integration.test_http import OPERATOR, assert_problem
+from tests.servers import PortalServer
+
+ALL = [scope.value for scope in Scope if scope is not Scope.ADMIN]
+
+
+@pytest.fixture
+def portal(servers: Servers) -> PortalServer:
+    return servers.portal
+
+
+def bearer(secret: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {secret}"}
+
+
+@contextmanager
+def browser(portal: PortalServer) -> Iterator[httpx.Client]:
+    """A browser that has deployed something, so that it has a cookie."""
+    headers = {"sec-fetch-site": "same-origin"}
+    with httpx.Client(base_url=portal.url, headers=headers, timeout=30, trust_env=False) as client:
+        client.post("/deploy", data={"name": new_name()})
+        yield client
+
+
+def ready(portal: PortalServer, client: httpx.Client) -> str:
+    """A stack of this browser's that runs."""
+    name = new_name()
+    portal.wait(client.post("/deploy", data={"name": name}).headers["location"].rpartition("/")[2])
+    return name
+
+
+def make(client: httpx.Client, scopes: list[str] = ALL, **more: Any) -> dict[str, Any]:
+    answer = client.post("/api/tokens", json={"name": "ci", "scopes": scopes, **more})
+    assert answer.status_code == 201, answer.text
+    made: dict[str, Any] = answer.json()
+    return made
+
+
+# Tokens
+
+
+def test_a_token_is_shown_once_and_does_what_it_was_made_for(portal: PortalServer):
+    with browser(portal) as client:
+        name = ready(portal, client)
+        made = make(client, ["stack:read", "deploy:read"])
+        token = bearer(made["token"])
+
+        listed = client.get("/api/tokens")
+
+        assert made["token"].startswith("asdt_")
+        assert made["token"] not in listed.text
+        (seen,) = listed.json()["tokens"]
+        assert (seen["id"], seen["scopes"], seen["good"]) == (made["id"], ["deploy:read", "stack:read"], True)
+        assert portal.client.get(f"/api/stack/{name}", headers=token).json()["password"] is None
+        assert client.get(f"/api/stack/{name}").json()["password"]
+        refused = portal.client.delete(f"/api/stack/{name}", headers=token)
+        assert_problem(refused, 403, "scope_missing")
+        assert "insufficient_scope" in refused.headers["www-authenticate"]
+        assert "stack:delete" in refused.json()["detail"]
+        assert client.get("/api/tokens").json()["tokens"][0]["usedAt"] is not None
+
+
+def test_a_token_deploys_for_its_maker(portal: PortalServer):
+    with browser(portal) as client:
+        made = make(client, ["deploy:start"])
+
+        accepted = portal.deploy(new_name(), **bearer(made["token"]))
+
+        record = portal.wait(accepted["deploymentId"])
+        assert (record["actor"], record["trigger"]) == ({"id": "browser", "email": None, "role": "user"}, "api")
+        assert client.get(f"/api/stack/{accepted['stackName']}").status_code == 200
+
+
+def test_a_token_that_was_revoked_opens_nothing_from_then_on(portal: PortalServer):
+    with browser(portal) as client, browser(portal) as other:
+        made = make(client)
+        token = bearer(made["token"])
+        assert portal.client.get("/api/stacks", headers=token).json()["stacks"]
+
+        assert_problem(other.delete(f"/api/tokens/{made['id']}"), 404, "token_not_found")
+        assert client.delete(f"/api/tokens/{made['id']}").status_code == 204
+
+        refused = portal.client.get("/api/stacks", headers=token)
+        assert_problem(refused, 401, "token_revoked")
+        assert 'error="invalid_token"' in refused.headers["www-authenticate"]
+        assert client.delete(f"/api/tokens/{made['id']}").status_code == 204
+
+
+def test_tokens_neither_make_nor_see_tokens(portal: PortalServer):
+    with browser(portal) as client:
+        token = bearer(make(client)["token"])
+    body = {"name": "x", "scopes": ["stack:read"]}
+    assert_problem(portal.client.get("/api/tokens", headers=token), 403, "person_only")
+    assert_problem(portal.client.post("/api/tokens", json=body, headers=token), 403, "person_only")
+    assert_problem(portal.client.post("/api/tokens", json=body, headers=bearer("asd_x")), 403, "person_only")
+    assert_problem(portal.client.post("/api/tokens", json=body), 401, "sign_in_needed")
+    assert portal.client.get("/api/tokens").json() == {"tokens": []}
+
+
+def test_admin_is_given_by_operators_only(portal: PortalServer):
+    with browser(portal) as client:
+        name = ready(portal, client)
+        body = {"name": "x", "scopes": ["admin"]}
+        assert_problem(client.post("/api/tokens", json=body), 403, "scope_missing")
+        assert_problem(client.get("/api/tokens?everybody=true"), 403, "not_operator")
+    made = portal.client.post("/api/tokens", json=body, headers=OPERATOR).json()
+    token = bearer(made["token"])
+
+    assert portal.client.get("/api/overview", headers=token).status_code == 200
+    assert portal.client.get(f"/api/stack/{name}", headers=token).json()["password"]
+    everybodys = portal.client.get("/api/tokens?everybody=true", headers=OPERATOR).json()["tokens"]
+    assert made["id"] in {each["id"] for each in everybodys}
+    assert portal.client.delete(f"/api/tokens/{made['id']}", headers=OPERATOR).status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"name": "x", "scopes": []}, "scopes_invalid"),
+        ({"name": "x", "scopes": ["root"]}, "scopes_invalid"),
+        ({"name": "x", "scopes": [None, {}, []]}, "scopes_invalid"),
+        ({"name": "", "scopes": ["stack:read"]}, "token_name_invalid"),
+        ({"name": "x\ny", "scopes": ["stack:read"]}, "token_name_invalid"),
+        ({"name": "x", "scopes": ["stack:read"], "expiresInDays": 10**30}, "token_days_invalid"),
+        ({"name": "x", "scopes": "stack:read"}, "request_invalid"),
+        ({"name": "x"}, "request_invalid"),
+    ],
+)
+def test_what_makes_no_token(portal: PortalServer, body: dict[str, Any], code: str):
+    assert_problem(portal.client.post("/api/tokens", json=body, headers=OPERATOR), 422, code)
+
+
+# Handing over
+
+
+def test_a_stack_is_handed_over_by_a_code_once(portal: PortalServer):
+    with browser(portal) as ada, browser(portal) as bob:
+        name = ready(portal, ada)
+        code = ada.post(f"/api/stack/{name}/offer").json()["code"]
+
+        taken = bob.post("/api/take-over", json={"code": f" {code}\n"})
+
+        assert taken.json().keys() == {"stackName", "url", "manageKey"}
+        assert bob.get(f"/api/stack/{name}").json()["password"]
+        assert_problem(ada.get(f"/api/stack/{name}"), 404, "stack_not_found")
+        assert_problem(ada.delete(f"/api/stack/{name}"), 403, "credential_wrong")
+        assert_problem(ada.post("/api/take-over", json={"code": code}), 422, "offer_invalid")
+        key = bearer(taken.json()["manageKey"])
+        assert portal.client.get(f"/api/stack/{name}", headers=key).status_code == 200
+
+
+def test_of_two_codes_only_the_newer_counts_and_a_deleted_stack_has_none(portal: PortalServer):
+    with browser(portal) as ada, browser(portal) as bob:
+        name = ready(portal, ada)
+        older, newer = (ada.post(f"/api/stack/{name}/offer").json()["code"] for _ in range(2))
+        assert_problem(bob.post("/api/take-over", json={"code": older}), 422, "offer_invalid")
+        assert ada.delete(f"/api/stack/{name}").json()["removed"]
+
+        assert_problem(bob.post("/api/take-over", json={"code": newer}), 422, "offer_invalid")
+
+
+def test_a_manage_key_takes_a_stack_into_another_browser_and_is_used_up(portal: PortalServer):
+    accepted = portal.deploy(new_name())
+    portal.wait(accepted["deploymentId"])
+    with browser(portal) as ada:
+        taken = ada.post("/api/take-over", json={"code": accepted["manageKey"]}).json()
+
+        assert taken["stackName"] == accepted["stackName"]
+        assert ada.get(f"/api/stack/{accepted['stackName']}").status_code == 200
+    old = bearer(accepted["manageKey"])
+    assert_problem(portal.client.get(f"/api/stack/{accepted['stackName']}", headers=old), 404, "stack_not_found")
+
+
+def test_of_many_who_come_with_one_code_at_once_one_has_the_stack(portal: PortalServer):
+    accepted = portal.deploy(new_name())
+    portal.wait(accepted["deploymentId"])
+    key = bearer(accepted["manageKey"])
+    code = portal.client.post(f"/api/stack/{accepted['stackName']}/offer", headers=key).json()["code"]
+
+    with ThreadPoolExecutor(10) as pool:
+        answers = list(
+            pool.map(lambda _: portal.client.post("/api/take-over", json={"code": code}).status_code, range(10))
+        )
+
+    assert sorted(answers) == [200] + [422] * 9
+
+
+@pytest.mark.parametrize("code", ["", "asdo_", "asd_x", "%", "' OR 1=1 --", "\0", "x" * 200])
+def test_a_code_that_is_none(portal: PortalServer, code: str):
+    assert_problem(portal.client.post("/api/take-over", json={"code": code}), 422, "offer_invalid")
+
+
+# The trail
+
+
+def trail(portal: PortalServer, **params: Any) -> list[dict[str, Any]]:
+    answer = portal.client.get("/api/audit", params=params, headers=OPERATOR)
+    assert answer.status_code == 200, answer.text
+    entries: list[dict[str, Any]] = answer.json()["entries"]
+    return entries
+
+
+def test_everything_that_is_done_to_a_stack_is_on_the_trail(portal: PortalServer):
+    with browser(portal) as ada, browser(portal) as eve:
+        name = ready(portal, ada)
+        eve.delete(f"/api/stack/{name}")
+        portal.client.delete(f"/api/stack/{name}", headers=bearer("asd_wrong"))
+        ada.post(f"/api/stack/{name}/redeploy", headers={"sec-fetch-site": "cross-site"})
+        portal.wait(ada.post(f"/api/stack/{name}/redeploy").json()["deploymentId"])
+        ada.post(f"/api/stack/{name}/offer")
+        deleted = portal.client.delete(f"/api/stack/{name}", headers=OPERATOR).json()
+
+    lines = trail(portal, stack=name)
+
+    assert [(each["action"], each["means"], each["outcome"], each["code"]) for each in reversed(lines)] == [
+        ("deploy", "browser", "done", None),
+        ("remove", "browser", "refused", "credential_wrong"),
+        ("remove", "manage_key", "refused", "credential_wrong"),
+        ("redeploy", "browser", "refused", "cross_site"),
+        ("redeploy", "browser", "done", None),
+        ("offer", "browser", "done", None),
+        ("remove", "admin_token", "done", None),
+    ]
+    assert {each["address"] for each in lines} == {"127.0.0.1"}
+    assert lines[0]["deploymentId"] == deleted["deploymentId"]
+    assert lines[0]["actor"] == {"id": "operator", "email": None, "role": "operator"}
+    assert lines[-1]["actor"]["id"].startswith("browser:")
+
+
+def test_a_cancellation_is_on_the_trail_once(servers: Servers):
+    servers.emulator.fault("stuck", seconds=0.8)
+    portal = servers.portal
+    running = portal.deploy(new_name())
+    key = bearer(running["manageKey"])
+    for _ in range(3):
+        portal.client.post(f"/api/deployments/{running['deploymentId']}/cancel", headers=key)
+    portal.wait(running["deploymentId"])
+
+    lines = trail(portal, stack=running["stackName"])
+
+    assert [each["action"] for each in lines] == ["cancel", "deploy"]
+
+
+def test_the_trail_is_for_operators_and_holds_no_secret(portal: PortalServer):
+    accepted = portal.deploy(new_name())
+    portal.wait(accepted["deploymentId"])
+    with browser(portal) as ada:
+        made = make(ada)
+        for caller in (ada, portal.client):
+            assert_problem(caller.get("/api/audit"), 401, "operator_only")
+        assert_problem(portal.client.get("/api/audit", headers=bearer(made["token"])), 403, "scope_missing")
+        cookie = ada.cookies["asd_browser"]
+
+    exported = portal.client.get("/api/audit", headers={**OPERATOR, "accept": "application/x-ndjson"})
+
+    lines = [json.loads(line) for line in exported.text.splitlines()]
+    assert len(lines) >= 4
+    assert [each["id"] for each in lines] == sorted(each["id"] for each in lines)
+    for secret in (made["token"], accepted["manageKey"], cookie):
+        assert secret not in exported.text
+
+
+def test_the_trail_is_read_on_page_by_page(portal: PortalServer):
+    for _ in range(5):
+        portal.client.delete(f"/api/stack/{new_name()}", headers={"sec-fetch-site": "cross-site"})
+    newest = portal.client.get("/api/audit?limit=2", headers=OPERATOR).json()
+
+    older = portal.client.get("/api/audit", params={"before": newest["next"]}, headers=OPERATOR).json()
+
+    assert len(newest["entries"]) == 2
+    assert older["entries"][0]["at"] <= newest["entries"][-1]["at"]
+    assert not {each["id"] for each in newest["entries"]} & {each["id"] for each in older["entries"]}
+    assert_problem(portal.client.get("/api/audit?limit=0", headers=OPERATOR), 422, "request_invalid")
+    assert portal.client.get("/api/audit?before=nobody", headers=OPERATOR).json()["entries"] == []
