@@ -465,6 +465,7 @@ def test_ci_runs_what_a_person_runs():
     subprocess.run(["bash", "-n", str(ROOT / ".ci/run")], check=True, timeout=10)
     workflow = yaml.safe_load(read(".github/workflows/ci.yml"))
     assert {"run": ".ci/run"} in workflow["jobs"]["check-and-test"]["steps"]
+    assert {"run": "make audit"} in workflow["jobs"]["audit"]["steps"]
 
 
 def test_hooks_are_local_and_each_is_a_part_of_make_check():

@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 from urllib.parse import unquote, urlsplit
 
 import typer
-from sqlalchemy import Connection, text
+from sqlalchemy import Column, Connection, Integer, MetaData, Table, insert
 
 from app.database import Database
 from app.deployments.plan import registry_of
@@ -83,12 +83,12 @@ async def _store(settings: Settings) -> Finding:
         if is_sqlite
         else "see that the server of DATABASE_URL runs, and that its user may log in and make tables"
     )
-    table = f"check_{secrets.token_hex(6)}"
+    table = Table(f"check_{secrets.token_hex(6)}", MetaData(), Column("n", Integer))
 
     def write(connection: Connection) -> None:
-        connection.execute(text(f"CREATE TABLE {table} (n INTEGER)"))
-        connection.execute(text(f"INSERT INTO {table} VALUES (1)"))  # noqa: S608 - the name is made above
-        connection.execute(text(f"DROP TABLE {table}"))
+        table.create(connection)
+        connection.execute(insert(table).values(n=1))
+        table.drop(connection)
 
     database = None
     try:
