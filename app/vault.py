@@ -25,7 +25,9 @@ class Vault:
 
     def __init__(self, keys: Sequence[str], *, clock: Callable[[], float] = time.time) -> None:
         """`keys`: SECRET_KEY, newest first; `clock`: seconds since 1970, for what counts for a while only."""
-        self._fernet = MultiFernet([Fernet(_derive(key, "encrypt")) for key in keys])
+        fernets = [Fernet(_derive(key, "encrypt")) for key in keys]
+        self._newest = fernets[0]
+        self._fernet = MultiFernet(fernets)
         # The library wants them oldest first.
         self._keys = [_derive(key, "sign") for key in reversed(keys)]
         self._signer = URLSafeSerializer(self._keys, salt="cookie")
@@ -41,8 +43,17 @@ class Vault:
             return self._fernet.decrypt(token).decode()
         except InvalidToken:
             raise SettingsError(
-                "SECRET_KEY lacks the key that older secrets were encrypted with; add it back"
+                "SECRET_KEY lacks the key that the store's secrets were encrypted with; "
+                "put it back behind the new one, as in SECRET_KEY=new,old"
             ) from None
+
+    def renew(self, token: bytes) -> bytes | None:
+        """Encrypt anew what an older key has encrypted; None where it was the newest. Raises as `decrypt` does."""
+        try:
+            self._newest.decrypt(token)
+        except InvalidToken:
+            return self.encrypt(self.decrypt(token))
+        return None
 
     def sign(self, text: str) -> str:
         """Sign a text for a cookie."""
