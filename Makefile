@@ -27,14 +27,19 @@ test-crash: $(VENV)/.dev ## Kill the program at every point of its work, start i
 	$(BIN)/python -m tests.acceptance.matrix $(MATRIX_ARGS)
 
 .PHONY: check
-check: $(VENV)/.dev ## Format, lint, types, imports, templates, Dockerfile, catalogs
+check: $(VENV)/.dev ## Format, lint, types, imports, weaknesses, templates, Dockerfile, catalogs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit -q -c pyproject.toml -r app
 	$(BIN)/djlint --check --lint --quiet templates
 	$(BIN)/python -m tests.check_dockerfile
 	$(BIN)/python -m tests.check_catalogs
+
+.PHONY: audit
+audit: $(VENV)/.dev ## Ask the network whether a locked package has a known vulnerability
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes -r requirements.lock
 
 .PHONY: format
 format: $(VENV)/.dev ## Put Python and templates into shape

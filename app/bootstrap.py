@@ -24,6 +24,7 @@ from app.deployments.leftovers import Leftovers
 from app.deployments.plan import registry_of
 from app.deployments.probing import Prober
 from app.deployments.record import Records
+from app.deployments.reencrypting import Reencryption
 from app.deployments.runner import Runner
 from app.deployments.statistics import Statistics
 from app.deployments.template import Template, built_in_template
@@ -77,7 +78,8 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
     """Open the portal: migrate the store, begin to run deployments; at the end hand them over and close everything.
 
     `runs`: whether this process runs deployments, or leaves them to others on the same PostgreSQL. Dokploy may be away:
-    the portal starts all the same, and says so in its health. Raises SettingsError where the store cannot be used.
+    the portal starts all the same, and says so in its health. Raises SettingsError where the store cannot be used, or
+    is written with another SECRET_KEY.
     """
     vault = Vault(load_keys(settings))
     failpoints = Failpoints.from_environment()
@@ -85,6 +87,12 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
     records = Records(database)
     feed = Feed(records.events)
     journal = Journal(database, feed)
+    try:
+        installation = await journal.installation_id()
+        await Reencryption(database, vault).recognise()
+    except BaseException:
+        await database.close()
+        raise
 
     def may_write() -> None:
         runner.assert_lease()
@@ -108,7 +116,7 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
         records=records,
         feed=feed,
         registry=registry_of(settings),
-        installation=await journal.installation_id(),
+        installation=installation,
     )
     lock = FileLock(settings.sqlite_path) if settings.sqlite_path else None
     runner = Runner(around, vault, lock)

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, HttpUrl, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from app.errors import SettingsError
+from app.secret_files import Secret, SecretFiles
 from app.ways_in import CommaList, WaysIn, comma_list, is_loopback
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -22,6 +23,7 @@ class Settings(WaysIn):
     """The portal's settings; those about who may use it are in `app.ways_in`.
 
     Read once at the start by `load_settings`; a secret is a `SecretStr` and prints as stars. Lists are plain commas.
+    What is marked as `Secret` may come from a file that `NAME_FILE` names.
     """
 
     model_config = SettingsConfigDict(
@@ -49,7 +51,7 @@ class Settings(WaysIn):
     default_language: Literal["en", "nl", "ar", "de", "fr", "es"] = Field("en", examples=["en"])
     """Language for a visitor whose browser asks for none that the portal speaks."""
 
-    database_url: str = Field(
+    database_url: Secret[str] = Field(
         "sqlite+aiosqlite:///data/portal.db",
         pattern=r"^(sqlite\+aiosqlite|postgresql\+asyncpg)://",
         examples=["sqlite+aiosqlite:///data/portal.db", "postgresql+asyncpg://portal:secret@db/portal"],
@@ -57,19 +59,19 @@ class Settings(WaysIn):
     )
     """Where the portal keeps its record: SQLite beside it by default, PostgreSQL for several machines."""
 
-    secret_key: CommaList = Field((), examples=["a-long-random-text"], repr=False)
+    secret_key: Secret[CommaList] = Field((), examples=["a-long-random-text"], repr=False)
     """Signs cookies and encrypts stack passwords, 16 characters or more; several, newest first, while rotating.
     Required in production and with PostgreSQL; otherwise made once and kept beside the database in a file only the
     portal can read."""
 
-    admin_token: SecretStr | None = Field(None, min_length=16, examples=["another-long-random-text"])
+    admin_token: Secret[SecretStr | None] = Field(None, min_length=16, examples=["another-long-random-text"])
     """Token of the operator, who signs in with it or sends it as a Bearer token: may manage every stack. Unset, nobody
     can."""
 
     dokploy_url: HttpUrl = Field(examples=["https://dokploy.example.com"])
     """Address of the Dokploy server, without `/api`."""
 
-    dokploy_api_token: SecretStr = Field(min_length=1, examples=["the key from Dokploy's profile page"])
+    dokploy_api_token: Secret[SecretStr] = Field(min_length=1, examples=["the key from Dokploy's profile page"])
     """Key for Dokploy's API, made with its rate limit switched off."""
 
     dokploy_timeout_seconds: float = Field(30.0, gt=0, le=300, examples=["30"])
@@ -109,7 +111,7 @@ class Settings(WaysIn):
     stack_volume_path: str = Field("/workspace", pattern=r"^/[A-Za-z0-9_./-]+$", examples=["/workspace"])
     """Where the volume is mounted in the container."""
 
-    stack_variables: Annotated[dict[str, str], NoDecode] = Field(
+    stack_variables: Secret[Annotated[dict[str, str], NoDecode]] = Field(
         default_factory=dict, examples=['{"TZ": "Europe/Amsterdam"}'], repr=False
     )
     """More environment variables for every stack, as a JSON object."""
@@ -144,7 +146,7 @@ class Settings(WaysIn):
     stack_registry_username: str | None = Field(None, examples=["robot"])
     """User name at that registry."""
 
-    stack_registry_password: SecretStr | None = Field(None, examples=["a token that can only pull"])
+    stack_registry_password: Secret[SecretStr | None] = Field(None, examples=["a token that can only pull"])
     """Password or token at that registry."""
 
     reserved_names: CommaList = Field(
@@ -184,6 +186,19 @@ class Settings(WaysIn):
 
     forwarded_allow_ips: str = Field("127.0.0.1", examples=["127.0.0.1", "10.0.0.0/8"])
     """Proxies whose X-Forwarded headers are believed."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - a folder of files under other names
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Where values come from, the first that has one: the caller, files, the environment, `.env`."""
+        files = SecretFiles(settings_cls, env_settings, dotenv_settings)
+        return init_settings, files, env_settings, dotenv_settings
 
     _split = field_validator("secret_key", "stack_probe_paths", "reserved_names", mode="before")(comma_list)
 

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import hmac
 import os
 import secrets
 from collections.abc import Sequence
@@ -24,7 +23,9 @@ class Vault:
 
     def __init__(self, keys: Sequence[str]) -> None:
         """`keys`: SECRET_KEY, newest first."""
-        self._fernet = MultiFernet([Fernet(_derive(key, "encrypt")) for key in keys])
+        fernets = [Fernet(_derive(key, "encrypt")) for key in keys]
+        self._newest = fernets[0]
+        self._fernet = MultiFernet(fernets)
         # The library wants them oldest first.
         self._signer = URLSafeSerializer([_derive(key, "sign") for key in reversed(keys)], salt="cookie")
 
@@ -38,8 +39,17 @@ class Vault:
             return self._fernet.decrypt(token).decode()
         except InvalidToken:
             raise SettingsError(
-                "SECRET_KEY lacks the key that older secrets were encrypted with; add it back"
+                "SECRET_KEY lacks the key that the store's secrets were encrypted with; "
+                "put it back behind the new one, as in SECRET_KEY=new,old"
             ) from None
+
+    def renew(self, token: bytes) -> bytes | None:
+        """Encrypt anew what an older key has encrypted; None where it was the newest. Raises as `decrypt` does."""
+        try:
+            self._newest.decrypt(token)
+        except InvalidToken:
+            return self.encrypt(self.decrypt(token))
+        return None
 
     def sign(self, text: str) -> str:
         """Sign a text for a cookie."""
@@ -67,11 +77,6 @@ def new_password() -> str:
 def fingerprint(secret: str) -> str:
     """Hash a long random secret for storing; nothing slower is needed, as it cannot be guessed."""
     return hashlib.sha256(secret.encode()).hexdigest()
-
-
-def matches(secret: str, stored: str) -> bool:
-    """Compare a secret with a stored fingerprint in constant time."""
-    return hmac.compare_digest(fingerprint(secret), stored)
 
 
 def load_keys(settings: Settings) -> tuple[str, ...]:

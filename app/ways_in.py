@@ -8,6 +8,8 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.secret_files import Secret
+
 # What a header may be called, and what a host may be.
 _HEADER = r"^[A-Za-z][A-Za-z0-9-]{0,63}$"
 _DOMAIN = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+"
@@ -62,7 +64,7 @@ class WaysIn(BaseSettings):
     oidc_client_id: str | None = Field(None, pattern=r"^[!-~]{1,300}$", examples=["ai-stack-deployer"])
     """The name under which the provider knows this portal."""
 
-    oidc_client_secret: SecretStr | None = Field(
+    oidc_client_secret: Secret[SecretStr | None] = Field(
         None, min_length=1, examples=["what the provider shows beside the name"]
     )
     """The secret that goes with that name; unset for a public client."""

@@ -44,7 +44,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRe
         {"DOKPLOY_URL", "DOKPLOY_API_TOKEN"} if request.config.getoption("--real-dokploy", default=False) else set()
     )
     for name in list(os.environ):
-        ours = name.lower() in Settings.model_fields or name.startswith("SANDBOX_")
+        ours = name.lower().removesuffix("_file") in Settings.model_fields or name.startswith("SANDBOX_")
         if (ours and name not in kept) or name.lower() in {"http_proxy", "https_proxy", "all_proxy", "ssl_cert_file"}:
             monkeypatch.delenv(name)
 

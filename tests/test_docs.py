@@ -30,6 +30,7 @@ from app.errors import PROBLEMS
 from app.main import create_app
 from app.outages import Reason
 from app.sandbox import SandboxSettings
+from app.secret_files import may_come_from_file
 from app.settings import Settings, load_settings
 from app.web.problems import STORE_CODES
 from tests import check_dockerfile
@@ -106,6 +107,9 @@ FIELDS: dict[str, FieldInfo] = {
 }
 
 
+SECRETS = {name for name, field in FIELDS.items() if may_come_from_file(field)}
+
+
 def sentence(name: str) -> str:
     return re.sub(r"\s+", " ", FIELDS[name].description or "")
 
@@ -172,11 +176,17 @@ def test_variables_in_the_documents_exist():
     of_scripts = {"ANSWER", "ID", "KEY", "PASSWORD", "PWD", "ORGANIZATION"}
     of_tests = {"CONTRACT_IMAGE", "REQUIRE_BROWSER", "REQUIRE_PROXIES", "PYTEST_ARGS", "MATRIX_ARGS", "BENCH_ARGS"}
     of_others = {"OPENCODE_SERVER_PASSWORD", "POSTGRES_PASSWORD"}
-    known = set(FIELDS) | of_scripts | of_tests | of_others
+    known = set(FIELDS) | {f"{name}_FILE" for name in SECRETS} | of_scripts | of_tests | of_others
     for document in DOCUMENTS:
         named = set(re.findall(r"\$\{?([A-Z][A-Z0-9_]+)", code(read(document))))
         named |= set(re.findall(r"`([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)\b", read(document)))
         assert named - known == set(), document
+
+
+def test_every_secret_that_may_come_from_a_file_is_named():
+    text = section("DEPLOYMENT.md", "Secrets from files").strip().partition("\n\n")[0]
+
+    assert {name.removesuffix("_FILE") for name in re.findall(r"`([A-Z][A-Z_]+)[`=]", text)} == SECRETS
 
 
 # Commands
@@ -424,11 +434,38 @@ def test_compose_hands_on_every_setting_and_an_empty_one_counts_as_not_set(compo
     )
 
 
-def test_compose_itself_accepts_the_file():
+def test_compose_with_secrets_in_files(compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The second file, on top of the first, is enough beside what is no secret."""
+    override = yaml.safe_load(read("docker-compose.secrets.yml"))
+    (name,) = override["services"]
+    given = override["services"][name]["environment"]
+    values = {"SECRET_KEY": "a-key-that-is-only-for-tests", "DOKPLOY_API_TOKEN": "a-key"}
+
+    assert {variable.removesuffix("_FILE") for variable in given} <= SECRETS
+    assert set(given.values()) == {f"/run/secrets/{secret}" for secret in override["secrets"]}
+    assert override["services"][name]["secrets"] == list(override["secrets"])
+    for secret, kept in override["secrets"].items():
+        assert kept == {"file": f"./secrets/{secret}"}
+        (tmp_path / secret).write_text(values.get(secret.upper(), "another-long-random-text") + "\n")
+    for variable in compose["services"][name]["environment"]:
+        monkeypatch.setenv(variable, "")
+    for variable, path in given.items():
+        monkeypatch.setenv(variable, str(tmp_path / Path(path).name))
+    settings = load_settings(
+        _env_file=None, dokploy_url="http://dokploy:3000", stack_domain_suffix="ai.example", stack_image="x", port=1
+    )
+    assert (settings.app_env, settings.secret_key) == ("production", (values["SECRET_KEY"],))
+    assert settings.dokploy_api_token.get_secret_value() == values["DOKPLOY_API_TOKEN"]
+
+
+def test_compose_itself_accepts_the_files():
     docker = shutil.which("docker")
     if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
         pytest.skip("Docker Compose is not installed")
-    subprocess.run([docker, "compose", "--profile", "*", "config", "--quiet"], cwd=ROOT, check=True, timeout=60)
+    both = ["-f", "docker-compose.yml", "-f", "docker-compose.secrets.yml"]
+    for files in ([], both):
+        command = [docker, "compose", *files, "--profile", "*", "config", "--quiet"]
+        subprocess.run(command, cwd=ROOT, check=True, timeout=60)
 
 
 def test_ci_runs_what_a_person_runs():
@@ -444,6 +481,7 @@ def test_ci_runs_what_a_person_runs():
     subprocess.run(["bash", "-n", str(ROOT / ".ci/run")], check=True, timeout=10)
     workflow = yaml.safe_load(read(".github/workflows/ci.yml"))
     assert {"run": ".ci/run"} in workflow["jobs"]["check-and-test"]["steps"]
+    assert {"run": "make audit"} in workflow["jobs"]["audit"]["steps"]
 
 
 def test_hooks_are_local_and_each_is_a_part_of_make_check():

@@ -5,7 +5,7 @@ import sys
 import typer
 
 from app.bootstrap import configure_logging
-from app.cli import mending, operating, running, serving
+from app.cli import mending, operating, rotating, running, serving
 from app.errors import SettingsError
 
 app = typer.Typer(
@@ -16,7 +16,7 @@ app = typer.Typer(
 )
 for command in (
     *(serving.serve, serving.sandbox, serving.emulator),
-    *(operating.check, mending.leftovers, mending.reconcile),
+    *(operating.check, mending.leftovers, mending.reconcile, rotating.reencrypt),
 ):
     app.command()(command)
 app.command()(running.runner)

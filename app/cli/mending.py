@@ -37,7 +37,7 @@ def leftovers(
     settings = load_settings()
 
     async def look() -> list[dict[str, Any]]:
-        async with _store(settings) as database:
+        async with opened_store(settings) as database:
             found = Leftovers(database, Records(database), first_pause=settings.leftovers_retry_seconds)
             if now:
                 await found.hurry()
@@ -67,7 +67,7 @@ def reconcile(
     settings = load_settings()
 
     async def look() -> list[dict[str, Any]]:
-        async with _store(settings) as database, _reconciler(settings, database) as reconciler:
+        async with opened_store(settings) as database, _reconciler(settings, database) as reconciler:
             found = await reconciler.differences()
             if not repair:
                 return [asdict(each) for each in found]
@@ -114,7 +114,8 @@ async def _reconciler(settings: Settings, database: Database) -> AsyncIterator[R
 
 
 @asynccontextmanager
-async def _store(settings: Settings) -> AsyncIterator[Database]:
+async def opened_store(settings: Settings) -> AsyncIterator[Database]:
+    """The store, for as long as a command takes."""
     database = await open_store(settings.database_url, patience=_PATIENCE)
     try:
         yield database

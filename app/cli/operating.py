@@ -10,10 +10,11 @@ from typing import Annotated, Final, Literal
 from urllib.parse import unquote, urlsplit
 
 import typer
-from sqlalchemy import Connection, text
+from sqlalchemy import Column, Connection, Integer, MetaData, Table, insert
 
-from app.database import Database
+from app.database import Database, StoreAway
 from app.deployments.plan import registry_of
+from app.deployments.reencrypting import Reencryption
 from app.dokploy import (
     DokployClient,
     DokployDatabaseDown,
@@ -26,6 +27,7 @@ from app.dokploy.compatibility import find_misfits
 from app.errors import SettingsError
 from app.migrations import HEAD, current
 from app.settings import Settings, load_settings
+from app.vault import Vault, load_keys
 
 # The version that the portal was built against.
 _KNOWN_VERSION: Final = "v0.30."
@@ -41,7 +43,7 @@ Resolve = Callable[[str], list[str]]
 class Finding:
     """What became of one item of the list; `do` is empty where nothing is to be done."""
 
-    item: Literal["settings", "store", "dokploy", "token", "version", "calls", "registry", "dns"]
+    item: Literal["settings", "store", "secrets", "dokploy", "token", "version", "calls", "registry", "dns"]
     result: Literal["ok", "warn", "fail", "skip"]
     detail: str
     do: str = ""
@@ -65,17 +67,22 @@ def check(
 
 async def examine(settings: Settings, resolve: Resolve | None = None) -> list[Finding]:
     """Go through the list. `resolve`: gives a name's addresses or raises OSError; the system's resolver by default."""
+    store, is_empty = await _store(settings)
     return [
         Finding("settings", "ok", "they can be read"),
-        await _store(settings),
+        store,
+        await _secrets(settings, store, is_empty=is_empty),
         *await _dokploy(settings),
         _registry(settings),
         await _dns(settings, resolve or _addresses),
     ]
 
 
-async def _store(settings: Settings) -> Finding:
-    """Open the store, read its schema's revision, and write something that is gone in the same transaction."""
+async def _store(settings: Settings) -> tuple[Finding, bool]:
+    """Open the store, read its schema's revision, and write something that is gone in the same transaction.
+
+    And say whether it is empty.
+    """
     is_sqlite = settings.database_url.startswith("sqlite")
     where = "SQLite" if is_sqlite else "PostgreSQL"
     do = (
@@ -83,12 +90,12 @@ async def _store(settings: Settings) -> Finding:
         if is_sqlite
         else "see that the server of DATABASE_URL runs, and that its user may log in and make tables"
     )
-    table = f"check_{secrets.token_hex(6)}"
+    table = Table(f"check_{secrets.token_hex(6)}", MetaData(), Column("n", Integer))
 
     def write(connection: Connection) -> None:
-        connection.execute(text(f"CREATE TABLE {table} (n INTEGER)"))
-        connection.execute(text(f"INSERT INTO {table} VALUES (1)"))  # noqa: S608 - the name is made above
-        connection.execute(text(f"DROP TABLE {table}"))
+        table.create(connection)
+        connection.execute(insert(table).values(n=1))
+        table.drop(connection)
 
     database = None
     try:
@@ -98,15 +105,39 @@ async def _store(settings: Settings) -> Finding:
     except Exception as error:  # noqa: BLE001 - whatever a driver raises is the answer to the question
         cause = error.__cause__ or error
         reason = _in_one_line(str(getattr(cause, "orig", None) or cause), settings) or type(cause).__name__
-        return Finding("store", "fail", f"{where} cannot be written: {reason}", do)
+        return Finding("store", "fail", f"{where} cannot be written: {reason}", do), True
     finally:
         if database is not None:
             await database.close()
     if revision is None:
-        return Finding("store", "ok", f"{where} can be written; it is empty, and the first start makes its tables")
-    if revision < HEAD:
-        return Finding("store", "ok", f"{where} can be written; the next start brings {revision} up to {HEAD}")
-    return Finding("store", "ok", f"{where} can be written, and has schema {revision}")
+        told = f"{where} can be written; it is empty, and the first start makes its tables"
+    elif revision < HEAD:
+        told = f"{where} can be written; the next start brings {revision} up to {HEAD}"
+    else:
+        told = f"{where} can be written, and has schema {revision}"
+    return Finding("store", "ok", told), revision is None
+
+
+async def _secrets(settings: Settings, store: Finding, *, is_empty: bool) -> Finding:
+    """See with which keys of SECRET_KEY the store's secrets are encrypted."""
+    if store.result == "fail":
+        return Finding("secrets", "skip", "not read: the store is not as it should be")
+    if is_empty:
+        return Finding("secrets", "ok", "the store keeps none yet")
+    database = Database(settings.database_url)
+    try:
+        ages = await Reencryption(database, Vault(load_keys(settings))).count()
+    except (SettingsError, StoreAway) as error:
+        return Finding("secrets", "fail", f"they cannot be read: {_in_one_line(str(error), settings)}", "see `store`")
+    finally:
+        await database.close()
+    if ages.unreadable:
+        do = "put the key that they were encrypted with back, behind the new one: SECRET_KEY=new,old"
+        return Finding("secrets", "fail", f"SECRET_KEY lacks the key of {ages.unreadable}", do)
+    if ages.older:
+        do = "run `reencrypt`, and leave the older keys out afterwards"
+        return Finding("secrets", "warn", f"{ages.older} are under an older key of SECRET_KEY", do)
+    return Finding("secrets", "ok", f"all {ages.newest} are under the first key of SECRET_KEY")
 
 
 async def _dokploy(settings: Settings) -> list[Finding]:

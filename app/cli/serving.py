@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from app.bootstrap import configure_logging
 from app.errors import SettingsError
 from app.main import begin_shutdown, create_app
+from app.secret_files import is_given
 from app.settings import Settings, explain, load_settings, require_closed, require_postgresql
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def sandbox(
         typer.echo(f"Emulated Dokploy: http://localhost:{settings.port + 1}/sandbox/state")
         typer.echo(f"Operator's page:  http://localhost:{settings.port}/operator")
         # One that is set is whoever's who set it, and nothing to print.
-        if settings.admin_token and "ADMIN_TOKEN" not in os.environ:
+        if settings.admin_token and not is_given("admin_token"):
             typer.echo(f"Operator's token: {settings.admin_token.get_secret_value()}")
         _run(emulator, portal)
 
@@ -86,7 +87,7 @@ def sandbox_settings(port: int, folder: Path) -> Settings:
         "certificate_mode": "none",
         "admin_token": secrets.token_urlsafe(12),
     }
-    given = {name: value for name, value in values.items() if name.upper() not in os.environ}
+    given = {name: value for name, value in values.items() if not is_given(name)}
     return load_settings(_env_file=None, **given, port=port)
 
 

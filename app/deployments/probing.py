@@ -76,7 +76,7 @@ class Prober:
     def _client(self, *, verify: bool) -> httpx.AsyncClient:
         if verify not in self._clients:
             self._clients[verify] = httpx.AsyncClient(
-                timeout=None,  # noqa: S113 - one asyncio.timeout a probe
+                timeout=2 * _TIMEOUT,  # never reached: one asyncio.timeout a probe comes before it
                 # What one stack sets must not be told to another: with `connect_to` all of them are one host here.
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
                 verify=verify,

@@ -25,6 +25,7 @@ installation = Table(
     Column("singleton", Integer, primary_key=True),
     Column("id", ID, nullable=False),
     Column("created_at", Moment, nullable=False),
+    Column("seal", LargeBinary),  # encrypted: shows whether a process has the SECRET_KEY of the others
 )
 
 # One row a process that runs deployments: its lease, renewed by the database's clock.

