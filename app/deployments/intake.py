@@ -316,10 +316,11 @@ class Intake:
             .limit(1)
         ).one()
 
-    async def redeploy(self, stack: StackRecord, asker: Asker) -> str:
+    async def redeploy(self, stack: StackRecord, asker: Asker, *, changes_password: bool = False) -> str:
         """Queue what makes a stack again what its plan says, and return the deployment's id.
 
-        Raises PortalError: `stack_busy` while something else changes the stack, `name_cleaning_up` where it is to go,
+        changes_password: with a new password; a change that was not finished is gone on with in either case. Raises
+        PortalError: `stack_busy` while something else changes the stack, `name_cleaning_up` where it is to go,
         `stack_not_found` once it is gone, `dokploy_away`.
         """
         deployment_id = new_id()
@@ -334,6 +335,10 @@ class Intake:
             is_made = before.kind == Kind.CREATE and before.conclusion == Conclusion.SUCCEEDED
             if before.kind != Kind.REDEPLOY and not is_made:
                 raise PortalError("name_cleaning_up", name=stack.name)
+            if self._prepare_password(connection, stack, anew=changes_password):
+                table = tables.deployment
+                options = {"changes_password": True}
+                connection.execute(update(table).where(table.c.id == deployment_id).values(options=options))
             self._database.notify(connection, "queued")
 
         try:
@@ -342,6 +347,21 @@ class Intake:
             raise PortalError("stack_busy", name=stack.name) from None
         self._wake("queued")
         return deployment_id
+
+    def _prepare_password(self, connection: Connection, stack: StackRecord, *, anew: bool) -> bool:
+        """Have a password that the next container is started with; False where it stays as it is.
+
+        One that was made before is never dropped for another: a container may have been started with it unseen.
+        """
+        table = tables.stack
+        row = connection.execute(select(table.c.secrets, table.c.next_secrets).where(table.c.id == stack.id)).one()
+        if row.next_secrets is not None:
+            return True
+        if anew:
+            secrets = StackSecrets.decrypt(row.secrets, self._vault).with_password(new_password())
+            sealed = secrets.encrypt(self._vault)
+            connection.execute(update(table).where(table.c.id == stack.id).values(next_secrets=sealed))
+        return anew
 
     @staticmethod
     def _must_exist(connection: Connection, stack: StackRecord) -> None:

@@ -21,7 +21,7 @@ PAGE = 500
 
 @dataclass(frozen=True)
 class StackRecord:
-    """A stack that holds its name. secrets: encrypted."""
+    """A stack. secrets: encrypted; is_password_pending: whether a change of its password is not finished."""
 
     id: str
     name: str
@@ -31,6 +31,7 @@ class StackRecord:
     manage_key_hash: str = field(repr=False)
     secrets: bytes = field(repr=False)
     created_at: datetime
+    is_password_pending: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,11 @@ class DeploymentRecord:
     def declared(self) -> Mapping[str, Any] | None:
         """What was asked for and what the template said then; None where no request was made, or none was kept."""
         return self.options.get("declared")
+
+    @property
+    def changes_password(self) -> bool:
+        """Whether the stack gets another password by it."""
+        return bool(self.options.get("changes_password"))
 
     @property
     def observed(self) -> Mapping[str, Any]:
@@ -236,6 +242,7 @@ class Records:
             _DEPLOYMENTS.add_columns(
                 stack.template,
                 stack.secrets,
+                stack.next_secrets,
                 stack.plan.label("stack_plan"),
                 stack.created_at.label("stack_created_at"),
             )
@@ -399,6 +406,7 @@ def _stack_record(row: Any) -> StackRecord:
         manage_key_hash=row.manage_key_hash,
         secrets=row.secrets,
         created_at=row.created_at,
+        is_password_pending=row.next_secrets is not None,
     )
 
 
@@ -413,6 +421,7 @@ def _stack_of(row: Any) -> StackRecord:
         manage_key_hash=row.manage_key_hash,
         secrets=row.secrets,
         created_at=row.stack_created_at,
+        is_password_pending=row.next_secrets is not None,
     )
 
 

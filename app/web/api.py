@@ -19,13 +19,13 @@ from app.deployments.request import (
     parse_name,
 )
 from app.deployments.saga import ResourceState
-from app.deployments.template import StackSecrets
 from app.errors import N_, PortalError
 from app.i18n import LANGUAGES, Language
 from app.identity import Caller, Ownership
 from app.vault import fingerprint
 from app.web import models, sse
 from app.web.deps import Portal, caller_of, language_of, portal_of, read_json, same_site, wait_preference
+from app.web.passwords import password_of
 from app.web.problems import problem_response, show
 
 router = APIRouter()
@@ -339,9 +339,8 @@ async def stack(name: StackName, portal: PortalDep, caller: CallerDep, response:
     newest = await portal.records.newest_deployment(found.id)
     if newest is None:
         raise PortalError("stack_not_found", name=found.name)
-    password = StackSecrets.decrypt(found.secrets, portal.vault).password
     response.headers["Cache-Control"] = "no-store"
-    return models.stack_answer(StackView(found, newest), password=password)
+    return models.stack_answer(StackView(found, newest), password=password_of(portal, caller, found))
 
 
 @router.post(
@@ -359,6 +358,29 @@ async def redeploy(
     """
     found = await managed_stack(request, portal, caller, name)
     deployment_id = await portal.intake.redeploy(found, Asker(found.owner, caller.name, "api"))
+    return _follow(response, deployment_id)
+
+
+@router.post(
+    "/api/stack/{name}/password",
+    status_code=202,
+    tags=["stacks"],
+    responses=problems(401, 403, 404, 409),
+)
+async def change_password(
+    request: Request, response: Response, name: StackName, portal: PortalDep, caller: CallerDep
+) -> models.FollowAnswer:
+    """Give a stack a new password, and deploy it again with that.
+
+    The old one is shown until the container was started with the new one. Where that fails, `passwordPending` stays
+    true, and the next redeployment finishes it.
+    """
+    found = await managed_stack(request, portal, caller, name)
+    asker = Asker(found.owner, caller.name, "api")
+    return _follow(response, await portal.intake.redeploy(found, asker, changes_password=True))
+
+
+def _follow(response: Response, deployment_id: str) -> models.FollowAnswer:
     response.headers["Location"] = models.status_url(deployment_id)
     response.headers["Cache-Control"] = "no-store"
     return models.FollowAnswer(

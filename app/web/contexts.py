@@ -246,7 +246,8 @@ class StackPage:
     """One stack, for whoever manages it.
 
     running: the deployment that changes it now; opens: whether its address is worth opening; password: only then;
-    redeployable, deletable: whether that would be taken in now; after, first: as in StacksPage, of its deployments.
+    password_pending: whether it is being changed, or such a change was not finished; redeployable, deletable: whether
+    that would be taken in now; after, first: as in StacksPage, of its deployments.
     """
 
     template: ClassVar[str] = "stack.html"
@@ -272,6 +273,7 @@ class StackPage:
     log: Sequence[LogRow]
     running: str | None = None
     password: str | None = None
+    password_pending: bool = False
     user_name: str = "opencode"
     qr: QrCode | None = None
     after: str | None = None
@@ -291,9 +293,19 @@ class DeletePage:
 
 @dataclass(frozen=True)
 class RedeployPage:
-    """Asks before a stack is deployed again, and says what that does."""
+    """Asks before a stack is deployed again, and says what that does. password_pending: as in StackPage."""
 
     template: ClassVar[str] = "redeploy.html"
+    section: ClassVar[Section] = "stacks"
+    name: str
+    password_pending: bool = False
+
+
+@dataclass(frozen=True)
+class PasswordPage:
+    """Asks before a stack's password is changed, and says what that does."""
+
+    template: ClassVar[str] = "password.html"
     section: ClassVar[Section] = "stacks"
     name: str
 
@@ -607,6 +619,7 @@ Page = (
     | StackPage
     | DeletePage
     | RedeployPage
+    | PasswordPage
     | RecordPage
     | OperatorPage
     | SignInPage

@@ -204,6 +204,8 @@ class DeploymentAnswer(_Answer):
     cancel_requested: bool
     trigger: str
     actor: str
+    changes_password: bool
+    """Whether the stack gets another password by it."""
     declared: dict[str, Any] | None
     """What was asked for and what the template said then; none where that is not known."""
     plan: dict[str, Any]
@@ -289,7 +291,9 @@ class StackAnswer(_Answer):
     deployment_id: str
     status_url: str
     password: str | None = None
-    """Only where one stack is asked for."""
+    """Only where one stack is asked for: what its container was last started with."""
+    password_pending: bool = False
+    """Whether a change of the password is not finished: the next redeployment does that."""
     user_name: str = "opencode"
 
 
@@ -443,6 +447,7 @@ def deployment_answer(record: DeploymentRecord, labels: Mapping[str, str], langu
         trigger=record.trigger,
         # Which browser it was is nobody else's business.
         actor=record.actor.partition(":")[0],
+        changes_password=record.changes_password,
         declared=None if record.declared is None else _camel(record.declared),
         plan=_camel(record.plan),
         resources=[
@@ -548,4 +553,5 @@ def stack_answer(view: StackView, *, password: str | None = None) -> StackAnswer
         deployment_id=newest.id,
         status_url=status_url(newest.id),
         password=password,
+        password_pending=stack.is_password_pending,
     )

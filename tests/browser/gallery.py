@@ -229,6 +229,10 @@ def _end(portal: PortalServer, emulator: Emulator) -> dict[str, View]:
     portal.wait(id_of(again))
     portal.wait(id_of(redeploy_by_form(portal, "ada")))
 
+    portal.wait(id_of(deploy_by_form(portal, "frances")))
+    emulator.fault("fail")
+    portal.wait(id_of(portal.client.post("/stacks/frances/password").headers["location"]))
+
     emulator.fault("fail")
     failed = deploy_by_form(portal, "alan")
     portal.wait(id_of(failed))
@@ -264,7 +268,10 @@ def _end(portal: PortalServer, emulator: Emulator) -> dict[str, View]:
         "stack": View(portal, "/stacks/ada"),
         "stack-delete-dialog": View(portal, "/stacks/ada", act=asked("#delete-button", "#delete-dialog")),
         "stack-redeploy-dialog": View(portal, "/stacks/ada", act=asked("#redeploy-button", "#redeploy-dialog")),
+        "stack-password-dialog": View(portal, "/stacks/ada", act=asked("#password-button", "#password-dialog")),
+        "stack-password-pending": View(portal, "/stacks/frances"),
         "stack-left": View(portal, "/stacks/linus"),
+        "password": View(portal, "/stacks/ada/password"),
         "redeploy": View(portal, "/stacks/ada/redeploy"),
         "redeploying": View(portal, _hold_a_redeployment(portal), act=asked("#cancel button", "#sure")),
         "redeploy-failed": View(portal, again),

@@ -11,7 +11,6 @@ from app.deployments.events import STEP_LABELS, Kind, RecordedEvent, describe, p
 from app.deployments.record import PAGE, DeploymentRecord, is_there
 from app.deployments.request import could_be_id
 from app.deployments.saga import ResourceState
-from app.deployments.template import StackSecrets
 from app.deployments.waiting import Place, describe_place, is_waiting
 from app.errors import N_, PortalError
 from app.i18n import Language
@@ -20,6 +19,7 @@ from app.web.api import CallerDep, LanguageDep, PortalDep, cancel_deployment, fi
 from app.web.contexts import DeploymentPage, LogRow, QueuePlace
 from app.web.deps import Portal, portal_of
 from app.web.pages.lines import stations
+from app.web.passwords import password_of
 from app.web.problems import show_code
 from app.web.qr import qr_code
 from app.web.rendering import respond
@@ -96,7 +96,7 @@ async def _deployment_page(
         cancelable=record.kind is not Kind.REMOVE and not over and not record.undoing and not record.cancel_requested,
         queue=queue,
         problem=problem,
-        password=await _password(request, record) if manager and ready else None,
+        password=await _password(portal_of(request), caller, record) if manager and ready else None,
         removed=_removed(record, language),
         leftovers=left_over(record, language),
         stack_exists=record.stack_exists,
@@ -110,12 +110,11 @@ async def _deployment_page(
 _AWAY = "warning.dokploy_away"
 
 
-async def _password(request: Request, record: DeploymentRecord) -> str | None:
-    portal = portal_of(request)
+async def _password(portal: Portal, caller: Caller, record: DeploymentRecord) -> str | None:
     stack = await portal.records.find_stack(record.name)
     if stack is None or stack.id != record.stack_id:
         return None
-    return StackSecrets.decrypt(stack.secrets, portal.vault).password
+    return password_of(portal, caller, stack)
 
 
 def _sentence(

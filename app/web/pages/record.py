@@ -16,7 +16,7 @@ from app.identity import Caller, Ownership
 from app.web.api import CallerDep, LanguageDep, PortalDep, find_deployment
 from app.web.contexts import Moment, RecordPage
 from app.web.pages.deployment import left_over
-from app.web.pages.lines import KINDS, duration, moment, outcome
+from app.web.pages.lines import duration, kind_of, moment, outcome
 from app.web.rendering import respond
 
 router = APIRouter()
@@ -76,7 +76,7 @@ def _record_page(record: DeploymentRecord, caller: Caller, language: Language) -
     return RecordPage(
         id=record.id,
         name=record.name,
-        kind=language.text(KINDS[record.kind]),
+        kind=kind_of(record, language),
         trigger=language.text(_TRIGGERS.get(record.trigger, record.trigger)),
         actor=language.text(_ACTORS.get(actor, actor)),
         outcome=outcome(record, language),

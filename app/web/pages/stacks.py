@@ -10,15 +10,16 @@ from app.deployments.intake import Asker
 from app.deployments.plan import version_of
 from app.deployments.record import STANDING, DeploymentRecord, StackRecord, StackState, StackView
 from app.deployments.request import could_be_id
-from app.deployments.template import StackSecrets
 from app.errors import N_, PortalError
 from app.i18n import Language
+from app.identity import Caller
 from app.web.api import CallerDep, LanguageDep, PortalDep, managed_stack, stacks_of, visible_stack, whose_stacks
-from app.web.contexts import DeletePage, RedeployPage, ShownState, StackPage, StacksPage
+from app.web.contexts import DeletePage, PasswordPage, RedeployPage, ShownState, StackPage, StacksPage
 from app.web.deps import Portal, read_form
 from app.web.pages.deployment import all_events, log_rows
 from app.web.pages.lines import moment, past_deployment
 from app.web.pages.record import certificate_of
+from app.web.passwords import password_of
 from app.web.qr import qr_code
 from app.web.rendering import respond
 
@@ -112,7 +113,8 @@ async def one_stack(
         deployments=[past_deployment(record, language) for record in shown],
         log=log_rows(await all_events(portal, newest.id), newest, language),
         running=newest.id if newest.conclusion is None else None,
-        password=StackSecrets.decrypt(stack.secrets, portal.vault).password if view.opens else None,
+        password=password_of(portal, caller, stack) if view.opens else None,
+        password_pending=stack.is_password_pending,
         qr=qr_code(plan["url"]) if view.opens else None,
         after=shown[-1].id if len(deployments) > PAGE else None,
         first=_id_or_none(after) is None,
@@ -130,11 +132,17 @@ async def _newest(portal: Portal, stack: StackRecord) -> DeploymentRecord:
 @router.get("/stacks/{name}/redeploy")
 async def ask_to_redeploy(request: Request, name: str, portal: PortalDep, caller: CallerDep) -> Response:
     """Ask before deploying again, unless that would be refused."""
+    stack = await _standing_stack(portal, caller, name)
+    return respond(request, RedeployPage(name=stack.name, password_pending=stack.is_password_pending))
+
+
+async def _standing_stack(portal: Portal, caller: Caller, name: str) -> StackRecord:
+    """Find a stack that could be deployed again now. Raises PortalError otherwise."""
     stack = await visible_stack(portal, caller, name)
     state = StackView(stack, await _newest(portal, stack)).state
     if state not in STANDING:
         raise PortalError("name_cleaning_up" if state is StackState.LEFT else "stack_busy", name=stack.name)
-    return respond(request, RedeployPage(name=stack.name))
+    return stack
 
 
 @router.post("/stacks/{name}/redeploy")
@@ -142,6 +150,22 @@ async def redeploy(request: Request, name: str, portal: PortalDep, caller: Calle
     """Deploy again, and on to that deployment's page."""
     stack = await managed_stack(request, portal, caller, name)
     deployment_id = await portal.intake.redeploy(stack, Asker(stack.owner, caller.name, "user"))
+    return RedirectResponse(f"/deployments/{deployment_id}", status_code=303)
+
+
+@router.get("/stacks/{name}/password")
+async def ask_to_change_password(request: Request, name: str, portal: PortalDep, caller: CallerDep) -> Response:
+    """Ask before the password is changed, unless that would be refused."""
+    stack = await _standing_stack(portal, caller, name)
+    return respond(request, PasswordPage(name=stack.name))
+
+
+@router.post("/stacks/{name}/password")
+async def change_password(request: Request, name: str, portal: PortalDep, caller: CallerDep) -> Response:
+    """Deploy again with a new password, and on to that deployment's page."""
+    stack = await managed_stack(request, portal, caller, name)
+    asker = Asker(stack.owner, caller.name, "user")
+    deployment_id = await portal.intake.redeploy(stack, asker, changes_password=True)
     return RedirectResponse(f"/deployments/{deployment_id}", status_code=303)
 
 

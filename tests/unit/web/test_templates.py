@@ -20,6 +20,7 @@ from app.web.contexts import (
     Moment,
     OperatorPage,
     Page,
+    PasswordPage,
     PastDeployment,
     QueuePlace,
     RecordPage,
@@ -209,6 +210,10 @@ PAGES: Mapping[str, Page] = {
     "stack": STACK,
     "stack, in pages": replace(STACK, after="01JD0000000000000000000000", first=False),
     "stack, no more": replace(STACK, deployments=[], first=False),
+    "stack, password pending": replace(STACK, password_pending=True),
+    "stack, password changing": replace(
+        STACK, redeployable=False, deletable=False, running=STACK.newest, password_pending=True
+    ),
     "stack, busy": replace(
         STACK, opens=False, redeployable=False, deletable=False, running=STACK.newest, password=None, qr=None
     ),
@@ -221,6 +226,8 @@ PAGES: Mapping[str, Page] = {
     "record, running": replace(RECORD, started=None, concluded=None, duration="", over=False, manager=False),
     "delete": DeletePage("ada", "ada.ai.example.com", "ada-data"),
     "redeploy": RedeployPage("ada"),
+    "redeploy, password pending": RedeployPage("ada", password_pending=True),
+    "password": PasswordPage("ada"),
     "operator": OPERATOR,
     "operator, many": replace(
         OPERATOR,
@@ -484,7 +491,8 @@ def test_what_would_be_refused_is_not_offered(renderer: Renderer):
         actions = {str(named.get("action")) for tag, named in elements if tag == "form"}
         return {action.rpartition("/")[2] for action in actions if action.startswith("/stacks/")}
 
-    assert offered("stack") == {"redeploy", "delete"}
+    assert offered("stack") == {"redeploy", "password", "delete"}
+    assert offered("stack, password pending") == {"redeploy", "delete"}
     assert offered("stack, left") == {"delete"}
     assert offered("stack, busy") == set()
 
