@@ -11,8 +11,9 @@ from sqlalchemy import Connection, Select, and_, or_, select
 from sqlalchemy.engine import Row
 
 from app.database import Database
-from app.deployments import tables
+from app.deployments import keeping, tables
 from app.deployments.events import Conclusion, Kind, RecordedEvent, Status
+from app.deployments.keeping import KeptFiles
 from app.deployments.saga import ResourceState, StepState
 
 # An event stream is read in pages, so that one reader of a long log cannot fill the memory.
@@ -324,6 +325,17 @@ class Records:
             for row in rows
         ]
 
+    async def kept_of(self, volumes: Collection[str]) -> dict[str, KeptFiles]:
+        """Which of some volumes are kept of stacks that are gone, by their names."""
+        rows = await self._rows(keeping.of_volumes(volumes))
+        return {row.volume: keeping.kept_of_row(row) for row in rows}
+
+    async def kept_files(self, whose: Whose = Whose(), *, name: str | None = None) -> list[KeptFiles]:
+        """What is kept of stacks that are gone, the last first. name: only of stacks that were called so."""
+        called = [] if name is None else [tables.stack.c.name == name]
+        rows = await self._rows(keeping.unused(*_held_to(whose), *called))
+        return [keeping.kept_of_row(row) for row in rows]
+
     # For runs, which wait while the store is away
 
     async def dokploy_ids(self, stack_ids: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -362,24 +374,9 @@ class Records:
         return statistics.median(seconds) if seconds else None
 
     async def is_kept_volume(self, volume: str, owner: str) -> bool:
-        """Whether a volume was left by a removed stack of this same owner, who asked to keep it.
-
-        A stack that never came as far as the volume says nothing of it: else a stranger's refused try would count.
-        """
-        table = tables.resource.c
-        rows = await self._rows_patiently(
-            select(table.state, tables.stack.c.owner)
-            .join(tables.stack, tables.stack.c.id == table.stack_id)
-            .where(
-                table.kind == "volume",
-                table.name == volume,
-                table.state != ResourceState.PLANNED,
-                tables.stack.c.removed_at.is_not(None),
-            )
-            .order_by(tables.stack.c.removed_at.desc())
-            .limit(1)
-        )
-        return any(row.state == ResourceState.KEPT and row.owner == owner for row in rows)
+        """Whether a volume was left by a removed stack of this same owner, who asked to keep it."""
+        rows = await self._rows_patiently(keeping.of_volumes([volume]))
+        return any(row.owner == owner for row in rows)
 
     async def _rows(self, query: Select[Any]) -> Sequence[Any]:
         return await self._database.read(lambda connection: connection.execute(query).all())

@@ -46,6 +46,10 @@ class Template:
     probe_paths: tuple[str, ...]
     alive: frozenset[int] = frozenset({401})
 
+    def volume_of(self, name: str) -> str:
+        """The name of a stack's volume."""
+        return self.volume.format(name=name)
+
 
 @dataclass(frozen=True)
 class StackSecrets:

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from app.deployments.events import STEP_LABELS, Kind
-from app.deployments.intake import Asker
+from app.deployments.intake import FILES_KEPT, NAME_REFUSED, Asker
+from app.deployments.keeping import KeptFiles
 from app.deployments.plan import Plan, make_plan
 from app.deployments.record import DeploymentRecord, StackRecord, StackView, Whose
 from app.deployments.request import (
@@ -118,9 +119,14 @@ async def ready(portal: PortalDep, response: Response) -> models.ReadyAnswer:
 
 @router.get("/api/check/{name:path}", tags=["names"], openapi_extra={"parameters": query(**_LANG)})
 async def check(
-    name: Annotated[str, Path(description="The name that is wanted.")], portal: PortalDep, language: LanguageDep
+    name: Annotated[str, Path(description="The name that is wanted.")],
+    portal: PortalDep,
+    caller: CallerDep,
+    language: LanguageDep,
+    response: Response,
 ) -> models.CheckAnswer:
-    """Whether a name can be had. Always 200; never asks Dokploy."""
+    """Whether the caller can have a name. Always 200; never asks Dokploy."""
+    response.headers["Cache-Control"] = "no-store"  # an owner is told of his own files
     reserved = portal.settings.reserved_names
     try:
         parsed = parse_name(name, reserved)
@@ -135,8 +141,8 @@ async def check(
             message=f"{shown.detail} {shown.hint}",
             suggestions=[],
         )
-    if await portal.records.held([parsed]):
-        problem = await portal.intake.taken(parsed)
+    found = await portal.intake.look(parsed, portal.template, asker_of(caller, "api"))
+    if problem := found.problem:
         return models.CheckAnswer(
             name=name,
             normalized=parsed,
@@ -144,12 +150,27 @@ async def check(
             available=False,
             code=problem.code,
             message=show(problem, language).detail,
-            suggestions=await portal.intake.suggest(parsed, reserved),
+            suggestions=await portal.intake.suggest(parsed, reserved, portal.template),
         )
     free = language.text(N_("{host} is free."), {"host": f"{parsed}.{portal.settings.stack_domain_suffix}"})
+    if found.files_kept:
+        free = f"{free} {language.text(N_('Your files from before are there, and are used again.'))}"
     return models.CheckAnswer(
-        name=name, normalized=parsed, valid=True, available=True, code=None, message=free, suggestions=[]
+        name=name,
+        normalized=parsed,
+        valid=True,
+        available=True,
+        files_kept=found.files_kept,
+        code=None,
+        message=free,
+        suggestions=[],
     )
+
+
+def asker_of(caller: Caller, trigger: str, *, owner: str | None = None) -> Asker:
+    """Who asks for a stack, in the words of the intake. owner: whose it will be, where that is somebody new."""
+    key_hash = fingerprint(caller.bearer) if caller.bearer is not None else None
+    return Asker(owner or caller.owner or "", owner or caller.name, trigger, key_hash)
 
 
 def plan_for(body: models.DeployBody, portal: Portal) -> tuple[DeploymentRequest, Plan]:
@@ -160,12 +181,14 @@ def plan_for(body: models.DeployBody, portal: Portal) -> tuple[DeploymentRequest
 
 
 @router.post("/api/plan", tags=["deployments"], openapi_extra=_JSON_BODY, responses=problems(400, 413, 415, 422))
-async def preview(request: Request, portal: PortalDep, language: LanguageDep) -> models.PlanAnswer:
+async def preview(request: Request, portal: PortalDep, caller: CallerDep, language: LanguageDep) -> models.PlanAnswer:
     """What a deployment would make, and what would keep it from starting. Changes nothing."""
-    return await preview_plan(await read_json(request, models.DeployBody), portal, language)
+    return await preview_plan(await read_json(request, models.DeployBody), portal, caller, language)
 
 
-async def preview_plan(body: models.DeployBody, portal: Portal, language: Language) -> models.PlanAnswer:
+async def preview_plan(
+    body: models.DeployBody, portal: Portal, caller: Caller, language: Language
+) -> models.PlanAnswer:
     """Decide a plan and nothing else, for a program or for the form (APL-4)."""
     try:
         _, plan = plan_for(body, portal)
@@ -180,9 +203,11 @@ async def preview_plan(body: models.DeployBody, portal: Portal, language: Langua
         "url": plan.url,
         "port": str(plan.port),
     }
-    answer = models.plan_answer(plan, [language.text(line, params) for line in PLAN_SENTENCES], plan.warnings)
-    if await portal.records.held([plan.name]):
-        answer.blocked.append(_blocked(await portal.intake.taken(plan.name), language))
+    found = await portal.intake.look(plan.name, portal.template, asker_of(caller, "api"))
+    warnings = [*plan.warnings, *([FILES_KEPT] if found.files_kept else [])]
+    answer = models.plan_answer(plan, [language.text(line, params) for line in PLAN_SENTENCES], warnings)
+    if found.problem:
+        answer.blocked.append(_blocked(found.problem, language))
     return answer
 
 
@@ -209,14 +234,13 @@ async def deploy(request: Request, response: Response, portal: PortalDep, caller
     idempotency_key = parse_idempotency_key(request.headers.get("idempotency-key"))
     body = await read_json(request, models.DeployBody)
     deployment_request, plan = plan_for(body, portal)
-    asker = Asker(owner=caller.owner or "", actor=caller.name, trigger="api")
     try:
         accepted = await portal.intake.deploy(
-            deployment_request, plan, portal.template, asker, idempotency_key=idempotency_key
+            deployment_request, plan, portal.template, asker_of(caller, "api"), idempotency_key=idempotency_key
         )
     except PortalError as error:
-        if error.code in {"name_taken", "name_cleaning_up"}:
-            suggestions = await portal.intake.suggest(plan.name, portal.settings.reserved_names)
+        if error.code in NAME_REFUSED:
+            suggestions = await portal.intake.suggest(plan.name, portal.settings.reserved_names, portal.template)
             raise RefusedNameError(error, suggestions) from None
         raise
     response.headers["Location"] = models.status_url(accepted.deployment_id)
@@ -329,7 +353,13 @@ async def stacks(portal: PortalDep, caller: CallerDep, response: Response) -> mo
     """The stacks that the caller manages; every stack for the operator, none for a stranger."""
     response.headers["Cache-Control"] = "no-store"
     views = await stacks_of(portal, caller)
-    return models.StacksAnswer(stacks=[models.stack_answer(view) for view in views])
+    return models.StacksAnswer(
+        stacks=[models.stack_answer(view) for view in views],
+        kept=[
+            models.KeptAnswer(name=each.name, volume=each.volume, since=each.since)
+            for each in await files_of(portal, caller)
+        ],
+    )
 
 
 @router.get("/api/stack/{name}", tags=["stacks"], responses=problems(404))
@@ -404,11 +434,20 @@ async def delete_stack(
     language: LanguageDep,
     volume: Annotated[Literal["erase", "keep"], Query(description="What happens to its files.")] = "erase",
 ) -> Any:
-    """Remove a stack with everything the portal made for it. Waits up to `Prefer: wait=N` seconds (30), else 202."""
+    """Remove a stack with everything the portal made for it. Waits up to `Prefer: wait=N` seconds (30), else 202.
+
+    Of a stack that is gone `volume=erase`, where it is said, erases the files that were kept.
+    """
     seconds = wait_preference(request, usual=USUAL_WAIT, maximum=LONGEST_WAIT)
     end = time.monotonic() + seconds
-    found = await managed_stack(request, portal, caller, name)
-    deployment_id = await portal.intake.remove(found, volume, Asker(found.owner, caller.name, "api"))
+    # Files that somebody chose to keep are not lost to what a request leaves out.
+    says_erase = volume == "erase" and "volume" in request.query_params
+    if says_erase and (kept := await files_of(portal, caller, name)):
+        same_site(request)
+        deployment_id = await portal.intake.erase(kept[0], Asker(kept[0].owner, caller.name, "api"))
+    else:
+        found = await managed_stack(request, portal, caller, name)
+        deployment_id = await portal.intake.remove(found, volume, Asker(found.owner, caller.name, "api"))
     record = await _wait_until_over(request, portal, deployment_id, end)
     response.headers["Cache-Control"] = "no-store"
     answer = models.RemovalAnswer(
@@ -423,7 +462,7 @@ async def delete_stack(
         response.headers["Location"] = answer.status_url
         return answer
     if not answer.removed:
-        error = PortalError("removal_incomplete", name=found.name)
+        error = PortalError("removal_incomplete", name=record.name)
         left = [{"kind": each.kind, "name": each.name} for each in record.leftovers]
         return problem_response(error, language, leftovers=left, statusUrl=answer.status_url)
     return answer
@@ -466,6 +505,14 @@ async def stacks_of(
     """The stacks that a caller manages, newest first. after: those that follow the stack with this id."""
     whose = whose_stacks(caller)
     return [] if whose is None else await portal.records.stack_views(whose, after=after, limit=limit)
+
+
+async def files_of(portal: Portal, caller: Caller, name: str | None = None) -> list[KeptFiles]:
+    """Files kept of stacks that are gone and that the caller managed. name: only of those that were called so."""
+    whose, wanted = whose_stacks(caller), None if name is None else normalize_name(name)
+    if whose is None or (wanted is not None and not could_be_name(wanted)):
+        return []
+    return await portal.records.kept_files(whose, name=wanted)
 
 
 async def managed_stack(request: Request, portal: Portal, caller: Caller, name: str) -> StackRecord:

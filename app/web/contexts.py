@@ -176,7 +176,8 @@ class DeploymentPage:
     log counts from; clock: the server's moment now, from which the page's script knows how far the reader's clock is
     off; qr: the address of a stack that runs, to scan; volume_path: where its files are; manager: whether this browser
     may cancel, delete and see the password; cancelable: running and not yet cancelled; password: only for a manager of
-    a stack that runs; warnings, removed, leftovers: in the viewer's language; changed_by: the deployment after which a
+    a stack that runs; warnings, removed, leftovers: in the viewer's language; kept: the volume that a removal has kept,
+    as long as it is; changed_by: the deployment after which a
     stack that was ready is there no more, or not yet gone.
     """
 
@@ -211,14 +212,15 @@ class DeploymentPage:
     changed_by: str = ""
     qr: QrCode | None = None
     volume_path: str = ""
+    kept: str = ""
 
 
 @dataclass(frozen=True)
 class StacksPage:
     """The stacks that the viewer manages, newest first, a page at a time.
 
-    everybody: whether these are everybody's; lately: how it ended with those that are gone; after: the id of the last
-    stack here where there are more; first: whether these are the newest.
+    everybody: whether these are everybody's; lately: how it ended with those that are gone; kept: their files; after:
+    the id of the last stack here where there are more; first: whether these are the newest.
     """
 
     template: ClassVar[str] = "stacks.html"
@@ -234,8 +236,17 @@ class StacksPage:
         version: str
         last: PastDeployment
 
+    @dataclass(frozen=True)
+    class Kept:
+        """Files of a stack that is gone."""
+
+        name: str
+        volume: str
+        since: Moment
+
     rows: Sequence[Row]
     lately: Sequence[PastDeployment]
+    kept: Sequence[Kept] = ()
     everybody: bool = False
     after: str | None = None
     first: bool = True
@@ -288,6 +299,16 @@ class DeletePage:
     section: ClassVar[Section] = "stacks"
     name: str
     host: str
+    volume: str
+
+
+@dataclass(frozen=True)
+class ErasePage:
+    """Asks before the files of a stack that is gone are erased."""
+
+    template: ClassVar[str] = "erase.html"
+    section: ClassVar[Section] = "stacks"
+    name: str
     volume: str
 
 
@@ -618,6 +639,7 @@ Page = (
     | StacksPage
     | StackPage
     | DeletePage
+    | ErasePage
     | RedeployPage
     | PasswordPage
     | RecordPage

@@ -62,12 +62,14 @@ class ProblemDocument(_Answer):
 
 
 class CheckAnswer(_Answer):
-    """Whether a name can be had, from the portal's own record; Dokploy is asked when it is deployed."""
+    """Whether the caller can have a name, from the portal's own record; Dokploy is asked when it is deployed."""
 
     name: str
     normalized: str
     valid: bool
     available: bool
+    files_kept: bool = False
+    """Whether files of the caller's from an earlier stack of this name are there, and would be used."""
     code: str | None
     """Why not: one of the codes that begin with `name_`."""
     message: str
@@ -297,10 +299,19 @@ class StackAnswer(_Answer):
     user_name: str = "opencode"
 
 
+class KeptAnswer(_Answer):
+    """Files that were kept when their stack was removed."""
+
+    name: str
+    volume: str
+    since: datetime
+
+
 class StacksAnswer(_Answer):
-    """The stacks that the caller manages, newest first."""
+    """The stacks that the caller manages, newest first, and the files that are kept of those that are gone."""
 
     stacks: list[StackAnswer]
+    kept: list[KeptAnswer]
 
 
 class FollowAnswer(_Answer):

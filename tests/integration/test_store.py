@@ -285,9 +285,10 @@ async def test_a_name_is_free_once_its_stack_is_gone(store: Store):
 async def test_suggestions_are_free_and_not_reserved_in_any_case(store: Store):
     await store.deploy("ada")
     await store.deploy("ada-3")
+    template = built_in_template(store.settings)
 
-    assert await store.intake.suggest("ada", ("ADA-2", "My-Ada")) == ["ada-ai", "ada-dev", "ada-lab"]
-    assert await store.intake.suggest("ada", ()) == ["ada-2", "my-ada", "ada-ai"]
+    assert await store.intake.suggest("ada", ("ADA-2", "My-Ada"), template) == ["ada-ai", "ada-dev", "ada-lab"]
+    assert await store.intake.suggest("ada", (), template) == ["ada-2", "my-ada", "ada-ai"]
 
 
 async def test_a_stranger_without_a_cookie_owns_by_the_key_alone(store: Store):
@@ -1054,7 +1055,7 @@ async def test_a_kept_volume_is_kept_for_its_owner_only(store: Store):
     assert not await store.records.is_kept_volume("another", "browser:ada")
 
     # The newest of that name counts.
-    await live_and_leave("browser:bob", ResourceState.REMOVED)
+    await live_and_leave("browser:ada", ResourceState.REMOVED)
     assert not await store.records.is_kept_volume(volume, "browser:ada")
 
 

@@ -103,7 +103,16 @@ async def _deployment_page(
         changed_by=newest.id if newest is not None and not ready else "",
         qr=qr_code(plan["url"]) if ready else None,
         volume_path=plan["volume_path"],
+        kept=await _kept(portal_of(request), record),
     )
+
+
+async def _kept(portal: Portal, record: DeploymentRecord) -> str:
+    """The volume that is kept of a stack that is gone; empty where there is none, or a newer stack has it."""
+    if record.kind is not Kind.REMOVE or record.stack_exists:
+        return ""
+    found = await portal.records.kept_files(name=record.name)
+    return next((each.volume for each in found if each.stack_id == record.stack_id), "")
 
 
 # An outage says what is going on now, and nothing any more once it is over: a sentence rather than a warning.

@@ -7,15 +7,25 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
 from app.deployments.intake import Asker
+from app.deployments.keeping import KeptFiles
 from app.deployments.plan import version_of
 from app.deployments.record import STANDING, DeploymentRecord, StackRecord, StackState, StackView
-from app.deployments.request import could_be_id
+from app.deployments.request import MAX_NAME, could_be_id
 from app.errors import N_, PortalError
 from app.i18n import Language
 from app.identity import Caller
-from app.web.api import CallerDep, LanguageDep, PortalDep, managed_stack, stacks_of, visible_stack, whose_stacks
-from app.web.contexts import DeletePage, PasswordPage, RedeployPage, ShownState, StackPage, StacksPage
-from app.web.deps import Portal, read_form
+from app.web.api import (
+    CallerDep,
+    LanguageDep,
+    PortalDep,
+    files_of,
+    managed_stack,
+    stacks_of,
+    visible_stack,
+    whose_stacks,
+)
+from app.web.contexts import DeletePage, ErasePage, PasswordPage, RedeployPage, ShownState, StackPage, StacksPage
+from app.web.deps import Portal, read_form, same_site
 from app.web.pages.deployment import all_events, log_rows
 from app.web.pages.lines import moment, past_deployment
 from app.web.pages.record import certificate_of
@@ -49,10 +59,12 @@ async def stacks(
     gone: Sequence[DeploymentRecord] = []
     if whose is not None and _id_or_none(after) is None and not caller.is_operator:
         gone = await portal.records.lately_gone(whose, limit=LATELY)
+    kept = await files_of(portal, caller) if _id_or_none(after) is None else []
     shown = views[:PAGE]
     page = StacksPage(
         rows=[_row(view, language) for view in shown],
         lately=[past_deployment(record, language, title=record.name) for record in gone],
+        kept=[StacksPage.Kept(each.name, each.volume, moment(each.since, language)) for each in kept],
         everybody=caller.is_operator,
         after=shown[-1].stack.id if len(views) > PAGE else None,
         first=_id_or_none(after) is None,
@@ -186,3 +198,27 @@ async def delete(request: Request, name: str, portal: PortalDep, caller: CallerD
         raise PortalError("request_invalid", field="volume")
     deployment_id = await portal.intake.remove(stack, volume, Asker(stack.owner, caller.name, "user"))  # type: ignore[arg-type]
     return RedirectResponse(f"/deployments/{deployment_id}", status_code=303)
+
+
+@router.get("/stacks/{name}/erase")
+async def ask_to_erase(request: Request, name: str, portal: PortalDep, caller: CallerDep) -> Response:
+    """Ask before the files that were kept of a stack are erased."""
+    kept = await _kept_files(portal, caller, name)
+    return respond(request, ErasePage(name=kept.name, volume=kept.volume))
+
+
+@router.post("/stacks/{name}/erase")
+async def erase(request: Request, name: str, portal: PortalDep, caller: CallerDep) -> Response:
+    """Erase them, and on to the page of the removal."""
+    same_site(request)
+    kept = await _kept_files(portal, caller, name)
+    deployment_id = await portal.intake.erase(kept, Asker(kept.owner, caller.name, "user"))
+    return RedirectResponse(f"/deployments/{deployment_id}", status_code=303)
+
+
+async def _kept_files(portal: Portal, caller: Caller, name: str) -> KeptFiles:
+    """Find what is kept of a stack that was the caller's. Raises PortalError `stack_not_found`."""
+    found = await files_of(portal, caller, name)
+    if not found:
+        raise PortalError("stack_not_found", name=name[:MAX_NAME])
+    return found[0]

@@ -15,6 +15,7 @@ from app.web.contexts import (
     DeletePage,
     DeploymentPage,
     DeployPage,
+    ErasePage,
     ErrorPage,
     LogRow,
     Moment,
@@ -122,6 +123,7 @@ STACKS = StacksPage(
     rows=[StacksPage.Row("ada", "ada.ai.example.com", ShownState("¤Running", "run"), "1", PAST)],
     lately=[replace(PAST, title="alan")],
 )
+KEPT = StacksPage.Kept("alan", "alan-data", MOMENT)
 RECORD = RecordPage(
     id="01JD0000000000000000000000",
     name="ada",
@@ -189,6 +191,8 @@ PAGES: Mapping[str, Page] = {
     "canceled, leftovers": replace(FAILED, conclusion="canceled", leftovers=["¤volume"]),
     "removing": REMOVING,
     "removed": replace(REMOVED, removed=["¤volume"]),
+    "removed, kept": replace(REMOVED, kept="ada-data"),
+    "removed, kept, stranger": replace(REMOVED, kept="ada-data", manager=False),
     "remove failed": replace(
         REMOVED,
         conclusion="failed",
@@ -205,6 +209,8 @@ PAGES: Mapping[str, Page] = {
     "stacks": STACKS,
     "stacks, in pages": replace(STACKS, after="01JD0000000000000000000000", first=False),
     "stacks, everybody's": replace(STACKS, everybody=True, lately=[]),
+    "stacks, kept": replace(STACKS, kept=[KEPT]),
+    "stacks, everybody's kept": StacksPage(rows=[], lately=[], kept=[KEPT], everybody=True),
     "stacks, none": StacksPage(rows=[], lately=[]),
     "stacks, no more": StacksPage(rows=[], lately=[], first=False),
     "stack": STACK,
@@ -228,6 +234,7 @@ PAGES: Mapping[str, Page] = {
     "redeploy": RedeployPage("ada"),
     "redeploy, password pending": RedeployPage("ada", password_pending=True),
     "password": PasswordPage("ada"),
+    "erase": ErasePage("ada", "ada-data"),
     "operator": OPERATOR,
     "operator, many": replace(
         OPERATOR,
