@@ -121,6 +121,11 @@ PROBLEMS: dict[str, Problem] = {
         N_("An earlier {name} is still being removed."),
         N_("Try again in a minute, or choose another name."),
     ),
+    "name_kept": Problem(
+        N_("The name is kept"),
+        N_("The files of an earlier stack {name} are still there, for whoever had it."),
+        N_("Choose another name."),
+    ),
     # What a template asks.
     "template_unknown": Problem(
         N_("Unknown kind of stack"),
@@ -545,6 +550,12 @@ PROBLEMS: dict[str, Problem] = {
         N_("The address still answers"),
         N_("The route is removed in Dokploy, and yet the proxy still answers {status} at {host}."),
         N_("The portal looks again by itself. The operator removes the address's file from the proxy's folder."),
+        "operator",
+    ),
+    "volume_stays": Problem(
+        N_("The volume stays"),
+        N_("Dokploy says that the volume {volume} is removed, and yet lists it."),
+        N_("The portal tries again by itself. The operator looks at the volume on the Dokploy server."),
         "operator",
     ),
     "still_in_use": Problem(

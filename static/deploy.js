@@ -64,6 +64,7 @@ async function ask(name) {
     clear();
     if (verdict.valid && verdict.available) {
       say.append(copyOf("free", { address: verdict.normalized + form.dataset.suffix }));
+      if (verdict.filesKept) say.append(" ", copyOf("files"));
       show("ready");
       return;
     }

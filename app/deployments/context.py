@@ -50,11 +50,15 @@ class Surroundings:
 class RunContext:
     """One run on its way. Satisfies the saga's `Recorder`, and the client's `Persistence`."""
 
-    def __init__(self, run: Run, around: Surroundings, plan: Plan, secrets: StackSecrets) -> None:
+    def __init__(
+        self, run: Run, around: Surroundings, plan: Plan, secrets: StackSecrets, before: StackSecrets | None = None
+    ) -> None:
+        """`secrets`: what the container is told; `before`: what it was told until now, where that is something else."""
         self.run = run
         self.around = around
         self.plan = plan
         self.secrets = secrets
+        self._passwords = [each.password for each in (secrets, before) if each is not None]
         self.dokploy: DokployClient = around.dokploy.persisting(self.persist)
         self.left_because: dict[str, str] = {}
         self.doubted: set[str] = set()
@@ -244,7 +248,7 @@ class RunContext:
     def mask(self, text: str) -> str:
         """Take this stack's secrets out of a text from outside."""
         registry = self.around.registry
-        values = [self.secrets.password, *self.secrets.variables.values(), registry.password if registry else ""]
+        values = [*self._passwords, *self.secrets.variables.values(), registry.password if registry else ""]
         for value in sorted(values, key=len, reverse=True):
             # A short value, such as a flag, is no secret, and cutting it would only make the text unreadable.
             if len(value) >= 6:

@@ -58,6 +58,8 @@ class Deploy(CreateStep):
             resources=[ResourceChange("volume", ResourceState.PRESENT)]
             if self.context.resource("volume").state is ResourceState.INTENDED
             else [],
+            # The container was started with these, so that from here on they are the stack's.
+            secrets=self.context.run.next_secrets,
         )
 
     async def undo(self) -> Outcome:

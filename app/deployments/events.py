@@ -100,6 +100,7 @@ _MESSAGES = {
     "log_line": "{line}",
     "warning.dokploy_away": N_("Dokploy does not answer. This goes on as soon as it does."),
     "warning.tls_not_ready": N_("The certificate of the address is not valid yet. It usually is a few minutes later."),
+    "warning.files_kept": N_("The files of an earlier stack of this name were kept, and are used again."),
     "warning.plain_http": N_("The address is plain http: whoever is on the way can read along."),
     "cancel_requested": N_("Cancelling was asked for."),
     "undo_started": N_("Undoing what was made."),

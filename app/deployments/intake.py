@@ -1,19 +1,21 @@
 """Takes requests in: a stack, its deployment and the first event in one transaction, or the reason why not."""
 
 import hashlib
+import hmac
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, and_, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.audit import Action, Actor, note
 from app.database import Database
-from app.deployments import tables
+from app.deployments import keeping, tables
 from app.deployments.events import STEPS, Conclusion, DeploymentQueued, Kind, Status
+from app.deployments.keeping import KeptFiles
 from app.deployments.plan import Plan, declare
 from app.deployments.record import DeploymentRecord, Records, StackRecord
 from app.deployments.request import DeploymentRequest, suggest_names
@@ -27,6 +29,10 @@ _IDEMPOTENCY_LIVES = timedelta(hours=24)
 # A creation that ends in the very moment makes room for a removal; others may be faster than ours.
 _TRIES = 5
 VolumeChoice = Literal["erase", "keep"]
+NAME_REFUSED: Final = frozenset({"name_taken", "name_cleaning_up", "name_kept"})
+"""Codes that say that somebody else has a name; others near it may be free."""
+FILES_KEPT: Final = "files_kept"
+"""The warning of a plan that takes up the files of an earlier stack."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +47,29 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Asker:
-    """Who asks. owner: whose the stack will be; actor: who did it, for the record; trigger: user, api or cli."""
+    """Who asks.
+
+    owner: whose the stack will be; actor: who did it, for the record; trigger: user, api or cli; key_hash: fingerprint
+    of the manage key that was sent, if one was.
+    """
 
     owner: str
     actor: Actor
     trigger: str
+    key_hash: str | None = field(default=None, repr=False)
+
+    def may_use(self, kept: KeptFiles) -> bool:
+        """Whether files that were kept are his: by the owner, or by the manage key of the stack that had them."""
+        by_key = self.key_hash is not None and hmac.compare_digest(self.key_hash, kept.manage_key_hash)
+        return by_key or (bool(self.owner) and self.owner == kept.owner)
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether a name can be had. problem: why not; files_kept: files of the asker's own are there, and will be used."""
+
+    problem: PortalError | None = None
+    files_kept: bool = False
 
 
 class Intake:
@@ -78,7 +102,7 @@ class Intake:
     ) -> Accepted:
         """Record a new stack and queue its deployment.
 
-        Raises PortalError: `name_taken`, `name_cleaning_up`, `idempotency_key_reused`, `dokploy_away`.
+        Raises PortalError: `name_taken`, `name_cleaning_up`, `name_kept`, `idempotency_key_reused`, `dokploy_away`.
         """
         accepted = Accepted(new_id(), plan.name, plan.url, new_manage_key())
         body_hash = hashlib.sha256(json.dumps(asdict(request), sort_keys=True).encode()).hexdigest()
@@ -150,6 +174,12 @@ class Intake:
                 created_at=now,
             )
         )
+        if kept := self._take_up_files(connection, plan, asker):
+            # It is the same owner's, also where that was shown by the key of his stack before.
+            plan = replace(plan, warnings=(*plan.warnings, FILES_KEPT))
+            frozen = plan.to_json()
+            again = update(tables.stack).where(tables.stack.c.id == stack_id)
+            connection.execute(again.values(owner=kept.owner, plan=frozen))
         connection.execute(
             insert(tables.resource),
             [
@@ -180,6 +210,20 @@ class Intake:
             asker=asker,
             options={"declared": declared},
         )
+
+    @staticmethod
+    def _take_up_files(connection: Connection, plan: Plan, asker: Asker) -> KeptFiles | None:
+        """Find files that are kept under the volume's name. Raises PortalError `name_kept` where they are not his.
+
+        Looked for last: now that the name is held, no removal can end, and no erasing begin, unseen.
+        """
+        row = connection.execute(keeping.of_volumes([plan.volume])).first()
+        if row is None:
+            return None
+        kept = keeping.kept_of_row(row)
+        if not asker.may_use(kept):
+            raise PortalError("name_kept", field="name", name=plan.name)
+        return kept
 
     def _insert_deployment(
         self,
@@ -248,11 +292,25 @@ class Intake:
         code = "name_cleaning_up" if newest is None or is_cleaning_up(newest) else "name_taken"
         return PortalError(code, field="name", name=name)
 
-    async def suggest(self, name: str, reserved: tuple[str, ...]) -> list[str]:
+    async def look(self, name: str, template: Template, asker: Asker) -> Availability:
+        """Whether a name can be had now, before anything is asked for."""
+        if await self._records.held([name]):
+            return Availability(await self.taken(name))
+        volume = template.volume_of(name)
+        kept = (await self._records.kept_of([volume])).get(volume)
+        if kept is None:
+            return Availability()
+        if asker.may_use(kept):
+            return Availability(files_kept=True)
+        return Availability(PortalError("name_kept", field="name", name=name))
+
+    async def suggest(self, name: str, reserved: tuple[str, ...], template: Template) -> list[str]:
         """Up to three names near a taken one that are free."""
         wanted = suggest_names(name)
         not_free = await self._records.held(wanted) | {word.lower() for word in reserved}
-        return [word for word in wanted if word not in not_free][:3]
+        kept = await self._records.kept_of([template.volume_of(word) for word in wanted])
+        free = (word for word in wanted if word not in not_free and template.volume_of(word) not in kept)
+        return list(free)[:3]
 
     async def remove(self, stack: StackRecord, volume: VolumeChoice | None, asker: Asker) -> str:
         """Queue the removal of a stack and return its deployment's id.
@@ -302,6 +360,43 @@ class Intake:
                 return deployment_id
         raise PortalError("stack_busy", name=stack.name)
 
+    async def erase(self, kept: KeptFiles, asker: Asker) -> str:
+        """Queue the erasing of what was kept of a stack that is gone, and return its deployment's id.
+
+        It is a removal as any: the stack holds its name until the files are gone, and were seen to be. Asking twice
+        gives the same one. Raises PortalError: `stack_not_found` once nothing is kept, `name_taken` or
+        `name_cleaning_up` where somebody holds the name by now.
+        """
+        deployment_id, stack = new_id(), tables.stack
+
+        def take_in(connection: Connection) -> None:
+            plan = connection.execute(select(stack.c.plan).where(stack.c.id == kept.stack_id)).scalar_one()
+            self._insert_deployment(
+                connection,
+                deployment_id,
+                kept.stack_id,
+                name=kept.name,
+                plan=plan,
+                kind=Kind.REMOVE,
+                asker=asker,
+                options={"volume": "erase"},
+            )
+            connection.execute(update(stack).where(stack.c.id == kept.stack_id).values(removed_at=None))
+            if not keeping.is_still_kept(connection, kept):
+                raise PortalError("stack_not_found", name=kept.name)
+            note(connection, asker.actor, Action.ERASE_KEPT, stack=kept.name, deployment_id=deployment_id)
+            self._database.notify(connection, "queued")
+
+        try:
+            await self._database.write(take_in)
+        except IntegrityError:
+            newest = await self._records.newest_deployment(kept.stack_id)
+            if newest is not None and newest.conclusion is None:
+                return newest.id
+            raise await self.taken(kept.name) from None
+        self._wake("queued")
+        return deployment_id
+
     @classmethod
     def _chosen_before(cls, connection: Connection, stack_id: str, deployment_id: str) -> str:
         """A creation takes with it what it made, and no volume that it found; a removal does what it was told."""
@@ -323,10 +418,11 @@ class Intake:
             .limit(1)
         ).one()
 
-    async def redeploy(self, stack: StackRecord, asker: Asker) -> str:
+    async def redeploy(self, stack: StackRecord, asker: Asker, *, changes_password: bool = False) -> str:
         """Queue what makes a stack again what its plan says, and return the deployment's id.
 
-        Raises PortalError: `stack_busy` while something else changes the stack, `name_cleaning_up` where it is to go,
+        changes_password: with a new password; a change that was not finished is gone on with in either case. Raises
+        PortalError: `stack_busy` while something else changes the stack, `name_cleaning_up` where it is to go,
         `stack_not_found` once it is gone, `dokploy_away`.
         """
         deployment_id = new_id()
@@ -341,7 +437,12 @@ class Intake:
             is_made = before.kind == Kind.CREATE and before.conclusion == Conclusion.SUCCEEDED
             if before.kind != Kind.REDEPLOY and not is_made:
                 raise PortalError("name_cleaning_up", name=stack.name)
-            note(connection, asker.actor, Action.REDEPLOY, stack=stack.name, deployment_id=deployment_id)
+            if self._prepare_password(connection, stack, anew=changes_password):
+                table = tables.deployment
+                options = {"changes_password": True}
+                connection.execute(update(table).where(table.c.id == deployment_id).values(options=options))
+            action = Action.CHANGE_PASSWORD if changes_password else Action.REDEPLOY
+            note(connection, asker.actor, action, stack=stack.name, deployment_id=deployment_id)
             self._database.notify(connection, "queued")
 
         try:
@@ -350,6 +451,21 @@ class Intake:
             raise PortalError("stack_busy", name=stack.name) from None
         self._wake("queued")
         return deployment_id
+
+    def _prepare_password(self, connection: Connection, stack: StackRecord, *, anew: bool) -> bool:
+        """Have a password that the next container is started with; False where it stays as it is.
+
+        One that was made before is never dropped for another: a container may have been started with it unseen.
+        """
+        table = tables.stack
+        row = connection.execute(select(table.c.secrets, table.c.next_secrets).where(table.c.id == stack.id)).one()
+        if row.next_secrets is not None:
+            return True
+        if anew:
+            secrets = StackSecrets.decrypt(row.secrets, self._vault).with_password(new_password())
+            sealed = secrets.encrypt(self._vault)
+            connection.execute(update(table).where(table.c.id == stack.id).values(next_secrets=sealed))
+        return anew
 
     @staticmethod
     def _must_exist(connection: Connection, stack: StackRecord) -> None:

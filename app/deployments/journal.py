@@ -137,9 +137,9 @@ class Journal:
         stacks = {
             row.id: row
             for row in connection.execute(
-                select(tables.stack.c.id, tables.stack.c.secrets, tables.stack.c.owner).where(
-                    tables.stack.c.id.in_(stack_ids)
-                )
+                select(
+                    tables.stack.c.id, tables.stack.c.secrets, tables.stack.c.next_secrets, tables.stack.c.owner
+                ).where(tables.stack.c.id.in_(stack_ids))
             )
         }
         steps: dict[str, dict[str, StepRecord]] = {row.id: {} for row in rows}
@@ -165,6 +165,7 @@ class Journal:
                 plan=row.plan,
                 options=row.options,
                 secrets=stacks[row.stack_id].secrets,
+                next_secrets=stacks[row.stack_id].next_secrets,
                 owner_of_stack=stacks[row.stack_id].owner,
                 worker=row.owner,
                 epoch=row.epoch,
@@ -259,6 +260,12 @@ class Journal:
             connection.execute(_UPDATE_STEP, writing.step_rows())
         if writing.resources:
             connection.execute(_UPDATE_RESOURCE, writing.resource_rows())
+        if writing.secrets is not None:
+            connection.execute(
+                update(tables.stack)
+                .where(tables.stack.c.id == run.stack_id)
+                .values(secrets=writing.secrets, next_secrets=None)
+            )
         if writing.conclusion:
             settle(connection, run, writing.left, writing.at)
         if writing.frees_name:

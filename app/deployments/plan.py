@@ -81,7 +81,7 @@ def make_plan(request: DeploymentRequest, template: Template, settings: Settings
         cpus=template.cpus,
         variables=names_of_variables(template),
         password_variable=template.password_variable,
-        volume=template.volume.format(name=request.name),
+        volume=template.volume_of(request.name),
         volume_path=template.volume_path,
         probe_paths=template.probe_paths,
         alive=template.alive,

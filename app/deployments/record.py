@@ -12,8 +12,9 @@ from sqlalchemy.engine import Row
 
 from app.audit import Actor, Means, Role
 from app.database import Database
-from app.deployments import tables
+from app.deployments import keeping, tables
 from app.deployments.events import Conclusion, Kind, RecordedEvent, Status
+from app.deployments.keeping import KeptFiles
 from app.deployments.saga import ResourceState, StepState
 
 # An event stream is read in pages, so that one reader of a long log cannot fill the memory.
@@ -22,7 +23,7 @@ PAGE = 500
 
 @dataclass(frozen=True)
 class StackRecord:
-    """A stack that holds its name. secrets: encrypted."""
+    """A stack. secrets: encrypted; is_password_pending: whether a change of its password is not finished."""
 
     id: str
     name: str
@@ -32,6 +33,7 @@ class StackRecord:
     manage_key_hash: str = field(repr=False)
     secrets: bytes = field(repr=False)
     created_at: datetime
+    is_password_pending: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,11 @@ class DeploymentRecord:
     def declared(self) -> Mapping[str, Any] | None:
         """What was asked for and what the template said then; None where no request was made, or none was kept."""
         return self.options.get("declared")
+
+    @property
+    def changes_password(self) -> bool:
+        """Whether the stack gets another password by it."""
+        return bool(self.options.get("changes_password"))
 
     @property
     def observed(self) -> Mapping[str, Any]:
@@ -237,6 +244,7 @@ class Records:
             _DEPLOYMENTS.add_columns(
                 stack.template,
                 stack.secrets,
+                stack.next_secrets,
                 stack.plan.label("stack_plan"),
                 stack.created_at.label("stack_created_at"),
             )
@@ -318,6 +326,17 @@ class Records:
             for row in rows
         ]
 
+    async def kept_of(self, volumes: Collection[str]) -> dict[str, KeptFiles]:
+        """Which of some volumes are kept of stacks that are gone, by their names."""
+        rows = await self._rows(keeping.of_volumes(volumes))
+        return {row.volume: keeping.kept_of_row(row) for row in rows}
+
+    async def kept_files(self, whose: Whose = Whose(), *, name: str | None = None) -> list[KeptFiles]:
+        """What is kept of stacks that are gone, the last first. name: only of stacks that were called so."""
+        called = [] if name is None else [tables.stack.c.name == name]
+        rows = await self._rows(keeping.unused(*_held_to(whose), *called))
+        return [keeping.kept_of_row(row) for row in rows]
+
     # For runs, which wait while the store is away
 
     async def dokploy_ids(self, stack_ids: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -356,24 +375,9 @@ class Records:
         return statistics.median(seconds) if seconds else None
 
     async def is_kept_volume(self, volume: str, owner: str) -> bool:
-        """Whether a volume was left by a removed stack of this same owner, who asked to keep it.
-
-        A stack that never came as far as the volume says nothing of it: else a stranger's refused try would count.
-        """
-        table = tables.resource.c
-        rows = await self._rows_patiently(
-            select(table.state, tables.stack.c.owner)
-            .join(tables.stack, tables.stack.c.id == table.stack_id)
-            .where(
-                table.kind == "volume",
-                table.name == volume,
-                table.state != ResourceState.PLANNED,
-                tables.stack.c.removed_at.is_not(None),
-            )
-            .order_by(tables.stack.c.removed_at.desc())
-            .limit(1)
-        )
-        return any(row.state == ResourceState.KEPT and row.owner == owner for row in rows)
+        """Whether a volume was left by a removed stack of this same owner, who asked to keep it."""
+        rows = await self._rows_patiently(keeping.of_volumes([volume]))
+        return any(row.owner == owner for row in rows)
 
     async def _rows(self, query: Select[Any]) -> Sequence[Any]:
         return await self._database.read(lambda connection: connection.execute(query).all())
@@ -400,6 +404,7 @@ def _stack_record(row: Any) -> StackRecord:
         manage_key_hash=row.manage_key_hash,
         secrets=row.secrets,
         created_at=row.created_at,
+        is_password_pending=row.next_secrets is not None,
     )
 
 
@@ -414,6 +419,7 @@ def _stack_of(row: Any) -> StackRecord:
         manage_key_hash=row.manage_key_hash,
         secrets=row.secrets,
         created_at=row.stack_created_at,
+        is_password_pending=row.next_secrets is not None,
     )
 
 

@@ -42,9 +42,11 @@ class _Kept:
 
 
 _STACKS: Final = _Kept(tables.stack, tables.stack.c.id, tables.stack.c.secrets, tables.stack.c.removed_at)
+_NEXT: Final = _Kept(tables.stack, tables.stack.c.id, tables.stack.c.next_secrets, tables.stack.c.removed_at)
 _ANSWERS: Final = _Kept(
     tables.idempotency, tables.idempotency.c.key_hash, tables.idempotency.c.answer, tables.idempotency.c.created_at
 )
+_EVERYTHING: Final = (_STACKS, _NEXT, _ANSWERS)
 
 
 class Reencryption:
@@ -87,7 +89,7 @@ class Reencryption:
     async def count(self) -> Ages:
         """Count, and change nothing."""
         ages = Ages()
-        for kept in (_STACKS, _ANSWERS):
+        for kept in _EVERYTHING:
             async for batch in self._batches(kept):
                 for row in batch:
                     ages = self._counted(ages, kept, row)[0]
@@ -102,7 +104,7 @@ class Reencryption:
         renewed, ages = 0, Ages()
         for _ in range(_PASSES):
             ages = Ages()
-            for kept in (_STACKS, _ANSWERS):
+            for kept in _EVERYTHING:
                 async for batch in self._batches(kept):
                     done, ages = await self._renew(kept, batch, ages)
                     renewed += done
@@ -122,7 +124,7 @@ class Reencryption:
     async def _batch(self, kept: _Kept, after: str) -> list[Any]:
         query = (
             select(kept.key.label("key"), kept.value.label("value"), kept.living.label("living"))
-            .where(kept.key > after)
+            .where(kept.key > after, kept.value.is_not(None))
             .order_by(kept.key)
             .limit(_BATCH)
         )
@@ -153,7 +155,9 @@ class Reencryption:
         try:
             renewed = self._vault.renew(row.value)
         except SettingsError:
-            needed = row.living is None if kept is _STACKS else row.living > datetime.now(UTC) - _ANSWERS_COUNT
+            needed = (
+                row.living is None if kept.table is tables.stack else row.living > datetime.now(UTC) - _ANSWERS_COUNT
+            )
             return (replace(ages, unreadable=ages.unreadable + 1) if needed else ages), None
         if renewed is None:
             return replace(ages, newest=ages.newest + 1), None

@@ -135,14 +135,25 @@ class Removal:
         await self._dokploy.list_volumes()
 
     async def remove_volume(self) -> Outcome:
-        """Remove the volume, as soon as Docker lets go of it. Raises PortalError `still_in_use`."""
+        """Remove the volume, as soon as Docker lets go of it, and see that it is gone.
+
+        Raises PortalError: `still_in_use`; `volume_stays` where Dokploy says that it has removed what it still lists.
+        """
         volume = self._context.plan.volume
         patience = Patience(self._context, self._context.settings.undo_timeout_seconds)
-        while not await self._dokploy.remove_volume(volume):
+        while True:
+            problem = PortalError("still_in_use", volume=volume)
+            if await self._dokploy.remove_volume(volume):
+                if volume not in await self._context.persist(self._context.around.observer.volumes, repeatable=True):
+                    break
+                problem = PortalError("volume_stays", volume=volume)
             if patience.is_over:
-                raise PortalError("still_in_use", volume=volume)
+                raise problem
             await patience.rest()
-        return Outcome(resources=[ResourceChange("volume", ResourceState.REMOVED)])
+        return Outcome(
+            output={"seen": {"volume_listed": False}},
+            resources=[ResourceChange("volume", ResourceState.REMOVED)],
+        )
 
     async def remove_volume_or_leave_it(self) -> None:
         """Remove the volume if there may be one; a volume that stays keeps nothing else from being removed."""

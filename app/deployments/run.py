@@ -45,7 +45,10 @@ class Left:
 
 @dataclass
 class Run:
-    """A deployment that this process holds; it alone writes it, as long as owner and epoch in the store are its own."""
+    """A deployment that this process holds; it alone writes it, as long as owner and epoch in the store are its own.
+
+    secrets: the stack's, sealed; next_secrets: those that a container is to be started with, where they are to change.
+    """
 
     id: str
     stack_id: str
@@ -54,6 +57,7 @@ class Run:
     plan: Mapping[str, Any]
     options: Mapping[str, Any]
     secrets: bytes = field(repr=False)
+    next_secrets: bytes | None = field(repr=False)
     owner_of_stack: str
     worker: str
     epoch: int
@@ -93,6 +97,7 @@ class Writing:
         self.at = datetime.now(UTC)
         self.steps = checkpoint.steps
         self.resources = checkpoint.resources
+        self.secrets = checkpoint.secrets
         self.frees_name = frees_name
         self.conclusion = conclusion
         self.left = left
@@ -189,6 +194,8 @@ class Writing:
         run = self.run
         run.steps |= {name: self._changed_step(name, change) for name, change in self.steps.items()}
         run.resources |= self._changed_resources()
+        if self.secrets is not None:
+            run.secrets, run.next_secrets = self.secrets, None
         run.undoing, run.problem, run.last_event = self._undoing, self._problem, self.last_event
         if run.status is not self._status:
             run.status = self._status

@@ -292,17 +292,21 @@ class Runner:
             self._runs.pop(run.id, None)
             self._woken.set()
 
-    def _secrets_of(self, run: Run) -> StackSecrets:
-        """Open a stack's secrets. A removal sends none of them, so it goes on without those that cannot be opened."""
+    def _secrets_of(self, run: Run) -> list[StackSecrets]:
+        """Open a stack's secrets: first what its container is to have, then what it had until now, where that differs.
+
+        A removal sends none of them, so it goes on without those that cannot be opened.
+        """
+        sealed = [each for each in (run.next_secrets, run.secrets) if each is not None]
         try:
-            return StackSecrets.decrypt(run.secrets, self._vault)
+            return [StackSecrets.decrypt(each, self._vault) for each in sealed]
         except SettingsError:
             if run.kind is not Kind.REMOVE:
                 raise
-            return StackSecrets("", {})
+            return [StackSecrets("", {})]
 
     async def _run(self, run: Run) -> None:
-        context = RunContext(run, self._around, Plan.from_json(run.plan), self._secrets_of(run))
+        context = RunContext(run, self._around, Plan.from_json(run.plan), *self._secrets_of(run))
         steps: Sequence[Step] = [step(context) for step in _STEPS[run.kind]]
         first: list[Event] = [DeploymentResumed()]
         if run.last_event <= 1:

@@ -78,6 +78,7 @@ class Checkpoint:
     steps: dict[str, StepChange] = field(default_factory=dict)
     resources: list[ResourceChange] = field(default_factory=list)
     status: Status | None = None
+    secrets: bytes | None = field(default=None, repr=False)
     undoing: bool | None = None
     problem: Mapping[str, Any] | None = None
 
@@ -87,10 +88,14 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a step did: its output for later steps, and what became of its resources."""
+    """What a step did: its output for later steps, and what became of its resources.
+
+    secrets: what the stack's are from here on, sealed; None: as they were.
+    """
 
     output: Mapping[str, Any] = field(default_factory=dict)
     resources: Sequence[ResourceChange] = ()
+    secrets: bytes | None = field(default=None, repr=False)
 
 
 class Step(Protocol):
@@ -243,6 +248,7 @@ class Saga:
             states[step.name] = StepState.SUCCEEDED
             checkpoint.steps[step.name] = StepChange(StepState.SUCCEEDED, outcome.output)
             checkpoint.resources.extend(outcome.resources)
+            checkpoint.secrets = outcome.secrets or checkpoint.secrets
             seconds = round(self._recorder.seconds_in(step.name), 3)
             checkpoint.events.append(StepSucceeded(kind=self._kind, step=step.name, seconds=seconds))
             return None

@@ -50,6 +50,9 @@ stack = Table(
     Column("plan", Json, nullable=False),
     Column("manage_key_hash", String(64), nullable=False),
     Column("secrets", LargeBinary, nullable=False),  # encrypted: password and variables
+    # As `secrets`, while a change of the password is not finished: what the next container is started with. Not a field
+    # of theirs, which an older portal beside this one could not read.
+    Column("next_secrets", LargeBinary),
     Column("created_at", Moment, nullable=False),
     Column("removed_at", Moment),  # set once nothing of it is left: the name is free again
     # Holds the name from the request until its run, undoing included, is over and nothing is left.

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Self
 
 from app.settings import Settings
@@ -46,6 +46,10 @@ class Template:
     probe_paths: tuple[str, ...]
     alive: frozenset[int] = frozenset({401})
 
+    def volume_of(self, name: str) -> str:
+        """The name of a stack's volume."""
+        return self.volume.format(name=name)
+
 
 @dataclass(frozen=True)
 class StackSecrets:
@@ -53,6 +57,10 @@ class StackSecrets:
 
     password: str = field(repr=False)
     variables: Mapping[str, str] = field(repr=False)
+
+    def with_password(self, password: str) -> Self:
+        """The same with another password."""
+        return replace(self, password=password)
 
     def encrypt(self, vault: Vault) -> bytes:
         """Seal for the store."""

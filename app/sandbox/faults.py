@@ -15,6 +15,7 @@ While a call is answered:
 - `database_down`: every call with a key is a bare 401 and the keyless health check 500; without `times` it lasts
   for `seconds`, or until it is deleted;
 - `volume_in_use`: dockerVolume.removeVolume finds the volume in use;
+- `keep_volume`: dockerVolume.removeVolume leaves the volume, and says that it has removed it;
 - `keep_route`: domain.delete and application.delete leave the route;
 - `keep_service`: application.delete leaves the service running.
 
@@ -60,6 +61,7 @@ IMPLIED_CALLS: dict[str, tuple[str, ...]] = {
     "database_down": ("*",),
     "rate_limit": ("*",),
     "volume_in_use": ("dockerVolume.removeVolume",),
+    "keep_volume": ("dockerVolume.removeVolume",),
     "keep_route": ("domain.delete", "application.delete"),
     "keep_service": ("application.delete",),
     "other_version": ("settings.getDokployVersion",),

@@ -93,7 +93,10 @@ class Server:
             "domains": list(state.domains.values()),
             "mounts": list(state.mounts.values()),
             "deployments": list(state.deployments.values()),
-            "volumes": [{"name": name, "inUseBy": self.swarm.holder_of(name)} for name in self.swarm.volumes],
+            "volumes": [
+                {"name": name, "id": self.swarm.volume_ids[name], "inUseBy": self.swarm.holder_of(name)}
+                for name in self.swarm.volumes
+            ],
             "services": [
                 {
                     "name": name,

@@ -105,6 +105,8 @@ class Swarm:
         self.services: dict[str, Service] = {}
         self.volumes: dict[str, str] = {}
         """Name -> mount point."""
+        self.volume_ids: dict[str, str] = {}
+        """Name -> what tells a volume from an earlier one of that name, and so its files."""
         self._holders: dict[str, dict[str, _Holder]] = {}
         self._leaving: dict[str, tuple[list[Task], float]] = {}
         self._start_seconds = start_seconds
@@ -264,7 +266,9 @@ class Swarm:
             service.tasks.insert(0, self._task(spec, slot, self._clock()))
         service.tasks = [t for n, t in enumerate(service.tasks) if n < _TASK_HISTORY * max(replicas, 1) or not t.ended]
         for name in spec.volumes:
-            self.volumes.setdefault(name, f"/var/lib/docker/volumes/{name}/_data")
+            if name not in self.volumes:
+                self.volumes[name] = f"/var/lib/docker/volumes/{name}/_data"
+                self.volume_ids[name] = secrets.token_hex(8)
             if service.tasks:
                 self._holders.setdefault(name, {})[spec.app_name] = _Holder(service.tasks[0].container_id)
 

@@ -10,7 +10,8 @@ from fastapi import Path, Request
 
 from app.audit import Action, Means
 from app.database import StoreAway
-from app.deployments.record import DeploymentRecord, StackRecord
+from app.deployments.keeping import KeptFiles
+from app.deployments.record import DeploymentRecord, StackRecord, Whose
 from app.deployments.request import MAX_NAME, could_be_name, normalize_name
 from app.errors import PortalError
 from app.identity import Caller, Ownership, Scope
@@ -35,6 +36,9 @@ class Who(Enum):
     """Operators, and their tokens with `admin`."""
 
 
+Of = Literal["stack", "kept", "stack_or_kept", "deployment"]
+
+
 @dataclass(frozen=True)
 class Rule:
     """What is decided for one route.
@@ -45,7 +49,7 @@ class Rule:
 
     who: Who
     scope: Scope | None = None
-    of: Literal["stack", "deployment"] | None = None
+    of: Of | None = None
     action: Action | None = None
 
 
@@ -59,12 +63,13 @@ _READ_STACKS: Final = Rule(Who.VISITOR, Scope.STACK_READ)
 _READ_STACK: Final = Rule(Who.VISITOR, Scope.STACK_READ, "stack")
 
 
-def _changes(scope: Scope, of: Literal["stack", "deployment"], action: Action) -> Rule:
+def _changes(scope: Scope, of: Of, action: Action) -> Rule:
     return Rule(Who.VISITOR, scope, of, action)
 
 
 _CANCEL: Final = _changes(Scope.DEPLOY_CANCEL, "deployment", Action.CANCEL)
 _REDEPLOY: Final = _changes(Scope.DEPLOY_START, "stack", Action.REDEPLOY)
+_PASSWORD: Final = _changes(Scope.STACK_MANAGE, "stack", Action.CHANGE_PASSWORD)
 _REMOVE: Final = _changes(Scope.STACK_DELETE, "stack", Action.REMOVE)
 _OFFER: Final = _changes(Scope.STACK_MANAGE, "stack", Action.OFFER)
 _TAKE_OVER: Final = Rule(Who.VISITOR, Scope.STACK_MANAGE, action=Action.TAKE_OVER)
@@ -84,7 +89,8 @@ RULES: Final[Mapping[str, Rule]] = {
     "GET /api/stacks": _READ_STACKS,
     "GET /api/stack/{name}": _READ_STACK,
     "POST /api/stack/{name}/redeploy": _REDEPLOY,
-    "DELETE /api/stack/{name}": _REMOVE,
+    "POST /api/stack/{name}/password": _PASSWORD,
+    "DELETE /api/stack/{name}": _changes(Scope.STACK_DELETE, "stack_or_kept", Action.REMOVE),
     "POST /api/stack/{name}/offer": _OFFER,
     "POST /api/take-over": _TAKE_OVER,
     "GET /api/tokens": _PERSON,
@@ -108,6 +114,10 @@ RULES: Final[Mapping[str, Rule]] = {
     "POST /stacks/{name}/redeploy": _REDEPLOY,
     "GET /stacks/{name}/delete": Rule(Who.VISITOR, Scope.STACK_DELETE, "stack"),
     "POST /stacks/{name}/delete": _REMOVE,
+    "GET /stacks/{name}/password": Rule(Who.VISITOR, Scope.STACK_MANAGE, "stack"),
+    "POST /stacks/{name}/password": _PASSWORD,
+    "GET /stacks/{name}/erase": Rule(Who.VISITOR, Scope.STACK_DELETE, "kept"),
+    "POST /stacks/{name}/erase": _changes(Scope.STACK_DELETE, "kept", Action.ERASE_KEPT),
     "GET /operator": _OPERATOR,
     "POST /theme": _EVERYBODY,
     "GET /sign-in": _EVERYBODY,
@@ -158,8 +168,13 @@ async def authorize(request: Request) -> None:
     _must_be(rule, caller, is_open=portal.settings.auth_mode == "open")
     if rule.scope is not None and caller.is_known:
         caller.must(rule.scope)
-    if rule.of == "stack":
-        request.state.stack = await _stack(portal, caller, rule, request.path_params["name"])
+    name = request.path_params.get("name", "")
+    if rule.of in {"kept", "stack_or_kept"} and (kept := await files_of(portal, caller, name)):
+        request.state.kept = kept[0]
+    elif rule.of == "kept":
+        raise PortalError("stack_not_found", name=name[:MAX_NAME])
+    elif rule.of in {"stack", "stack_or_kept"}:
+        request.state.stack = await _stack(portal, caller, rule, name)
     elif rule.of == "deployment":
         request.state.deployment = await _deployment(portal, caller, rule, request.path_params["deployment_id"])
 
@@ -210,10 +225,39 @@ StackName = Annotated[str, Path(description="The stack's name.")]
 DeploymentId = Annotated[str, Path(description="The deployment's id, as POST /api/deploy answers it.")]
 
 
+def whose_stacks(caller: Caller) -> Whose | None:
+    """Which stacks a caller manages; None: none. A token, where one was sent, counts alone."""
+    if caller.is_operator:
+        return Whose()
+    if caller.key_hash is not None:
+        return Whose(key_hash=caller.key_hash)
+    return Whose(owner=caller.owner) if caller.owner is not None else None
+
+
+async def files_of(portal: Portal, caller: Caller, name: str | None = None) -> list[KeptFiles]:
+    """Files kept of stacks that are gone and that were the caller's. name: only of those that were called so."""
+    whose, wanted = whose_stacks(caller), None if name is None else normalize_name(name)
+    if whose is None or (wanted is not None and not could_be_name(wanted)):
+        return []
+    return await portal.records.kept_files(whose, name=wanted)
+
+
 def stack_of(request: Request, name: StackName) -> StackRecord:  # noqa: ARG001 - `authorize` has read it
     """The stack that the path names and `authorize` has found to be the caller's."""
     stack: StackRecord = request.state.stack
     return stack
+
+
+def kept_of(request: Request, name: StackName) -> KeptFiles:  # noqa: ARG001
+    """The files that were kept of a stack that the path names, and that `authorize` has found to be the caller's."""
+    kept: KeptFiles = request.state.kept
+    return kept
+
+
+def stack_or_kept_of(request: Request, name: StackName) -> StackRecord | KeptFiles:  # noqa: ARG001
+    """The stack that the path names, or what was kept of it where it is gone."""
+    found: StackRecord | KeptFiles = getattr(request.state, "kept", None) or request.state.stack
+    return found
 
 
 def deployment_of(request: Request, deployment_id: DeploymentId) -> DeploymentRecord:  # noqa: ARG001

@@ -5,10 +5,12 @@ from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
+from app.audit import Actor
 from app.deployments.events import STEP_LABELS, Kind
-from app.deployments.intake import Asker
+from app.deployments.intake import FILES_KEPT, NAME_REFUSED, Asker
+from app.deployments.keeping import KeptFiles
 from app.deployments.plan import Plan, make_plan
-from app.deployments.record import DeploymentRecord, StackRecord, StackView, Whose
+from app.deployments.record import DeploymentRecord, StackRecord, StackView
 from app.deployments.request import (
     DeploymentRequest,
     normalize_name,
@@ -16,13 +18,13 @@ from app.deployments.request import (
     parse_name,
 )
 from app.deployments.saga import ResourceState
-from app.deployments.template import StackSecrets
 from app.errors import N_, PortalError
 from app.i18n import LANGUAGES, Language
-from app.identity import Caller, Scope
+from app.identity import Caller
 from app.web import models, sse
-from app.web.access import deployment_of, find_deployment, stack_of
+from app.web.access import deployment_of, files_of, find_deployment, kept_of, stack_of, stack_or_kept_of, whose_stacks
 from app.web.deps import Portal, caller_of, language_of, portal_of, read_json, wait_preference
+from app.web.passwords import password_of
 from app.web.problems import problem_response, show
 
 router = APIRouter()
@@ -43,6 +45,8 @@ PortalDep = Annotated[Portal, Depends(portal_of)]
 LanguageDep = Annotated[Language, Depends(language_of)]
 CallerDep = Annotated[Caller, Depends(caller_of)]
 StackDep = Annotated[StackRecord, Depends(stack_of)]
+KeptDep = Annotated[KeptFiles, Depends(kept_of)]
+StackOrKeptDep = Annotated[StackRecord | KeptFiles, Depends(stack_or_kept_of)]
 DeploymentDep = Annotated[DeploymentRecord, Depends(deployment_of)]
 
 
@@ -115,9 +119,14 @@ async def ready(portal: PortalDep, response: Response) -> models.ReadyAnswer:
 
 @router.get("/api/check/{name:path}", tags=["names"], openapi_extra={"parameters": query(**_LANG)})
 async def check(
-    name: Annotated[str, Path(description="The name that is wanted.")], portal: PortalDep, language: LanguageDep
+    name: Annotated[str, Path(description="The name that is wanted.")],
+    portal: PortalDep,
+    caller: CallerDep,
+    language: LanguageDep,
+    response: Response,
 ) -> models.CheckAnswer:
-    """Whether a name can be had. Always 200; never asks Dokploy."""
+    """Whether the caller can have a name. Always 200; never asks Dokploy."""
+    response.headers["Cache-Control"] = "no-store"  # an owner is told of his own files
     reserved = portal.settings.reserved_names
     try:
         parsed = parse_name(name, reserved)
@@ -132,8 +141,8 @@ async def check(
             message=f"{shown.detail} {shown.hint}",
             suggestions=[],
         )
-    if await portal.records.held([parsed]):
-        problem = await portal.intake.taken(parsed)
+    found = await portal.intake.look(parsed, portal.template, asker_of(caller, "api"))
+    if problem := found.problem:
         return models.CheckAnswer(
             name=name,
             normalized=parsed,
@@ -141,12 +150,26 @@ async def check(
             available=False,
             code=problem.code,
             message=show(problem, language).detail,
-            suggestions=await portal.intake.suggest(parsed, reserved),
+            suggestions=await portal.intake.suggest(parsed, reserved, portal.template),
         )
     free = language.text(N_("{host} is free."), {"host": f"{parsed}.{portal.settings.stack_domain_suffix}"})
+    if found.files_kept:
+        free = f"{free} {language.text(N_('Your files from before are there, and are used again.'))}"
     return models.CheckAnswer(
-        name=name, normalized=parsed, valid=True, available=True, code=None, message=free, suggestions=[]
+        name=name,
+        normalized=parsed,
+        valid=True,
+        available=True,
+        files_kept=found.files_kept,
+        code=None,
+        message=free,
+        suggestions=[],
     )
+
+
+def asker_of(caller: Caller, trigger: str, *, owner: str | None = None, actor: Actor | None = None) -> Asker:
+    """Who asks for a stack, in the words of the intake. owner, actor: where that is a browser that nobody knew yet."""
+    return Asker(owner or caller.owner or "", actor or caller.actor, trigger, caller.key_hash)
 
 
 def plan_for(body: models.DeployBody, portal: Portal) -> tuple[DeploymentRequest, Plan]:
@@ -157,12 +180,14 @@ def plan_for(body: models.DeployBody, portal: Portal) -> tuple[DeploymentRequest
 
 
 @router.post("/api/plan", tags=["deployments"], openapi_extra=_JSON_BODY, responses=problems(400, 413, 415, 422))
-async def preview(request: Request, portal: PortalDep, language: LanguageDep) -> models.PlanAnswer:
+async def preview(request: Request, portal: PortalDep, caller: CallerDep, language: LanguageDep) -> models.PlanAnswer:
     """What a deployment would make, and what would keep it from starting. Changes nothing."""
-    return await preview_plan(await read_json(request, models.DeployBody), portal, language)
+    return await preview_plan(await read_json(request, models.DeployBody), portal, caller, language)
 
 
-async def preview_plan(body: models.DeployBody, portal: Portal, language: Language) -> models.PlanAnswer:
+async def preview_plan(
+    body: models.DeployBody, portal: Portal, caller: Caller, language: Language
+) -> models.PlanAnswer:
     """Decide a plan and nothing else, for a program or for the form (APL-4)."""
     try:
         _, plan = plan_for(body, portal)
@@ -177,9 +202,11 @@ async def preview_plan(body: models.DeployBody, portal: Portal, language: Langua
         "url": plan.url,
         "port": str(plan.port),
     }
-    answer = models.plan_answer(plan, [language.text(line, params) for line in PLAN_SENTENCES], plan.warnings)
-    if await portal.records.held([plan.name]):
-        answer.blocked.append(_blocked(await portal.intake.taken(plan.name), language))
+    found = await portal.intake.look(plan.name, portal.template, asker_of(caller, "api"))
+    warnings = [*plan.warnings, *([FILES_KEPT] if found.files_kept else [])]
+    answer = models.plan_answer(plan, [language.text(line, params) for line in PLAN_SENTENCES], warnings)
+    if found.problem:
+        answer.blocked.append(_blocked(found.problem, language))
     return answer
 
 
@@ -205,14 +232,13 @@ async def deploy(request: Request, response: Response, portal: PortalDep, caller
     idempotency_key = parse_idempotency_key(request.headers.get("idempotency-key"))
     body = await read_json(request, models.DeployBody)
     deployment_request, plan = plan_for(body, portal)
-    asker = Asker(caller.owner or "", caller.actor, "api")
     try:
         accepted = await portal.intake.deploy(
-            deployment_request, plan, portal.template, asker, idempotency_key=idempotency_key
+            deployment_request, plan, portal.template, asker_of(caller, "api"), idempotency_key=idempotency_key
         )
     except PortalError as error:
-        if error.code in {"name_taken", "name_cleaning_up"}:
-            suggestions = await portal.intake.suggest(plan.name, portal.settings.reserved_names)
+        if error.code in NAME_REFUSED:
+            suggestions = await portal.intake.suggest(plan.name, portal.settings.reserved_names, portal.template)
             raise RefusedNameError(error, suggestions) from None
         raise
     response.headers["Location"] = models.status_url(accepted.deployment_id)
@@ -311,7 +337,13 @@ async def stacks(portal: PortalDep, caller: CallerDep, response: Response) -> mo
     """The stacks that the caller manages; every stack for the operator, none for a stranger."""
     response.headers["Cache-Control"] = "no-store"
     views = await stacks_of(portal, caller)
-    return models.StacksAnswer(stacks=[models.stack_answer(view) for view in views])
+    return models.StacksAnswer(
+        stacks=[models.stack_answer(view) for view in views],
+        kept=[
+            models.KeptAnswer(name=each.name, volume=each.volume, since=each.since)
+            for each in await files_of(portal, caller)
+        ],
+    )
 
 
 @router.get("/api/stack/{name}", tags=["stacks"], responses=problems(404))
@@ -327,13 +359,6 @@ async def stack(
         raise PortalError("stack_not_found", name=found.name)
     response.headers["Cache-Control"] = "no-store"
     return models.stack_answer(StackView(found, newest), password=password_of(portal, caller, found))
-
-
-def password_of(portal: Portal, caller: Caller, found: StackRecord) -> str | None:
-    """The password of a stack that is the caller's; None for a token that was not made to manage it."""
-    if not caller.may(Scope.STACK_MANAGE):
-        return None
-    return StackSecrets.decrypt(found.secrets, portal.vault).password
 
 
 @router.post(
@@ -352,7 +377,28 @@ async def redeploy(
 
     Nothing is undone where it fails; what is there stays as it is.
     """
-    deployment_id = await portal.intake.redeploy(found, Asker(found.owner, caller.actor, "api"))
+    return _begun(response, await portal.intake.redeploy(found, Asker(found.owner, caller.actor, "api")))
+
+
+@router.post(
+    "/api/stack/{name}/password",
+    status_code=202,
+    tags=["stacks"],
+    responses=problems(401, 403, 404, 409),
+)
+async def change_password(
+    response: Response, found: StackDep, portal: PortalDep, caller: CallerDep
+) -> models.FollowAnswer:
+    """Give a stack a new password, and deploy it again with that.
+
+    The old one is shown until the container was started with the new one. Where that fails, `passwordPending` stays
+    true, and the next redeployment finishes it.
+    """
+    asker = Asker(found.owner, caller.actor, "api")
+    return _begun(response, await portal.intake.redeploy(found, asker, changes_password=True))
+
+
+def _begun(response: Response, deployment_id: str) -> models.FollowAnswer:
     response.headers["Location"] = models.status_url(deployment_id)
     response.headers["Cache-Control"] = "no-store"
     return follow_answer(deployment_id)
@@ -375,16 +421,25 @@ def follow_answer(deployment_id: str) -> models.FollowAnswer:
 async def delete_stack(
     request: Request,
     response: Response,
-    found: StackDep,
+    found: StackOrKeptDep,
     portal: PortalDep,
     caller: CallerDep,
     language: LanguageDep,
     volume: Annotated[Literal["erase", "keep"], Query(description="What happens to its files.")] = "erase",
 ) -> Any:
-    """Remove a stack with everything the portal made for it. Waits up to `Prefer: wait=N` seconds (30), else 202."""
+    """Remove a stack with everything the portal made for it. Waits up to `Prefer: wait=N` seconds (30), else 202.
+
+    Of a stack that is gone `volume=erase`, where it is said, erases the files that were kept.
+    """
     seconds = wait_preference(request, usual=USUAL_WAIT, maximum=LONGEST_WAIT)
     end = time.monotonic() + seconds
-    deployment_id = await portal.intake.remove(found, volume, Asker(found.owner, caller.actor, "api"))
+    if isinstance(found, KeptFiles):
+        # Files that somebody chose to keep are not lost to what a request leaves out.
+        if volume != "erase" or "volume" not in request.query_params:
+            raise PortalError("stack_not_found", name=found.name)
+        deployment_id = await portal.intake.erase(found, Asker(found.owner, caller.actor, "api"))
+    else:
+        deployment_id = await portal.intake.remove(found, volume, Asker(found.owner, caller.actor, "api"))
     record = await _wait_until_over(request, portal, deployment_id, end)
     response.headers["Cache-Control"] = "no-store"
     answer = models.RemovalAnswer(
@@ -399,7 +454,7 @@ async def delete_stack(
         response.headers["Location"] = answer.status_url
         return answer
     if not answer.removed:
-        error = PortalError("removal_incomplete", name=found.name)
+        error = PortalError("removal_incomplete", name=record.name)
         left = [{"kind": each.kind, "name": each.name} for each in record.leftovers]
         return problem_response(error, language, leftovers=left, statusUrl=answer.status_url)
     return answer
@@ -422,15 +477,6 @@ async def overview(portal: PortalDep, response: Response) -> models.OverviewAnsw
     response.headers["Cache-Control"] = "no-store"
     latest = await portal.records.latest(limit=LATEST)
     return models.overview_answer(await portal.statistics.overview(), latest, await portal.leftovers.all())
-
-
-def whose_stacks(caller: Caller) -> Whose | None:
-    """Which stacks a caller manages; None: none. A token, where one was sent, counts alone."""
-    if caller.is_operator:
-        return Whose()
-    if caller.key_hash is not None:
-        return Whose(key_hash=caller.key_hash)
-    return Whose(owner=caller.owner) if caller.owner is not None else None
 
 
 async def stacks_of(

@@ -176,7 +176,8 @@ class DeploymentPage:
     log counts from; clock: the server's moment now, from which the page's script knows how far the reader's clock is
     off; qr: the address of a stack that runs, to scan; volume_path: where its files are; manager: whether this browser
     may cancel, delete and see the password; cancelable: running and not yet cancelled; password: only for a manager of
-    a stack that runs; warnings, removed, leftovers: in the viewer's language; changed_by: the deployment after which a
+    a stack that runs; warnings, removed, leftovers: in the viewer's language; kept: the volume that a removal has kept,
+    as long as it is; changed_by: the deployment after which a
     stack that was ready is there no more, or not yet gone.
     """
 
@@ -211,14 +212,15 @@ class DeploymentPage:
     changed_by: str = ""
     qr: QrCode | None = None
     volume_path: str = ""
+    kept: str = ""
 
 
 @dataclass(frozen=True)
 class StacksPage:
     """The stacks that the viewer manages, newest first, a page at a time.
 
-    everybody: whether these are everybody's; lately: how it ended with those that are gone; after: the id of the last
-    stack here where there are more; first: whether these are the newest.
+    everybody: whether these are everybody's; lately: how it ended with those that are gone; kept: their files; after:
+    the id of the last stack here where there are more; first: whether these are the newest.
     """
 
     template: ClassVar[str] = "stacks.html"
@@ -234,8 +236,17 @@ class StacksPage:
         version: str
         last: PastDeployment
 
+    @dataclass(frozen=True)
+    class Kept:
+        """Files of a stack that is gone."""
+
+        name: str
+        volume: str
+        since: Moment
+
     rows: Sequence[Row]
     lately: Sequence[PastDeployment]
+    kept: Sequence[Kept] = ()
     everybody: bool = False
     after: str | None = None
     first: bool = True
@@ -246,7 +257,8 @@ class StackPage:
     """One stack, for whoever manages it.
 
     running: the deployment that changes it now; opens: whether its address is worth opening; password: only then;
-    redeployable, deletable: whether that would be taken in now; after, first: as in StacksPage, of its deployments.
+    password_pending: whether it is being changed, or such a change was not finished; redeployable, deletable: whether
+    that would be taken in now; after, first: as in StacksPage, of its deployments.
     """
 
     template: ClassVar[str] = "stack.html"
@@ -272,6 +284,7 @@ class StackPage:
     log: Sequence[LogRow]
     running: str | None = None
     password: str | None = None
+    password_pending: bool = False
     user_name: str = "opencode"
     qr: QrCode | None = None
     after: str | None = None
@@ -290,10 +303,30 @@ class DeletePage:
 
 
 @dataclass(frozen=True)
+class ErasePage:
+    """Asks before the files of a stack that is gone are erased."""
+
+    template: ClassVar[str] = "erase.html"
+    section: ClassVar[Section] = "stacks"
+    name: str
+    volume: str
+
+
+@dataclass(frozen=True)
 class RedeployPage:
-    """Asks before a stack is deployed again, and says what that does."""
+    """Asks before a stack is deployed again, and says what that does. password_pending: as in StackPage."""
 
     template: ClassVar[str] = "redeploy.html"
+    section: ClassVar[Section] = "stacks"
+    name: str
+    password_pending: bool = False
+
+
+@dataclass(frozen=True)
+class PasswordPage:
+    """Asks before a stack's password is changed, and says what that does."""
+
+    template: ClassVar[str] = "password.html"
     section: ClassVar[Section] = "stacks"
     name: str
 
@@ -606,7 +639,9 @@ Page = (
     | StacksPage
     | StackPage
     | DeletePage
+    | ErasePage
     | RedeployPage
+    | PasswordPage
     | RecordPage
     | OperatorPage
     | SignInPage

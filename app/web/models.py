@@ -67,12 +67,14 @@ class ProblemDocument(Answer):
 
 
 class CheckAnswer(Answer):
-    """Whether a name can be had, from the portal's own record; Dokploy is asked when it is deployed."""
+    """Whether the caller can have a name, from the portal's own record; Dokploy is asked when it is deployed."""
 
     name: str
     normalized: str
     valid: bool
     available: bool
+    files_kept: bool = False
+    """Whether files of the caller's from an earlier stack of this name are there, and would be used."""
     code: str | None
     """Why not: one of the codes that begin with `name_`."""
     message: str
@@ -217,6 +219,8 @@ class DeploymentAnswer(Answer):
     cancel_requested: bool
     trigger: str
     actor: ActorAnswer
+    changes_password: bool
+    """Whether the stack gets another password by it."""
     declared: dict[str, Any] | None
     """What was asked for and what the template said then; none where that is not known."""
     plan: dict[str, Any]
@@ -302,14 +306,25 @@ class StackAnswer(Answer):
     deployment_id: str
     status_url: str
     password: str | None = None
-    """Only where one stack is asked for."""
+    """Only where one stack is asked for: what its container was last started with."""
+    password_pending: bool = False
+    """Whether a change of the password is not finished: the next redeployment does that."""
     user_name: str = "opencode"
 
 
+class KeptAnswer(Answer):
+    """Files that were kept when their stack was removed."""
+
+    name: str
+    volume: str
+    since: datetime
+
+
 class StacksAnswer(Answer):
-    """The stacks that the caller manages, newest first."""
+    """The stacks that the caller manages, newest first, and the files that are kept of those that are gone."""
 
     stacks: list[StackAnswer]
+    kept: list[KeptAnswer]
 
 
 class FollowAnswer(Answer):
@@ -460,6 +475,7 @@ def deployment_answer(record: DeploymentRecord, labels: Mapping[str, str], langu
         cancel_requested=record.cancel_requested,
         trigger=record.trigger,
         actor=ActorAnswer(id=_public_id(record.actor), email=record.actor.email, role=record.actor.role.value),
+        changes_password=record.changes_password,
         declared=None if record.declared is None else _camel(record.declared),
         plan=_camel(record.plan),
         resources=[
@@ -565,4 +581,5 @@ def stack_answer(view: StackView, *, password: str | None = None) -> StackAnswer
         deployment_id=newest.id,
         status_url=status_url(newest.id),
         password=password,
+        password_pending=stack.is_password_pending,
     )

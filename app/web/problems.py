@@ -27,6 +27,7 @@ log = structlog.get_logger()
 STATUSES: Final[Mapping[str, int]] = {
     "name_taken": 409,
     "name_cleaning_up": 409,
+    "name_kept": 409,
     "body_not_json": 400,
     "body_too_large": 413,
     "media_type_unsupported": 415,

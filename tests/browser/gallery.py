@@ -80,8 +80,8 @@ def redeploy_by_form(portal: PortalServer, name: str) -> str:
     return answer.headers["location"]
 
 
-def remove_by_form(portal: PortalServer, name: str) -> str:
-    answer = portal.client.post(f"/stacks/{name}/delete", data={"volume": "erase"})
+def remove_by_form(portal: PortalServer, name: str, volume: str = "erase") -> str:
+    answer = portal.client.post(f"/stacks/{name}/delete", data={"volume": volume})
     assert answer.status_code == 303, answer.text
     return answer.headers["location"]
 
@@ -223,11 +223,18 @@ def _end(portal: PortalServer, emulator: Emulator) -> dict[str, View]:
         portal.wait(id_of(each))
     removed = remove_by_form(portal, "grace")
     portal.wait(id_of(removed))
+    portal.wait(id_of(deploy_by_form(portal, "katherine")))
+    kept = remove_by_form(portal, "katherine", volume="keep")
+    portal.wait(id_of(kept))
 
     emulator.fault("fail")
     again = redeploy_by_form(portal, "ada")
     portal.wait(id_of(again))
     portal.wait(id_of(redeploy_by_form(portal, "ada")))
+
+    portal.wait(id_of(deploy_by_form(portal, "frances")))
+    emulator.fault("fail")
+    portal.wait(id_of(portal.client.post("/stacks/frances/password").headers["location"]))
 
     emulator.fault("fail")
     failed = deploy_by_form(portal, "alan")
@@ -253,6 +260,9 @@ def _end(portal: PortalServer, emulator: Emulator) -> dict[str, View]:
         "ready-stranger": View(portal, ready, manager=False),
         "ready-gone": View(portal, gone),
         "removed": View(portal, removed),
+        "removed-kept": View(portal, kept),
+        "erase": View(portal, "/stacks/katherine/erase"),
+        "form-kept": View(portal, "/", act=typed("katherine", "ready")),
         "delete": View(portal, "/stacks/ada/delete"),
         "failed": View(portal, failed),
         "canceled": View(portal, canceled),
@@ -264,7 +274,10 @@ def _end(portal: PortalServer, emulator: Emulator) -> dict[str, View]:
         "stack": View(portal, "/stacks/ada"),
         "stack-delete-dialog": View(portal, "/stacks/ada", act=asked("#delete-button", "#delete-dialog")),
         "stack-redeploy-dialog": View(portal, "/stacks/ada", act=asked("#redeploy-button", "#redeploy-dialog")),
+        "stack-password-dialog": View(portal, "/stacks/ada", act=asked("#password-button", "#password-dialog")),
+        "stack-password-pending": View(portal, "/stacks/frances"),
         "stack-left": View(portal, "/stacks/linus"),
+        "password": View(portal, "/stacks/ada/password"),
         "redeploy": View(portal, "/stacks/ada/redeploy"),
         "redeploying": View(portal, _hold_a_redeployment(portal), act=asked("#cancel button", "#sure")),
         "redeploy-failed": View(portal, again),

@@ -30,7 +30,12 @@ def dialog_of(page: Page) -> str:
 
 
 @pytest.mark.parametrize(
-    ("button", "dialog"), [("redeploy-button", "redeploy-dialog"), ("delete-button", "delete-dialog")]
+    ("button", "dialog"),
+    [
+        ("redeploy-button", "redeploy-dialog"),
+        ("password-button", "password-dialog"),
+        ("delete-button", "delete-dialog"),
+    ],
 )
 def test_a_dialog_by_keyboard(
     visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator, button: str, dialog: str

@@ -310,6 +310,7 @@ def test_a_name_that_can_be(portal: PortalServer, name: str, normalized: str):
         "normalized": normalized,
         "valid": True,
         "available": True,
+        "filesKept": False,
         "code": None,
         "message": f"{normalized}.{SUFFIX} is free.",
         "suggestions": [],

@@ -184,7 +184,7 @@ def test_a_removal_that_says_200_and_leaves_the_route(side_by_side: SideBySide):
         assert len(emulator.left().get("volumes", ())) == (volume == "keep")
         emulator.clear_faults()
         emulator.reset()
-        wait_until(lambda: check(portal, name) is None, 30)
+        wait_until(lambda: check(portal, name) == ("name_kept" if volume == "keep" else None), 30)
 
     side_by_side(("erase", "keep"), check_volume)
 

@@ -126,8 +126,11 @@ def test_secrets_stay_where_they_belong(served: Served, emulator: Emulator):
     served.ask("GET", "/stacks/by-api/delete", headers=key)
     # The two places that show a password to the manager.
     shown = served.client.get("/api/stack/by-api", headers=key).json()["password"]
+    changed = change_password(served, emulator, key)
+    shown = served.client.get("/api/stack/by-api", headers=key).json()["password"]
+    assert shown not in changed
     on_page = served.client.get(f"/deployments/{deployments[-2]}", headers=cookie(owner)).text
-    passwords = emulated_passwords(emulator)
+    passwords = emulated_passwords(emulator) | changed
     assert shown in passwords
     assert any(password in on_page for password in passwords)
     served.ask("DELETE", "/api/stack/by-api", headers=key)
@@ -170,6 +173,23 @@ def look_at(served: Served, deployment_id: str) -> None:
                 "GET", f"/api/deployments/{deployment_id}/events?lang={lang}", headers={"accept": accept}
             )
             assert "deployment_completed" in events.text
+
+
+def change_password(served: Served, emulator: Emulator, key: dict[str, str]) -> set[str]:
+    """Change it, at first in vain; return what it was, or was meant to be, on the way."""
+    seen = {served.client.get("/api/stack/by-api", headers=key).json()["password"]}
+    for trouble in ({"kind": "html", "call": "application.update", "times": -1}, {"kind": "fail"}, {"kind": "open"}):
+        emulator.fault(**trouble)
+        answer = served.ask("POST", "/api/stack/by-api/password", headers=key)
+        wait(served, answer.json()["deploymentId"])
+        emulator.clear_faults()
+        look_at(served, answer.json()["deploymentId"])
+        seen.add(served.client.get("/api/stack/by-api", headers=key).json()["password"])
+    assert len(seen) == 2
+    again = served.ask("POST", "/api/stack/by-api/password", headers=key).json()
+    wait(served, again["deploymentId"])
+    look_at(served, again["deploymentId"])
+    return seen
 
 
 def cookie(cookies: dict[str, str]) -> dict[str, str]:

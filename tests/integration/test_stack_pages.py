@@ -180,6 +180,7 @@ def test_all_about_one_stack(servers: Servers, browser: httpx.Client, stranger: 
         assert words in page.words
     assert [each["action"] for each in page.all("form", method="get")] == [
         f"/stacks/{name}/redeploy",
+        f"/stacks/{name}/password",
         f"/stacks/{name}/delete",
     ]
     assert page.all("a", href=here)

@@ -79,6 +79,8 @@ def get_volumes(call: Call) -> Any:
 def remove_volume(call: Call) -> Any:
     """Remove a volume that nothing uses."""
     server, name = call.server, call.given["volumeName"]
+    if name in server.swarm.volumes and server.faults.take(call.name, call.text, frozenset({"keep_volume"})):
+        return NOTHING
     if name in server.swarm.volumes and server.faults.take(call.name, call.text, frozenset({"volume_in_use"})):
         complaint: str | None = f"remove {name}: volume is in use - [{'0' * 64}]"
     else:

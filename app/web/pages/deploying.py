@@ -7,11 +7,12 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
 from app.deployments.events import describe
-from app.deployments.intake import Asker
+from app.deployments.intake import NAME_REFUSED
 from app.deployments.request import MAX_NAME, MIN_NAME
 from app.errors import N_, PortalError
 from app.i18n import Language
-from app.web.api import LanguageDep, PortalDep, plan_for, preview_plan
+from app.identity import Caller
+from app.web.api import CallerDep, LanguageDep, PortalDep, asker_of, plan_for, preview_plan
 from app.web.contexts import DeployPage, Fact, PlanPreview, ShownProblem
 from app.web.deps import Portal, actor_of, owner_of, portal_of, read_form, remember_browser
 from app.web.models import DeployBody
@@ -26,17 +27,17 @@ _LONGEST_SHOWN: Final = 100
 
 
 @router.api_route("/", methods=["GET", "HEAD"])
-async def form(request: Request, portal: PortalDep, language: LanguageDep) -> Response:
+async def form(request: Request, portal: PortalDep, caller: CallerDep, language: LanguageDep) -> Response:
     """The form, with the plan for a name where that is asked for (`?name=ada&plan=1`)."""
     name = request.query_params.get("name", "")[:_LONGEST_SHOWN]
-    plan = await _preview(portal, name, language) if "plan" in request.query_params else None
+    plan = await _preview(portal, name, caller, language) if "plan" in request.query_params else None
     # Said before anybody has thought of a name.
     away = show(PortalError("dokploy_away", seconds=0), language) if portal.health.now.circuit == "open" else None
     return respond(request, _deploy_page(request, language, name=name, problem=away, plan=plan))
 
 
-async def _preview(portal: Portal, name: str, language: Language) -> PlanPreview:
-    answer = await preview_plan(DeployBody(name=name), portal, language)
+async def _preview(portal: Portal, name: str, caller: Caller, language: Language) -> PlanPreview:
+    answer = await preview_plan(DeployBody(name=name), portal, caller, language)
     blocked = [ShownProblem(each.code, each.title, each.detail, each.hint, "user") for each in answer.blocked]
     plan = answer.plan
     if plan is None:
@@ -94,7 +95,7 @@ async def no_form_here() -> Response:
 
 
 @router.post("/deploy")
-async def deploy(request: Request, portal: PortalDep, language: LanguageDep) -> Response:
+async def deploy(request: Request, portal: PortalDep, caller: CallerDep, language: LanguageDep) -> Response:
     """Take in the form; on to the deployment's page, or back to the form with the reason."""
     fields = await read_form(request)
     name = fields.get("name", "")
@@ -102,12 +103,12 @@ async def deploy(request: Request, portal: PortalDep, language: LanguageDep) -> 
     try:
         deployment_request, plan = plan_for(DeployBody(name=name), portal)
         accepted = await portal.intake.deploy(
-            deployment_request, plan, portal.template, Asker(owner, actor_of(request), "user")
+            deployment_request, plan, portal.template, asker_of(caller, "user", owner=owner, actor=actor_of(request))
         )
     except PortalError as error:
         suggestions: list[str] = []
-        if error.code in {"name_taken", "name_cleaning_up"}:
-            suggestions = await portal.intake.suggest(plan.name, portal.settings.reserved_names)
+        if error.code in NAME_REFUSED:
+            suggestions = await portal.intake.suggest(plan.name, portal.settings.reserved_names, portal.template)
         page = _deploy_page(
             request, language, name=name[:_LONGEST_SHOWN], problem=show(error, language), suggestions=suggestions
         )

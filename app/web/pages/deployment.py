@@ -15,10 +15,11 @@ from app.errors import N_, PortalError
 from app.i18n import Language
 from app.identity import Caller
 from app.web.access import find_deployment, owns_deployment
-from app.web.api import CallerDep, DeploymentDep, LanguageDep, PortalDep, cancel_deployment, password_of
+from app.web.api import CallerDep, DeploymentDep, LanguageDep, PortalDep, cancel_deployment
 from app.web.contexts import DeploymentPage, LogRow, QueuePlace
 from app.web.deps import Portal, portal_of
 from app.web.pages.lines import stations
+from app.web.passwords import password_of
 from app.web.problems import show_code
 from app.web.qr import qr_code
 from app.web.rendering import respond
@@ -95,22 +96,30 @@ async def _deployment_page(
         cancelable=record.kind is not Kind.REMOVE and not over and not record.undoing and not record.cancel_requested,
         queue=queue,
         problem=problem,
-        password=await _password(request, caller, record) if manager and ready else None,
+        password=await _password(portal_of(request), caller, record) if manager and ready else None,
         removed=_removed(record, language),
         leftovers=left_over(record, language),
         stack_exists=record.stack_exists,
         changed_by=newest.id if newest is not None and not ready else "",
         qr=qr_code(plan["url"]) if ready else None,
         volume_path=plan["volume_path"],
+        kept=await _kept(portal_of(request), record),
     )
+
+
+async def _kept(portal: Portal, record: DeploymentRecord) -> str:
+    """The volume that is kept of a stack that is gone; empty where there is none, or a newer stack has it."""
+    if record.kind is not Kind.REMOVE or record.stack_exists:
+        return ""
+    found = await portal.records.kept_files(name=record.name)
+    return next((each.volume for each in found if each.stack_id == record.stack_id), "")
 
 
 # An outage says what is going on now, and nothing any more once it is over: a sentence rather than a warning.
 _AWAY = "warning.dokploy_away"
 
 
-async def _password(request: Request, caller: Caller, record: DeploymentRecord) -> str | None:
-    portal = portal_of(request)
+async def _password(portal: Portal, caller: Caller, record: DeploymentRecord) -> str | None:
     stack = await portal.records.find_stack(record.name)
     if stack is None or stack.id != record.stack_id:
         return None

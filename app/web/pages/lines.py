@@ -14,11 +14,16 @@ from app.web.contexts import LineEnd, Moment, PastDeployment, SmallLine, Station
 from app.web.templating import END_NOTES, STATE_TEXTS, STATION_NOTES
 
 # What a deployment did to its stack.
-KINDS: Final = {
+_KINDS: Final = {
     Kind.CREATE: N_("First deployment"),
     Kind.REDEPLOY: N_("Deployed again"),
     Kind.REMOVE: N_("Removal"),
 }
+
+
+def kind_of(record: DeploymentRecord, language: Language) -> str:
+    """What a deployment did to its stack, in words."""
+    return language.text(N_("Change of password") if record.changes_password else _KINDS[record.kind])
 
 
 def planned_stations(kind: str, language: Language) -> Sequence[Station]:
@@ -114,7 +119,7 @@ def past_deployment(record: DeploymentRecord, language: Language, *, title: str 
     """A run in a list. title: what stands for it, where that is not what it did."""
     return PastDeployment(
         id=record.id,
-        title=title or language.text(KINDS[record.kind]),
+        title=title or kind_of(record, language),
         line=small_line(record, language),
         began=moment(record.created_at, language),
         outcome=outcome(record, language),

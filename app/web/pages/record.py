@@ -18,7 +18,7 @@ from app.web.access import owns_deployment
 from app.web.api import CallerDep, DeploymentDep, LanguageDep
 from app.web.contexts import Moment, RecordPage
 from app.web.pages.deployment import left_over
-from app.web.pages.lines import KINDS, duration, moment, outcome
+from app.web.pages.lines import duration, kind_of, moment, outcome
 from app.web.rendering import respond
 
 router = APIRouter()
@@ -75,7 +75,7 @@ def _record_page(record: DeploymentRecord, caller: Caller, language: Language) -
     return RecordPage(
         id=record.id,
         name=record.name,
-        kind=language.text(KINDS[record.kind]),
+        kind=kind_of(record, language),
         trigger=language.text(_TRIGGERS.get(record.trigger, record.trigger)),
         actor=_who(record.actor, language),
         outcome=outcome(record, language),
@@ -84,7 +84,7 @@ def _record_page(record: DeploymentRecord, caller: Caller, language: Language) -
         concluded=moment(record.concluded_at, language) if record.concluded_at else None,
         duration=duration(record, language),
         steps=[_step(step, record, language) for step in record.steps],
-        pieces=[_piece(record.resources[kind], language) for kind in _PIECES],
+        pieces=[_piece(record.resources[kind], record, language) for kind in _PIECES],
         views=compare(record, language),
         leftovers=left_over(record, language),
         has_declared=record.declared is not None,
@@ -117,11 +117,14 @@ def _clock(value: datetime | None, language: Language) -> Moment | None:
     return Moment(language.clock(value), value.isoformat()) if value else None
 
 
-def _piece(piece: ResourceView, language: Language) -> RecordPage.Piece:
+def _piece(piece: ResourceView, record: DeploymentRecord, language: Language) -> RecordPage.Piece:
+    state = _PIECE_STATES[piece.state]
+    if piece.kind == "volume" and record.observed.get("volume_listed") is False:
+        state = N_("removed, and seen to be gone")
     return RecordPage.Piece(
         label=language.text(_PIECES[piece.kind]),
         name=piece.name,
-        state=language.text(_PIECE_STATES[piece.state]),
+        state=language.text(state),
         dokploy_id=piece.dokploy_id or "",
         changed=moment(piece.changed_at, language),
     )

@@ -12,12 +12,14 @@ from app.deployments.record import STANDING, DeploymentRecord, StackRecord, Stac
 from app.errors import N_, PortalError
 from app.i18n import Language
 from app.ids import could_be_id
-from app.web.api import CallerDep, LanguageDep, PortalDep, StackDep, password_of, stacks_of, whose_stacks
-from app.web.contexts import DeletePage, RedeployPage, ShownState, StackPage, StacksPage
+from app.web.access import files_of, whose_stacks
+from app.web.api import CallerDep, KeptDep, LanguageDep, PortalDep, StackDep, stacks_of
+from app.web.contexts import DeletePage, ErasePage, PasswordPage, RedeployPage, ShownState, StackPage, StacksPage
 from app.web.deps import Portal, read_form
 from app.web.pages.deployment import all_events, log_rows
 from app.web.pages.lines import moment, past_deployment
 from app.web.pages.record import certificate_of
+from app.web.passwords import password_of
 from app.web.qr import qr_code
 from app.web.rendering import respond
 
@@ -47,10 +49,12 @@ async def stacks(
     gone: Sequence[DeploymentRecord] = []
     if whose is not None and _id_or_none(after) is None and not caller.is_operator:
         gone = await portal.records.lately_gone(whose, limit=LATELY)
+    kept = await files_of(portal, caller) if _id_or_none(after) is None else []
     shown = views[:PAGE]
     page = StacksPage(
         rows=[_row(view, language) for view in shown],
         lately=[past_deployment(record, language, title=record.name) for record in gone],
+        kept=[StacksPage.Kept(each.name, each.volume, moment(each.since, language)) for each in kept],
         everybody=caller.is_operator,
         after=shown[-1].stack.id if len(views) > PAGE else None,
         first=_id_or_none(after) is None,
@@ -111,6 +115,7 @@ async def one_stack(
         log=log_rows(await all_events(portal, newest.id), newest, language),
         running=newest.id if newest.conclusion is None else None,
         password=password_of(portal, caller, stack) if view.opens else None,
+        password_pending=stack.is_password_pending,
         qr=qr_code(plan["url"]) if view.opens else None,
         after=shown[-1].id if len(deployments) > PAGE else None,
         first=_id_or_none(after) is None,
@@ -128,16 +133,36 @@ async def _newest(portal: Portal, stack: StackRecord) -> DeploymentRecord:
 @router.get("/stacks/{name}/redeploy")
 async def ask_to_redeploy(request: Request, stack: StackDep, portal: PortalDep) -> Response:
     """Ask before deploying again, unless that would be refused."""
+    await _must_stand(portal, stack)
+    return respond(request, RedeployPage(name=stack.name, password_pending=stack.is_password_pending))
+
+
+async def _must_stand(portal: Portal, stack: StackRecord) -> None:
+    """Raise PortalError unless a stack could be deployed again now."""
     state = StackView(stack, await _newest(portal, stack)).state
     if state not in STANDING:
         raise PortalError("name_cleaning_up" if state is StackState.LEFT else "stack_busy", name=stack.name)
-    return respond(request, RedeployPage(name=stack.name))
 
 
 @router.post("/stacks/{name}/redeploy")
 async def redeploy(stack: StackDep, portal: PortalDep, caller: CallerDep) -> Response:
     """Deploy again, and on to that deployment's page."""
     deployment_id = await portal.intake.redeploy(stack, Asker(stack.owner, caller.actor, "user"))
+    return RedirectResponse(f"/deployments/{deployment_id}", status_code=303)
+
+
+@router.get("/stacks/{name}/password")
+async def ask_to_change_password(request: Request, stack: StackDep, portal: PortalDep) -> Response:
+    """Ask before the password is changed, unless that would be refused."""
+    await _must_stand(portal, stack)
+    return respond(request, PasswordPage(name=stack.name))
+
+
+@router.post("/stacks/{name}/password")
+async def change_password(stack: StackDep, portal: PortalDep, caller: CallerDep) -> Response:
+    """Deploy again with a new password, and on to that deployment's page."""
+    asker = Asker(stack.owner, caller.actor, "user")
+    deployment_id = await portal.intake.redeploy(stack, asker, changes_password=True)
     return RedirectResponse(f"/deployments/{deployment_id}", status_code=303)
 
 
@@ -155,4 +180,17 @@ async def delete(request: Request, stack: StackDep, portal: PortalDep, caller: C
     if volume not in {"erase", "keep"}:  # what is lost is chosen, not left out
         raise PortalError("request_invalid", field="volume")
     deployment_id = await portal.intake.remove(stack, volume, Asker(stack.owner, caller.actor, "user"))  # type: ignore[arg-type]
+    return RedirectResponse(f"/deployments/{deployment_id}", status_code=303)
+
+
+@router.get("/stacks/{name}/erase")
+async def ask_to_erase(request: Request, kept: KeptDep) -> Response:
+    """Ask before the files that were kept of a stack are erased."""
+    return respond(request, ErasePage(name=kept.name, volume=kept.volume))
+
+
+@router.post("/stacks/{name}/erase")
+async def erase(kept: KeptDep, portal: PortalDep, caller: CallerDep) -> Response:
+    """Erase them, and on to the page of the removal."""
+    deployment_id = await portal.intake.erase(kept, Asker(kept.owner, caller.actor, "user"))
     return RedirectResponse(f"/deployments/{deployment_id}", status_code=303)

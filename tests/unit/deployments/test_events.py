@@ -83,6 +83,7 @@ ALL: list[Event] = [
     Warned("dokploy_away"),
     Warned("tls_not_ready"),
     Warned("plain_http"),
+    Warned("files_kept"),
     CancelRequested(),
     UndoStarted(),
     completed(Kind.CREATE, Conclusion.SUCCEEDED, []),

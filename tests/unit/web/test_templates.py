@@ -15,11 +15,13 @@ from app.web.contexts import (
     DeletePage,
     DeploymentPage,
     DeployPage,
+    ErasePage,
     ErrorPage,
     LogRow,
     Moment,
     OperatorPage,
     Page,
+    PasswordPage,
     PastDeployment,
     QueuePlace,
     RecordPage,
@@ -121,6 +123,7 @@ STACKS = StacksPage(
     rows=[StacksPage.Row("ada", "ada.ai.example.com", ShownState("¤Running", "run"), "1", PAST)],
     lately=[replace(PAST, title="alan")],
 )
+KEPT = StacksPage.Kept("alan", "alan-data", MOMENT)
 RECORD = RecordPage(
     id="01JD0000000000000000000000",
     name="ada",
@@ -188,6 +191,8 @@ PAGES: Mapping[str, Page] = {
     "canceled, leftovers": replace(FAILED, conclusion="canceled", leftovers=["¤volume"]),
     "removing": REMOVING,
     "removed": replace(REMOVED, removed=["¤volume"]),
+    "removed, kept": replace(REMOVED, kept="ada-data"),
+    "removed, kept, stranger": replace(REMOVED, kept="ada-data", manager=False),
     "remove failed": replace(
         REMOVED,
         conclusion="failed",
@@ -204,11 +209,17 @@ PAGES: Mapping[str, Page] = {
     "stacks": STACKS,
     "stacks, in pages": replace(STACKS, after="01JD0000000000000000000000", first=False),
     "stacks, everybody's": replace(STACKS, everybody=True, lately=[]),
+    "stacks, kept": replace(STACKS, kept=[KEPT]),
+    "stacks, everybody's kept": StacksPage(rows=[], lately=[], kept=[KEPT], everybody=True),
     "stacks, none": StacksPage(rows=[], lately=[]),
     "stacks, no more": StacksPage(rows=[], lately=[], first=False),
     "stack": STACK,
     "stack, in pages": replace(STACK, after="01JD0000000000000000000000", first=False),
     "stack, no more": replace(STACK, deployments=[], first=False),
+    "stack, password pending": replace(STACK, password_pending=True),
+    "stack, password changing": replace(
+        STACK, redeployable=False, deletable=False, running=STACK.newest, password_pending=True
+    ),
     "stack, busy": replace(
         STACK, opens=False, redeployable=False, deletable=False, running=STACK.newest, password=None, qr=None
     ),
@@ -221,6 +232,9 @@ PAGES: Mapping[str, Page] = {
     "record, running": replace(RECORD, started=None, concluded=None, duration="", over=False, manager=False),
     "delete": DeletePage("ada", "ada.ai.example.com", "ada-data"),
     "redeploy": RedeployPage("ada"),
+    "redeploy, password pending": RedeployPage("ada", password_pending=True),
+    "password": PasswordPage("ada"),
+    "erase": ErasePage("ada", "ada-data"),
     "operator": OPERATOR,
     "operator, many": replace(
         OPERATOR,
@@ -484,7 +498,8 @@ def test_what_would_be_refused_is_not_offered(renderer: Renderer):
         actions = {str(named.get("action")) for tag, named in elements if tag == "form"}
         return {action.rpartition("/")[2] for action in actions if action.startswith("/stacks/")}
 
-    assert offered("stack") == {"redeploy", "delete"}
+    assert offered("stack") == {"redeploy", "password", "delete"}
+    assert offered("stack, password pending") == {"redeploy", "delete"}
     assert offered("stack, left") == {"delete"}
     assert offered("stack, busy") == set()
 

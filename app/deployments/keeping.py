@@ -1,0 +1,108 @@
+"""Files that are kept of stacks that are gone: which volumes, for whom, and since when."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, and_, exists, or_, select
+
+from app.deployments import tables
+from app.deployments.saga import ResourceState
+
+_stack, _volume = tables.stack, tables.resource
+_other, _others = tables.stack.alias(), tables.resource.alias()
+
+
+@dataclass(frozen=True)
+class KeptFiles:
+    """A volume that was kept when its stack was removed. owner and manage_key_hash: whose that stack was."""
+
+    stack_id: str
+    name: str
+    volume: str
+    owner: str
+    manage_key_hash: str = field(repr=False)
+    since: datetime
+
+
+def kept_files(*conditions: Any) -> Select[Any]:
+    """Select what is kept, newest first; rows are for `kept_of_row`.
+
+    Of several stacks that had a volume in turn the last one says what became of it. One that never came as far as the
+    volume says nothing of it: else a stranger's refused try would count.
+    """
+    later = or_(
+        _other.c.removed_at > _stack.c.removed_at,
+        and_(_other.c.removed_at == _stack.c.removed_at, _other.c.id > _stack.c.id),
+    )
+    return (
+        select(_stack, _volume.c.name.label("volume"))
+        .join(_volume, _volume.c.stack_id == _stack.c.id)
+        .where(
+            _volume.c.kind == "volume",
+            _volume.c.state == ResourceState.KEPT,
+            _stack.c.removed_at.is_not(None),
+            ~_has_had(later),
+            *conditions,
+        )
+        .order_by(_stack.c.removed_at.desc(), _stack.c.id.desc())
+    )
+
+
+def of_volumes(volumes: Collection[str]) -> Select[Any]:
+    """Select what is kept of some volumes, whoever holds their names now."""
+    return kept_files(_volume.c.name.in_(volumes))
+
+
+def unused(*conditions: Any) -> Select[Any]:
+    """Select what is kept and has not been taken up by a stack that is there, nor is its name."""
+    name_is_held = exists().where(_other.c.name == _stack.c.name, _other.c.removed_at.is_(None))
+    in_use = (
+        select(_others.c.stack_id)
+        .join(_other, _other.c.id == _others.c.stack_id)
+        .where(_others.c.kind == "volume", _others.c.name == _volume.c.name, _other.c.removed_at.is_(None))
+        .correlate(_stack, _volume)
+        .exists()
+    )
+    return kept_files(~name_is_held, ~in_use, *conditions)
+
+
+def kept_of_row(row: Row[Any]) -> KeptFiles:
+    """Read a row of what is kept."""
+    return KeptFiles(row.id, row.name, row.volume, row.owner, row.manage_key_hash, row.removed_at)
+
+
+def is_still_kept(connection: Connection, kept: KeptFiles) -> bool:
+    """Whether files are as they were read, asked by whoever has the stack hold its name again meanwhile."""
+    state = select(_volume.c.state).where(_volume.c.stack_id == kept.stack_id, _volume.c.kind == "volume")
+    had_since = (
+        select(_others.c.stack_id)
+        .join(_other, _other.c.id == _others.c.stack_id)
+        .where(
+            _others.c.kind == "volume",
+            _others.c.name == kept.volume,
+            _others.c.state != ResourceState.PLANNED,
+            _other.c.id != kept.stack_id,
+            or_(_other.c.removed_at.is_(None), _other.c.removed_at >= kept.since),
+        )
+    )
+    is_kept = connection.scalar(state) == ResourceState.KEPT
+    return is_kept and connection.execute(had_since).first() is None
+
+
+def _has_had(when: Any) -> Any:
+    """Hold a query to volumes that another stack, now gone, has had."""
+    return (
+        select(_others.c.stack_id)
+        .join(_other, _other.c.id == _others.c.stack_id)
+        .where(
+            _others.c.kind == "volume",
+            _others.c.name == _volume.c.name,
+            _others.c.state != ResourceState.PLANNED,
+            _other.c.removed_at.is_not(None),
+            when,
+        )
+        .correlate(_stack, _volume)
+        .exists()
+    )
