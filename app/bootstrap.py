@@ -20,6 +20,7 @@ from app.deployments.journal import Journal
 from app.deployments.leftovers import Leftovers
 from app.deployments.plan import registry_of
 from app.deployments.probing import Prober
+from app.deployments.quota import Quotas
 from app.deployments.record import Records
 from app.deployments.runner import Runner
 from app.deployments.statistics import Statistics
@@ -109,7 +110,8 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
         background.append(_supervised("listener", listener.run))
     pause = settings.leftovers_retry_seconds
     leftovers = Leftovers(database, records, first_pause=pause)
-    intake = Intake(database, records, vault, runner.wake, admit=_admits(dokploy.connection.circuit))
+    admit = _admits(dokploy.connection.circuit)
+    intake = Intake(database, records, vault, runner.wake, admit=admit, quotas=Quotas.of(settings))
     if runs:
         cleaner = Cleaner(leftovers, intake, first_pause=pause, is_active=lambda: runner.is_active)
         background.append(_supervised("cleaner", cleaner.run))

@@ -1,11 +1,12 @@
 """Makes the web application: lifespan, routes, headers and error handlers."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.staticfiles import StaticFiles
 
@@ -14,8 +15,8 @@ from app.bootstrap import open_portal
 from app.settings import Settings
 from app.web import api, crawlers, docs, pages, problems
 from app.web.deps import Portal
-from app.web.headers import Compression, SecurityHeaders
-from app.web.limits import Limits
+from app.web.headers import Compression, EveryAnswer
+from app.web.limits import Limits, limit_requests
 from app.web.models import EventAnswer, ProblemDocument
 from app.web.pages import styleguide
 from app.web.templating import STATIC_DIR, Renderer
@@ -26,7 +27,7 @@ def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_portal(settings, runs=runs) as portal:
+        async with contextlib.aclosing(app.state.limits), open_portal(settings, runs=runs) as portal:
             given: Portal = portal
             app.state.portal = given
             yield
@@ -39,11 +40,12 @@ def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
         redoc_url=None,
         # Its own redirects would lose a body, and one address a page is enough.
         redirect_slashes=False,
+        dependencies=[Depends(limit_requests)],
     )
     app.state.settings = settings
     app.state.stopping = asyncio.Event()
     app.state.renderer = Renderer(__version__)
-    app.state.limits = Limits()
+    app.state.limits = Limits(settings)
     app.include_router(api.router)
     app.include_router(pages.router)
     if settings.app_env == "development":
@@ -53,7 +55,7 @@ def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
     app.mount("/static", StaticFiles(directory=STATIC_DIR), name="static")
     problems.install(app)
     app.add_middleware(Compression)
-    app.add_middleware(SecurityHeaders)
+    app.add_middleware(EveryAnswer, settings=settings)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

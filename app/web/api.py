@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from app.deployments.events import STEP_LABELS, Kind
 from app.deployments.intake import Asker
 from app.deployments.plan import Plan, make_plan
+from app.deployments.quota import Quotas
 from app.deployments.record import DeploymentRecord, StackRecord, StackView, Whose
 from app.deployments.request import (
     MAX_NAME,
@@ -160,12 +161,13 @@ def plan_for(body: models.DeployBody, portal: Portal) -> tuple[DeploymentRequest
 
 
 @router.post("/api/plan", tags=["deployments"], openapi_extra=_JSON_BODY, responses=problems(400, 413, 415, 422))
-async def preview(request: Request, portal: PortalDep, language: LanguageDep) -> models.PlanAnswer:
+async def preview(request: Request, portal: PortalDep, caller: CallerDep, language: LanguageDep) -> models.PlanAnswer:
     """What a deployment would make, and what would keep it from starting. Changes nothing."""
-    return await preview_plan(await read_json(request, models.DeployBody), portal, language)
+    asker = Asker(caller.owner or "", caller.name, "api", is_operator=caller.is_operator)
+    return await preview_plan(await read_json(request, models.DeployBody), portal, language, asker)
 
 
-async def preview_plan(body: models.DeployBody, portal: Portal, language: Language) -> models.PlanAnswer:
+async def preview_plan(body: models.DeployBody, portal: Portal, language: Language, asker: Asker) -> models.PlanAnswer:
     """Decide a plan and nothing else, for a program or for the form (APL-4)."""
     try:
         _, plan = plan_for(body, portal)
@@ -183,6 +185,7 @@ async def preview_plan(body: models.DeployBody, portal: Portal, language: Langua
     answer = models.plan_answer(plan, [language.text(line, params) for line in PLAN_SENTENCES], plan.warnings)
     if await portal.records.held([plan.name]):
         answer.blocked.append(_blocked(await portal.intake.taken(plan.name), language))
+    answer.blocked += [_blocked(each, language) for each in await portal.intake.refusals(asker)]
     return answer
 
 
@@ -209,7 +212,7 @@ async def deploy(request: Request, response: Response, portal: PortalDep, caller
     idempotency_key = parse_idempotency_key(request.headers.get("idempotency-key"))
     body = await read_json(request, models.DeployBody)
     deployment_request, plan = plan_for(body, portal)
-    asker = Asker(owner=caller.owner or "", actor=caller.name, trigger="api")
+    asker = Asker(owner=caller.owner or "", actor=caller.name, trigger="api", is_operator=caller.is_operator)
     try:
         accepted = await portal.intake.deploy(
             deployment_request, plan, portal.template, asker, idempotency_key=idempotency_key
@@ -358,7 +361,8 @@ async def redeploy(
     Nothing is undone where it fails; what is there stays as it is.
     """
     found = await managed_stack(request, portal, caller, name)
-    deployment_id = await portal.intake.redeploy(found, Asker(found.owner, caller.name, "api"))
+    asker = Asker(found.owner, caller.name, "api", is_operator=caller.is_operator)
+    deployment_id = await portal.intake.redeploy(found, asker)
     response.headers["Location"] = models.status_url(deployment_id)
     response.headers["Cache-Control"] = "no-store"
     return models.FollowAnswer(
@@ -426,7 +430,8 @@ async def overview(portal: PortalDep, caller: CallerDep, response: Response) -> 
     caller.must_operate()
     response.headers["Cache-Control"] = "no-store"
     latest = await portal.records.latest(limit=LATEST)
-    return models.overview_answer(await portal.statistics.overview(), latest, await portal.leftovers.all())
+    overview, left = await portal.statistics.overview(), await portal.leftovers.all()
+    return models.overview_answer(overview, latest, left, Quotas.of(portal.settings))
 
 
 def whose_stacks(caller: Caller) -> Whose | None:

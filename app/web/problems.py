@@ -18,7 +18,8 @@ from app.i18n import Language
 from app.outages import Reason
 from app.web.contexts import ErrorPage, ShownProblem
 from app.web.deps import MAX_BODY, InvalidBodyError, language_of, session_has_ended
-from app.web.headers import SECURITY_HEADERS
+from app.web.headers import add_headers
+from app.web.limits import note_refusal
 from app.web.rendering import respond
 
 log = structlog.get_logger()
@@ -49,6 +50,11 @@ STATUSES: Final[Mapping[str, int]] = {
     "credential_wrong": 403,
     "token_wrong": 403,
     "too_many_requests": 429,
+    "stacks_full": 429,
+    "stacks_of_owner": 429,
+    "in_flight_full": 429,
+    "in_flight_of_owner": 429,
+    "request_timeout": 408,
     "stack_not_found": 404,
     "deployment_not_found": 404,
     "deployment_over": 409,
@@ -72,10 +78,14 @@ _OF_CODE: Final[Mapping[str, Mapping[str, str]]] = {
     "credential_missing": {"WWW-Authenticate": 'Bearer realm="AI Stack Deployer"'},
     "operator_only": {"WWW-Authenticate": 'Bearer realm="AI Stack Deployer"'},
     "store_unavailable": {"Retry-After": "10"},
+    # The rest of it may still come, and is no next request.
+    "request_timeout": {"Connection": "close"},
     **{code: {"Retry-After": "60"} for code in STORE_CODES.values()},
 }
 # Those of which a parameter says when to come back.
-_COME_BACK: Final = frozenset({"dokploy_away", "too_many_requests"})
+_COME_BACK: Final = frozenset(
+    {"dokploy_away", "too_many_requests", "stacks_full", "stacks_of_owner", "in_flight_full", "in_flight_of_owner"}
+)
 # What an operator is told whose session has ended: whoever he is now, it is not his.
 _OF_A_CALLER: Final = frozenset({"credential_missing", "credential_wrong", "operator_only", "stack_not_found"})
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -186,7 +196,7 @@ def install(app: FastAPI) -> None:
         log.error("request_broke", reference=reference, path=request.url.path, exc_info=error)
         response = _answer(request, PortalError("internal_error", reference=reference))
         # This one is answered outside of all middleware.
-        response.headers.update(SECURITY_HEADERS)
+        add_headers(response.headers, request.scope, response.status_code, request.app.state.settings)
         return response
 
     app.add_exception_handler(PortalError, portal_error)
@@ -215,6 +225,7 @@ def _answer(
     **more: Any,
 ) -> Response:
     language = language_of(request)
+    note_refusal(request, error)
     if wants_page(request):
         if request.method == "GET" and error.code in _OF_A_CALLER and session_has_ended(request):
             return RedirectResponse(f"/sign-in?next={quote(request.url.path)}", status_code=303)

@@ -358,6 +358,18 @@ def test_a_network_of_ipv6_is_one_address(portal: PortalServer):
 # The numbers
 
 
+def test_the_operator_is_told_while_there_still_is_room(start_portal):
+    portal: PortalServer = start_portal(max_stacks=2, runs=False)
+    with visitor(portal) as operator:
+        sign_in(operator)
+        for name, told in (("ada", False), ("bob", True)):
+            portal.deploy(name)
+
+            overview = operator.get("/api/overview").json()
+            assert (overview["maxStacks"], overview["nearlyFull"]) == (2, told)
+            assert ("2 of 2 places for stacks are taken." in Page(operator.get("/operator")).words) is told
+
+
 def test_the_numbers_of_the_page_are_those_of_the_api(start_portal, emulator, any_database_url: str):
     portal: PortalServer = start_portal(database_url=any_database_url, undo_timeout_seconds=0.5)
     with visitor(portal) as operator:
@@ -384,6 +396,7 @@ def test_the_numbers_of_the_page_are_those_of_the_api(start_portal, emulator, an
             "deploying": 1,
             "left": 1,
         }
+        assert (overview["maxStacks"], overview["nearlyFull"]) == (None, False)
         assert (overview["success"], overview["measured"], len(overview["days"])) == (0.5, 2, 14)
         today = overview["days"][-1]
         assert (today["succeeded"], today["failed"], today["canceled"]) == (2, 2, 0)

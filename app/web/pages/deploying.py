@@ -14,6 +14,7 @@ from app.i18n import Language
 from app.web.api import CallerDep, LanguageDep, PortalDep, plan_for, preview_plan
 from app.web.contexts import DeployPage, Fact, PlanPreview, ShownProblem
 from app.web.deps import Portal, owner_of, portal_of, read_form, remember_browser, same_site
+from app.web.limits import note_refusal
 from app.web.models import DeployBody
 from app.web.pages.lines import planned_stations
 from app.web.problems import headers_of, show, status_of
@@ -26,17 +27,18 @@ _LONGEST_SHOWN: Final = 100
 
 
 @router.api_route("/", methods=["GET", "HEAD"])
-async def form(request: Request, portal: PortalDep, language: LanguageDep) -> Response:
+async def form(request: Request, portal: PortalDep, caller: CallerDep, language: LanguageDep) -> Response:
     """The form, with the plan for a name where that is asked for (`?name=ada&plan=1`)."""
     name = request.query_params.get("name", "")[:_LONGEST_SHOWN]
-    plan = await _preview(portal, name, language) if "plan" in request.query_params else None
+    asker = Asker(caller.owner or "", caller.name, "user", is_operator=caller.is_operator)
+    plan = await _preview(portal, name, language, asker) if "plan" in request.query_params else None
     # Said before anybody has thought of a name.
     away = show(PortalError("dokploy_away", seconds=0), language) if portal.health.now.circuit == "open" else None
     return respond(request, _deploy_page(request, language, name=name, problem=away, plan=plan))
 
 
-async def _preview(portal: Portal, name: str, language: Language) -> PlanPreview:
-    answer = await preview_plan(DeployBody(name=name), portal, language)
+async def _preview(portal: Portal, name: str, language: Language, asker: Asker) -> PlanPreview:
+    answer = await preview_plan(DeployBody(name=name), portal, language, asker)
     blocked = [ShownProblem(each.code, each.title, each.detail, each.hint, "user") for each in answer.blocked]
     plan = answer.plan
     if plan is None:
@@ -102,9 +104,8 @@ async def deploy(request: Request, portal: PortalDep, caller: CallerDep, languag
     owner = owner_of(request, caller)
     try:
         deployment_request, plan = plan_for(DeployBody(name=name), portal)
-        accepted = await portal.intake.deploy(
-            deployment_request, plan, portal.template, Asker(owner=owner, actor=owner, trigger="user")
-        )
+        asker = Asker(owner=owner, actor=owner, trigger="user", is_operator=caller.is_operator)
+        accepted = await portal.intake.deploy(deployment_request, plan, portal.template, asker)
     except PortalError as error:
         suggestions: list[str] = []
         if error.code in {"name_taken", "name_cleaning_up"}:
@@ -112,6 +113,7 @@ async def deploy(request: Request, portal: PortalDep, caller: CallerDep, languag
         page = _deploy_page(
             request, language, name=name[:_LONGEST_SHOWN], problem=show(error, language), suggestions=suggestions
         )
+        note_refusal(request, error)
         refused = respond(request, page, status=status_of(error.code))
         refused.headers.update(headers_of(error))
         return refused

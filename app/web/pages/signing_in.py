@@ -11,7 +11,7 @@ from app.identity import Caller
 from app.web.api import CallerDep, LanguageDep, PortalDep
 from app.web.contexts import SignInPage
 from app.web.deps import forget_operator, path_here, read_form, remember_operator, same_site, session_has_ended
-from app.web.limits import limits_of
+from app.web.limits import address_of, limits_of
 from app.web.problems import show, status_of
 from app.web.rendering import respond
 
@@ -45,12 +45,12 @@ async def sign_in(request: Request, portal: PortalDep, language: LanguageDep) ->
     admin = portal.settings.admin_token
     if admin is None:
         return respond(request, SignInPage(there, possible=False), status=403, path=ADDRESS)
-    limit = limits_of(request).sign_in
-    limit.check(request)
+    limit, address = limits_of(request).wrong_credential, address_of(request)
+    await limit.check(address)
     admin_token = admin.get_secret_value()
     if not Caller(bearer=fields.get("token", "").strip(), admin_token=admin_token).is_operator:
-        limit.count(request)
-        log.warning("sign_in_refused", address=request.client.host if request.client else None)
+        log.warning("sign_in_refused", address=address)
+        await limit.count(address)
         error = PortalError("token_wrong")
         page = SignInPage(there, problem=show(error, language))
         return respond(request, page, status=status_of(error.code), path=ADDRESS)

@@ -141,7 +141,8 @@ async def ask_to_redeploy(request: Request, name: str, portal: PortalDep, caller
 async def redeploy(request: Request, name: str, portal: PortalDep, caller: CallerDep) -> Response:
     """Deploy again, and on to that deployment's page."""
     stack = await managed_stack(request, portal, caller, name)
-    deployment_id = await portal.intake.redeploy(stack, Asker(stack.owner, caller.name, "user"))
+    asker = Asker(stack.owner, caller.name, "user", is_operator=caller.is_operator)
+    deployment_id = await portal.intake.redeploy(stack, asker)
     return RedirectResponse(f"/deployments/{deployment_id}", status_code=303)
 
 
