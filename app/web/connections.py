@@ -1,13 +1,20 @@
 """Connections of slow or stuck clients, which are cut: a request arrives whole in time, and an answer is taken."""
 
 import asyncio
+import contextlib
+import fcntl
+import struct
+import termios
 from http import HTTPStatus
 from typing import Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 # Address and headers of one request; browsers send a few kB, and proxies bound it likewise.
 _MOST_HEAD: Final = 64 * 1024
+# Requests that are sent before the answer to the one before is there. Browsers send none.
+_MOST_AHEAD: Final = 16
 # The route answers a body that is late by itself, and a moment before this.
 _AFTER_THE_ROUTE: Final = 1.0
 # How long what nobody reads of a request may go on to come once it is answered: a client reads the answer meanwhile.
@@ -22,6 +29,7 @@ class TimelyProtocol(HttpToolsProtocol):
     """
 
     seconds: float
+    _answering: RequestResponseCycle | None = None
     _arrival: asyncio.TimerHandle | None = None
     _taking: asyncio.TimerHandle | None = None
     _stuck = 0
@@ -42,6 +50,14 @@ class TimelyProtocol(HttpToolsProtocol):
         self._expect_nothing()
         self._unwatch()
         super().connection_lost(exc)
+        # The server itself tells only the newest of several requests, which is not the one that is being answered.
+        if self._answering is not None and not self._answering.response_complete:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
         """Take what has come, unless a request's headers are too long."""
@@ -50,7 +66,7 @@ class TimelyProtocol(HttpToolsProtocol):
         if self._in_head:
             self._came += len(data)
         super().data_received(data)
-        if self._in_head and self._came > _MOST_HEAD and not self.transport.is_closing():
+        if self._in_head and self._came > _MOST_HEAD:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 
     def on_message_begin(self) -> None:
@@ -84,6 +100,9 @@ class TimelyProtocol(HttpToolsProtocol):
         """Begin to wait for the body."""
         self._in_head, self._came = False, 0
         self._expect_within(self.seconds + _AFTER_THE_ROUTE)
+        if len(self.pipeline) >= _MOST_AHEAD:
+            self.transport.abort()
+            raise ValueError("too many requests at once")
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -103,7 +122,7 @@ class TimelyProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """Watch a client that has stopped to read."""
         super().pause_writing()
-        self._stuck = self.transport.get_write_buffer_size()
+        self._stuck = self._left()
         self._taking = self.loop.call_later(self.seconds, self._is_stuck)
 
     def resume_writing(self) -> None:
@@ -112,13 +131,21 @@ class TimelyProtocol(HttpToolsProtocol):
         super().resume_writing()
 
     def _is_stuck(self) -> None:
-        left = self.transport.get_write_buffer_size()
+        left = self._left()
         if left < self._stuck:  # it reads, though slowly
             self._stuck = left
             self._taking = self.loop.call_later(self.seconds, self._is_stuck)
         else:
             # Closing would wait until it has read the rest.
             self.transport.abort()
+
+    def _left(self) -> int:
+        """How many bytes it has still to take, here and in the kernel, which holds a lot and asks for more at times."""
+        left = self.transport.get_write_buffer_size()
+        with contextlib.suppress(OSError, AttributeError):
+            descriptor = self.transport.get_extra_info("socket").fileno()
+            left += struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)))[0]
+        return left
 
     def _unwatch(self) -> None:
         if self._taking is not None:
@@ -146,6 +173,8 @@ class TimelyProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: HTTPStatus) -> None:
         """Answer below the application, to what is no request yet, and close."""
+        if self.transport.is_closing():
+            return
         text = status.phrase.encode()
         head = (
             f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: text/plain; charset=utf-8\r\n"
