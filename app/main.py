@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -16,10 +16,21 @@ from app.settings import Settings
 from app.web import api, crawlers, docs, pages, problems
 from app.web.deps import Portal
 from app.web.headers import Compression, EveryAnswer
-from app.web.limits import Limits, limit_requests
+from app.web.limits import UNLIMITED, Limits, limit_requests
 from app.web.models import EventAnswer, ProblemDocument
 from app.web.pages import styleguide
 from app.web.templating import STATIC_DIR, Renderer
+
+# What every route answers that counts its requests.
+_TOO_MANY: Final = {
+    "description": "Too many requests, stacks or deployments: a problem document",
+    "headers": {
+        "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}},
+        "RateLimit-Policy": {"description": "Each limit: `q` in `w` seconds.", "schema": {"type": "string"}},
+        "RateLimit": {"description": "Of each, `r` left; all again in `t` seconds.", "schema": {"type": "string"}},
+    },
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
+}
 
 
 def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
@@ -83,13 +94,15 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             schemas[model.__name__] = schema
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
-        for path in document["paths"].values():
-            for operation in path.values():
+        for path, operations in document["paths"].items():
+            for operation in operations.values():
                 # Every failure is a problem document, so what the framework would answer by itself is not.
                 responses = operation["responses"]
                 if "application/json" in responses.get("422", {}).get("content", {}):
                     del responses["422"]
                 responses.setdefault("default", {"$ref": "#/components/responses/Problem"})
+                if path not in UNLIMITED:
+                    responses["429"] = _TOO_MANY
         document["components"]["responses"] = {
             "Problem": {
                 "description": "A problem document",

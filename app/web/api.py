@@ -160,7 +160,7 @@ def plan_for(body: models.DeployBody, portal: Portal) -> tuple[DeploymentRequest
     return request, make_plan(request, portal.template, portal.settings)
 
 
-@router.post("/api/plan", tags=["deployments"], openapi_extra=_JSON_BODY, responses=problems(400, 413, 415, 422))
+@router.post("/api/plan", tags=["deployments"], openapi_extra=_JSON_BODY, responses=problems(400, 408, 413, 415, 422))
 async def preview(request: Request, portal: PortalDep, caller: CallerDep, language: LanguageDep) -> models.PlanAnswer:
     """What a deployment would make, and what would keep it from starting. Changes nothing."""
     asker = Asker(caller.owner or "", caller.name, "api", is_operator=caller.is_operator)
@@ -201,7 +201,7 @@ def _blocked(error: PortalError, language: Language) -> models.PlanAnswer.Blocke
     status_code=202,
     tags=["deployments"],
     openapi_extra=_JSON_BODY,
-    responses=problems(400, 403, 409, 413, 415, 422),
+    responses=problems(400, 403, 408, 409, 413, 415, 422),
 )
 async def deploy(request: Request, response: Response, portal: PortalDep, caller: CallerDep) -> models.AcceptedAnswer:
     """Take in a deployment. It runs on whoever watches; follow it at `eventsUrl`.

@@ -31,7 +31,7 @@ _REDIS_SECONDS: Final = 0.5
 _REDIS_PAUSE: Final = 2.0
 _REDIS_CONNECTIONS: Final = 32
 # What a platform asks to know whether the portal lives.
-_FREE: Final = frozenset({"/health", "/ready"})
+UNLIMITED: Final = frozenset({"/health", "/ready"})
 # What begins a deployment, as the routes are written.
 _DEPLOYS: Final = frozenset({"/deploy", "/api/deploy", "/stacks/{name}/redeploy", "/api/stack/{name}/redeploy"})
 # The limits that are no rates, as `app.deployments.quota` refuses by them.
@@ -217,7 +217,7 @@ class Limits:
 
 async def limit_requests(request: Request) -> None:
     """Count a request, and one for a deployment as such; for every route. Raises LimitReachedError."""
-    if request.url.path in _FREE:
+    if request.url.path in UNLIMITED:
         return
     limits, address = limits_of(request), address_of(request)
     note(request, await limits.requests(address, None))
