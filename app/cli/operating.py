@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 
 from app.database import Database
 from app.deployments.plan import registry_of
+from app.deployments.quota import Quotas, count_stacks
 from app.dokploy import (
     DokployClient,
     DokployDatabaseDown,
@@ -41,7 +42,7 @@ Resolve = Callable[[str], list[str]]
 class Finding:
     """What became of one item of the list; `do` is empty where nothing is to be done."""
 
-    item: Literal["settings", "store", "dokploy", "token", "version", "calls", "registry", "dns"]
+    item: Literal["settings", "store", "stacks", "dokploy", "token", "version", "calls", "registry", "dns"]
     result: Literal["ok", "warn", "fail", "skip"]
     detail: str
     do: str = ""
@@ -67,15 +68,15 @@ async def examine(settings: Settings, resolve: Resolve | None = None) -> list[Fi
     """Go through the list. `resolve`: gives a name's addresses or raises OSError; the system's resolver by default."""
     return [
         Finding("settings", "ok", "they can be read"),
-        await _store(settings),
+        *await _store(settings),
         *await _dokploy(settings),
         _registry(settings),
         await _dns(settings, resolve or _addresses),
     ]
 
 
-async def _store(settings: Settings) -> Finding:
-    """Open the store, read its schema's revision, and write something that is gone in the same transaction."""
+async def _store(settings: Settings) -> list[Finding]:
+    """Open the store, read its schema's revision, write something that is gone in the same transaction, and count."""
     is_sqlite = settings.database_url.startswith("sqlite")
     where = "SQLite" if is_sqlite else "PostgreSQL"
     do = (
@@ -95,18 +96,28 @@ async def _store(settings: Settings) -> Finding:
         database = Database(settings.database_url)
         revision = await current(database)
         await database.write(write)
+        stacks = None if revision is None else await database.read(count_stacks)
     except Exception as error:  # noqa: BLE001 - whatever a driver raises is the answer to the question
         cause = error.__cause__ or error
         reason = _in_one_line(str(getattr(cause, "orig", None) or cause), settings) or type(cause).__name__
-        return Finding("store", "fail", f"{where} cannot be written: {reason}", do)
+        return [Finding("store", "fail", f"{where} cannot be written: {reason}", do)]
     finally:
         if database is not None:
             await database.close()
-    if revision is None:
-        return Finding("store", "ok", f"{where} can be written; it is empty, and the first start makes its tables")
-    if revision < HEAD:
-        return Finding("store", "ok", f"{where} can be written; the next start brings {revision} up to {HEAD}")
-    return Finding("store", "ok", f"{where} can be written, and has schema {revision}")
+    if stacks is None or revision is None:
+        return [Finding("store", "ok", f"{where} can be written; it is empty, and the first start makes its tables")]
+    state = f"; the next start brings {revision} up to {HEAD}" if revision < HEAD else f", and has schema {revision}"
+    return [Finding("store", "ok", f"{where} can be written{state}"), _stacks(stacks, Quotas.of(settings))]
+
+
+def _stacks(stacks: int, quotas: Quotas) -> Finding:
+    """How far the stacks are from the limit."""
+    if not quotas.stacks:
+        return Finding("stacks", "ok", f"{stacks}; MAX_STACKS sets no limit")
+    told = f"{stacks} of {quotas.stacks}"
+    if quotas.is_near(stacks):
+        return Finding("stacks", "warn", f"{told}: room runs out", "delete what nobody needs, or raise MAX_STACKS")
+    return Finding("stacks", "ok", told)
 
 
 async def _dokploy(settings: Settings) -> list[Finding]:
