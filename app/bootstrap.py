@@ -23,6 +23,7 @@ from app.deployments.journal import Journal
 from app.deployments.leftovers import Leftovers
 from app.deployments.plan import registry_of
 from app.deployments.probing import Prober
+from app.deployments.quota import Quotas
 from app.deployments.record import Records
 from app.deployments.reencrypting import Reencryption
 from app.deployments.runner import Runner
@@ -127,7 +128,8 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
         background.append(_supervised("listener", listener.run))
     pause = settings.leftovers_retry_seconds
     leftovers = Leftovers(database, records, first_pause=pause)
-    intake = Intake(database, records, vault, runner.wake, admit=_admits(dokploy.connection.circuit))
+    admit = _admits(dokploy.connection.circuit)
+    intake = Intake(database, records, vault, runner.wake, admit=admit, quotas=Quotas.of(settings))
     accounts, tokens = Accounts(database), Tokens(database)
     sessions = Sessions(database, lives=timedelta(hours=settings.session_hours))
     if runs:

@@ -155,6 +155,14 @@ class Database:
         if not self.is_sqlite:
             connection.execute(text("SELECT pg_notify(:channel, :payload)"), {"channel": CHANNEL, "payload": payload})
 
+    def take_turns(self, connection: Connection, what: str) -> None:
+        """Wait until no other transaction is at this; then others wait until this one is over.
+
+        On SQLite only one transaction writes at a time as it is.
+        """
+        if not self.is_sqlite:
+            connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:what))"), {"what": f"{CHANNEL}:{what}"})
+
     async def ping(self) -> None:
         """Raise StoreAway unless the store answers."""
         await self.read(lambda connection: connection.execute(text("SELECT 1")).scalar())

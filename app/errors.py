@@ -246,6 +246,11 @@ PROBLEMS: dict[str, Problem] = {
         N_("Only whoever deployed this stack can do that."),
         N_("Use the browser that deployed it, or send its manage key as a Bearer token."),
     ),
+    "credential_unknown": Problem(
+        N_("The key is not known"),
+        N_("What was sent as a Bearer token is neither a token nor the key of a stack."),
+        N_("Look whether it is whole, or send none."),
+    ),
     "credential_wrong": Problem(
         N_("The key does not fit"),
         N_("This key does not belong to that stack."),
@@ -341,8 +346,34 @@ PROBLEMS: dict[str, Problem] = {
     ),
     "too_many_requests": Problem(
         N_("Too many tries"),
-        N_("There were too many tries from this address."),
+        N_("There were too many requests in a short time."),
         N_("Wait {seconds} s, then try again."),
+    ),
+    "stacks_full": Problem(
+        N_("No room for more stacks"),
+        N_("The number of stacks on this portal is limited to {limit}."),
+        N_("Ask the operator, who removes stacks that nobody needs, or raises MAX_STACKS."),
+        "operator",
+    ),
+    "stacks_of_owner": Problem(
+        N_("You have enough stacks"),
+        N_("The number of your stacks is limited to {limit}."),
+        N_("Delete a stack that you do not need, then try again."),
+    ),
+    "in_flight_full": Problem(
+        N_("Too much under way"),
+        N_("The number of deployments at the same time is limited to {limit}."),
+        N_("Wait until one has ended, then try again."),
+    ),
+    "in_flight_of_owner": Problem(
+        N_("Too many at once"),
+        N_("The number of your deployments at the same time is limited to {limit}."),
+        N_("Wait until one has ended, then try again."),
+    ),
+    "request_timeout": Problem(
+        N_("The request was too slow"),
+        N_("The request did not arrive within {seconds} s."),
+        N_("Try again over a faster connection."),
     ),
     "stack_not_found": Problem(
         N_("No such stack"),

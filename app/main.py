@@ -1,9 +1,10 @@
 """Makes the web application: lifespan, routes, headers and error handlers."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -15,11 +16,22 @@ from app.settings import Settings
 from app.web import account_api, api, crawlers, docs, pages, problems
 from app.web.access import RULES, authorize, routes_of
 from app.web.deps import Portal
-from app.web.headers import Compression, SecurityHeaders
-from app.web.limits import Limits
+from app.web.headers import Compression, EveryAnswer
+from app.web.limits import UNLIMITED, Limits, limit_address
 from app.web.models import EventAnswer, ProblemDocument
 from app.web.pages import styleguide
 from app.web.templating import STATIC_DIR, Renderer
+
+# What every route answers that counts its requests.
+_TOO_MANY: Final = {
+    "description": "Too many requests, stacks or deployments: a problem document",
+    "headers": {
+        "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}},
+        "RateLimit-Policy": {"description": "Each limit: `q` in `w` seconds.", "schema": {"type": "string"}},
+        "RateLimit": {"description": "Of each, `r` left; all again in `t` seconds.", "schema": {"type": "string"}},
+    },
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
+}
 
 
 def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
@@ -27,7 +39,7 @@ def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_portal(settings, runs=runs) as portal:
+        async with contextlib.aclosing(app.state.limits), open_portal(settings, runs=runs) as portal:
             given: Portal = portal
             app.state.portal = given
             yield
@@ -40,12 +52,12 @@ def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
         redoc_url=None,
         # Its own redirects would lose a body, and one address a page is enough.
         redirect_slashes=False,
-        dependencies=[Depends(authorize)],
+        dependencies=[Depends(limit_address), Depends(authorize)],
     )
     app.state.settings = settings
     app.state.stopping = asyncio.Event()
     app.state.renderer = Renderer(__version__)
-    app.state.limits = Limits()
+    app.state.limits = Limits(settings)
     app.include_router(api.router)
     app.include_router(account_api.router)
     app.include_router(pages.router)
@@ -58,7 +70,7 @@ def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
         raise AssertionError(f"nobody has decided who may use {sorted(undecided)}")
     problems.install(app)
     app.add_middleware(Compression)
-    app.add_middleware(SecurityHeaders)
+    app.add_middleware(EveryAnswer, settings=settings)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
@@ -86,13 +98,15 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             schemas[model.__name__] = schema
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
-        for path in document["paths"].values():
-            for operation in path.values():
+        for path, operations in document["paths"].items():
+            for operation in operations.values():
                 # Every failure is a problem document, so what the framework would answer by itself is not.
                 responses = operation["responses"]
                 if "application/json" in responses.get("422", {}).get("content", {}):
                     del responses["422"]
                 responses.setdefault("default", {"$ref": "#/components/responses/Problem"})
+                if path not in UNLIMITED:
+                    responses["429"] = _TOO_MANY
         document["components"]["responses"] = {
             "Problem": {
                 "description": "A problem document",

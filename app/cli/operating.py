@@ -14,6 +14,7 @@ from sqlalchemy import Column, Connection, Integer, MetaData, Table, insert
 
 from app.database import Database, StoreAway
 from app.deployments.plan import registry_of
+from app.deployments.quota import Quotas, count_stacks
 from app.deployments.reencrypting import Reencryption
 from app.dokploy import (
     DokployClient,
@@ -43,7 +44,7 @@ Resolve = Callable[[str], list[str]]
 class Finding:
     """What became of one item of the list; `do` is empty where nothing is to be done."""
 
-    item: Literal["settings", "store", "secrets", "dokploy", "token", "version", "calls", "registry", "dns"]
+    item: Literal["settings", "store", "stacks", "secrets", "dokploy", "token", "version", "calls", "registry", "dns"]
     result: Literal["ok", "warn", "fail", "skip"]
     detail: str
     do: str = ""
@@ -70,16 +71,16 @@ async def examine(settings: Settings, resolve: Resolve | None = None) -> list[Fi
     store, is_empty = await _store(settings)
     return [
         Finding("settings", "ok", "they can be read"),
-        store,
-        await _secrets(settings, store, is_empty=is_empty),
+        *store,
+        await _secrets(settings, store[0], is_empty=is_empty),
         *await _dokploy(settings),
         _registry(settings),
         await _dns(settings, resolve or _addresses),
     ]
 
 
-async def _store(settings: Settings) -> tuple[Finding, bool]:
-    """Open the store, read its schema's revision, and write something that is gone in the same transaction.
+async def _store(settings: Settings) -> tuple[list[Finding], bool]:
+    """Open the store, read its schema's revision, write something that is gone in the same transaction, and count.
 
     And say whether it is empty.
     """
@@ -102,20 +103,30 @@ async def _store(settings: Settings) -> tuple[Finding, bool]:
         database = Database(settings.database_url)
         revision = await current(database)
         await database.write(write)
+        stacks = None if revision is None else await database.read(count_stacks)
     except Exception as error:  # noqa: BLE001 - whatever a driver raises is the answer to the question
         cause = error.__cause__ or error
         reason = _in_one_line(str(getattr(cause, "orig", None) or cause), settings) or type(cause).__name__
-        return Finding("store", "fail", f"{where} cannot be written: {reason}", do), True
+        return [Finding("store", "fail", f"{where} cannot be written: {reason}", do)], True
     finally:
         if database is not None:
             await database.close()
-    if revision is None:
+    if stacks is None or revision is None:
         told = f"{where} can be written; it is empty, and the first start makes its tables"
-    elif revision < HEAD:
-        told = f"{where} can be written; the next start brings {revision} up to {HEAD}"
-    else:
-        told = f"{where} can be written, and has schema {revision}"
-    return Finding("store", "ok", told), revision is None
+        return [Finding("store", "ok", told)], True
+    state = f"; the next start brings {revision} up to {HEAD}" if revision < HEAD else f", and has schema {revision}"
+    store = Finding("store", "ok", f"{where} can be written{state}")
+    return [store, _stacks(stacks, Quotas.of(settings))], False
+
+
+def _stacks(stacks: int, quotas: Quotas) -> Finding:
+    """How far the stacks are from the limit."""
+    if not quotas.stacks:
+        return Finding("stacks", "ok", f"{stacks}; MAX_STACKS sets no limit")
+    told = f"{stacks} of {quotas.stacks}"
+    if quotas.is_near(stacks):
+        return Finding("stacks", "warn", f"{told}: room runs out", "delete what nobody needs, or raise MAX_STACKS")
+    return Finding("stacks", "ok", told)
 
 
 async def _secrets(settings: Settings, store: Finding, *, is_empty: bool) -> Finding:

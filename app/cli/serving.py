@@ -23,6 +23,7 @@ from app.errors import SettingsError
 from app.main import begin_shutdown, create_app
 from app.secret_files import is_given
 from app.settings import Settings, explain, load_settings, require_closed, require_postgresql
+from app.web.connections import timely
 
 if TYPE_CHECKING:
     from app.sandbox import SandboxSettings
@@ -86,6 +87,10 @@ def sandbox_settings(port: int, folder: Path) -> Settings:
         "stack_probe_address": f"127.0.0.1:{port + 1}",
         "certificate_mode": "none",
         "admin_token": secrets.token_urlsafe(12),
+        # Nothing is to be saved here, and whoever tries it out tries it out often.
+        **dict.fromkeys(("max_stacks", "max_stacks_per_owner", "max_in_flight", "max_in_flight_per_owner"), 0),
+        **dict.fromkeys(("rate_per_address", "rate_per_actor", "wrong_credential_rate"), "off"),
+        **dict.fromkeys(("deploy_rate_per_address", "deploy_rate_per_actor"), "off"),
     }
     given = {name: value for name, value in values.items() if not is_given(name)}
     return load_settings(_env_file=None, **given, port=port)
@@ -137,6 +142,7 @@ def _server(application: Any, settings: Settings) -> _Server:
             proxy_headers=True,
             forwarded_allow_ips=settings.forwarded_allow_ips,
             server_header=False,
+            http=timely(settings.request_timeout_seconds),
             timeout_graceful_shutdown=_GRACE_SECONDS,
             ws="none",
             lifespan="off",  # `_Server` sees to it

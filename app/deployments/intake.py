@@ -8,15 +8,17 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
+import structlog
 from sqlalchemy import Connection, and_, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from app.audit import Action, Actor, note
+from app.audit import Action, Actor, Role, note
 from app.database import Database
 from app.deployments import keeping, tables
 from app.deployments.events import STEPS, Conclusion, DeploymentQueued, Kind, Status
 from app.deployments.keeping import KeptFiles
 from app.deployments.plan import Plan, declare
+from app.deployments.quota import Quotas, count_stacks
 from app.deployments.record import DeploymentRecord, Records, StackRecord
 from app.deployments.request import DeploymentRequest, suggest_names
 from app.deployments.saga import ResourceState, StepState
@@ -24,6 +26,8 @@ from app.deployments.template import StackSecrets, Template
 from app.errors import PortalError
 from app.ids import new_id
 from app.vault import Vault, fingerprint, new_manage_key, new_password
+
+log = structlog.get_logger()
 
 _IDEMPOTENCY_LIVES = timedelta(hours=24)
 # A creation that ends in the very moment makes room for a removal; others may be faster than ours.
@@ -58,6 +62,11 @@ class Asker:
     trigger: str
     key_hash: str | None = field(default=None, repr=False)
 
+    @property
+    def is_operator(self) -> bool:
+        """Whether it is an operator, whom the limits of an owner do not hold."""
+        return self.actor.role is Role.OPERATOR
+
     def may_use(self, kept: KeptFiles) -> bool:
         """Whether files that were kept are his: by the owner, or by the manage key of the stack that had them."""
         by_key = self.key_hash is not None and hmac.compare_digest(self.key_hash, kept.manage_key_hash)
@@ -83,13 +92,18 @@ class Intake:
         wake: Callable[[str], None],
         *,
         admit: Callable[[], None] = lambda: None,
+        quotas: Quotas | None = None,
     ) -> None:
-        """`wake` tells this process's runner: `queued`, or `cancel`; `admit` raises while no stack is to be begun."""
+        """`wake` tells this process's runner: `queued`, or `cancel`; `admit` raises while no stack is to be begun.
+
+        `quotas`: how much there may be at once; None: as much as is asked for.
+        """
         self._database = database
         self._records = records
         self._vault = vault
         self._wake = wake
         self._admit = admit
+        self._quotas = quotas or Quotas()
 
     async def deploy(
         self,
@@ -102,17 +116,26 @@ class Intake:
     ) -> Accepted:
         """Record a new stack and queue its deployment.
 
-        Raises PortalError: `name_taken`, `name_cleaning_up`, `name_kept`, `idempotency_key_reused`, `dokploy_away`.
+        Raises PortalError: `name_taken`, `name_cleaning_up`, `name_kept`, `idempotency_key_reused`, `dokploy_away`, and
+        where there are too many `stacks_full`, `stacks_of_owner`, `in_flight_full`, `in_flight_of_owner`.
         """
         accepted = Accepted(new_id(), plan.name, plan.url, new_manage_key())
         body_hash = hashlib.sha256(json.dumps(asdict(request), sort_keys=True).encode()).hexdigest()
         key_hash = fingerprint(idempotency_key) if idempotency_key else None
 
+        stacks = 0
+
         def take_in(connection: Connection) -> Accepted:
+            nonlocal stacks
+            # First of all: a replay that waits for the request it repeats is not refused for that one's place.
+            self._quotas.take_turns(self._database, connection)
             if key_hash and (replay := self._replay(connection, key_hash, body_hash)):
                 return replay
             self._admit()
             self._insert_stack(connection, accepted, plan, template, asker, declare(request, template))
+            # After the insert, which says that a name is taken: that is the better reason.
+            self._quotas.check_stack(connection, asker.owner, is_operator=asker.is_operator)
+            stacks = count_stacks(connection)
             note(connection, asker.actor, Action.DEPLOY, stack=plan.name, deployment_id=accepted.deployment_id)
             if key_hash:
                 connection.execute(
@@ -138,6 +161,8 @@ class Intake:
             raise await self.taken(plan.name) from None
         if taken_in is accepted:  # a replay begins nothing
             self._wake("queued")
+            if stacks == self._quotas.line:
+                log.warning("stacks_nearly_full", stacks=stacks, limit=self._quotas.stacks)
         return taken_in
 
     def _replay(self, connection: Connection, key_hash: str, body_hash: str) -> Accepted | None:
@@ -304,6 +329,14 @@ class Intake:
             return Availability(files_kept=True)
         return Availability(PortalError("name_kept", field="name", name=name))
 
+    async def refusals(self, asker: Asker) -> list[PortalError]:
+        """Why a new stack would be one too many at this moment, if it would; for whoever only wants to know."""
+        return await self._database.read(
+            lambda connection: list(
+                self._quotas.refusals(connection, asker.owner, is_operator=asker.is_operator, added=False)
+            )
+        )
+
     async def suggest(self, name: str, reserved: tuple[str, ...], template: Template) -> list[str]:
         """Up to three names near a taken one that are free."""
         wanted = suggest_names(name)
@@ -423,11 +456,12 @@ class Intake:
 
         changes_password: with a new password; a change that was not finished is gone on with in either case. Raises
         PortalError: `stack_busy` while something else changes the stack, `name_cleaning_up` where it is to go,
-        `stack_not_found` once it is gone, `dokploy_away`.
+        `stack_not_found` once it is gone, `dokploy_away`, and `in_flight_full` or `in_flight_of_owner`.
         """
         deployment_id = new_id()
 
         def take_in(connection: Connection) -> None:
+            self._quotas.take_turns(self._database, connection)
             self._admit()
             self._insert_deployment(
                 connection, deployment_id, stack.id, name=stack.name, plan=stack.plan, kind=Kind.REDEPLOY, asker=asker
@@ -437,6 +471,7 @@ class Intake:
             is_made = before.kind == Kind.CREATE and before.conclusion == Conclusion.SUCCEEDED
             if before.kind != Kind.REDEPLOY and not is_made:
                 raise PortalError("name_cleaning_up", name=stack.name)
+            self._quotas.check_deployment(connection, stack.owner, is_operator=asker.is_operator)
             if self._prepare_password(connection, stack, anew=changes_password):
                 table = tables.deployment
                 options = {"changes_password": True}

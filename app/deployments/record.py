@@ -331,6 +331,11 @@ class Records:
         rows = await self._rows(keeping.of_volumes(volumes))
         return {row.volume: keeping.kept_of_row(row) for row in rows}
 
+    async def knows_key(self, key_hash: str) -> bool:
+        """Whether a fingerprint is that of the manage key of any stack, be it gone."""
+        rows = await self._rows(select(tables.stack.c.id).where(tables.stack.c.manage_key_hash == key_hash).limit(1))
+        return bool(rows)
+
     async def kept_files(self, whose: Whose = Whose(), *, name: str | None = None) -> list[KeptFiles]:
         """What is kept of stacks that are gone, the last first. name: only of stacks that were called so."""
         called = [] if name is None else [tables.stack.c.name == name]

@@ -6,7 +6,7 @@ from app.identity.caller import NOBODY, Caller, Ownership
 from app.identity.recognition import Recognition, Shown, new_browser_owner, operator
 from app.identity.scopes import EVERY_SCOPE, OWN_SCOPES, SCOPE_LABELS, Scope, parse_scopes
 from app.identity.sessions import Session, Sessions
-from app.identity.tokens import MAX_DAYS, MAX_TOKENS, USUAL_DAYS, Token, Tokens
+from app.identity.tokens import MAX_DAYS, MAX_TOKENS, USUAL_DAYS, Token, Tokens, is_token
 
 __all__ = [
     "EVERY_SCOPE",
@@ -29,6 +29,7 @@ __all__ = [
     "Shown",
     "Token",
     "Tokens",
+    "is_token",
     "new_browser_owner",
     "operator",
     "parse_scopes",

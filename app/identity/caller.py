@@ -54,6 +54,11 @@ class Caller:
         """Whether anything was shown at all."""
         return self.actor.means is not Means.NOTHING
 
+    @property
+    def counted_as(self) -> str:
+        """Who it is where requests are counted; a manage key is somebody of its own."""
+        return f"key:{self.key_hash[:16]}" if self.key_hash is not None else self.actor.id
+
     def owns(self, stack: Ownership) -> bool:
         """Whether a stack is this caller's, or everybody's are."""
         if self.is_operator:

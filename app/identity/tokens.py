@@ -51,6 +51,11 @@ class Token:
         return self.revoked_at is None and not self.is_over
 
 
+def is_token(text: str) -> bool:
+    """Whether something that was sent says that it is a token."""
+    return text.startswith(_PREFIX)
+
+
 class Tokens:
     """Keeps tokens."""
 
@@ -95,7 +100,7 @@ class Tokens:
 
     async def find(self, secret: str) -> Token | None:
         """The token that somebody shows, good or not; that a good one was used is written down."""
-        if not secret.startswith(_PREFIX):
+        if not is_token(secret):
             return None
         query = select(table).where(table.c.hash == fingerprint(secret))
         row = await self._database.read(lambda connection: connection.execute(query).first())

@@ -16,7 +16,8 @@ from app.deployments.request import MAX_NAME, could_be_name, normalize_name
 from app.errors import PortalError
 from app.identity import Caller, Ownership, Scope
 from app.ids import could_be_id
-from app.web.deps import Portal, identify, portal_of, same_site
+from app.web.deps import Portal, address_of, identify, may_be_guess, portal_of, same_site
+from app.web.limits import limit_actor, limits_of
 
 log = structlog.get_logger()
 
@@ -155,6 +156,8 @@ async def authorize(request: Request) -> None:
     request.state.rule = rule
     if rule.who is Who.UNASKED:
         return
+    if may_be_guess(request):
+        await limits_of(request).wrong_credential.check(address_of(request) or "")
     try:
         caller = await identify(request)
     except PortalError:
@@ -162,9 +165,16 @@ async def authorize(request: Request) -> None:
             return
         raise
     request.state.caller = caller
+    if caller.has_credential:
+        await limit_actor(request, caller.counted_as)
     if request.method not in {"GET", "HEAD"}:
         same_site(request)
     portal = portal_of(request)
+    if caller.key_hash is not None and not await portal.records.knows_key(caller.key_hash):
+        await limits_of(request).wrong_credential.count(address_of(request) or "")
+        if rule.who is Who.VISITOR and rule.of is None:
+            # Nobody is to act as nobody who thinks that he has shown who he is.
+            raise PortalError("credential_unknown")
     _must_be(rule, caller, is_open=portal.settings.auth_mode == "open")
     if rule.scope is not None and caller.is_known:
         caller.must(rule.scope)
@@ -193,10 +203,6 @@ def _must_be(rule: Rule, caller: Caller, *, is_open: bool) -> None:
             # A manage key opens its own stack in every mode, and is looked at with it.
             if caller.key_hash is None or rule.of is None:
                 raise PortalError("sign_in_needed")
-        case Who.VISITOR if caller.key_hash is not None and rule.of is None:
-            pass
-        case _:
-            pass
 
 
 async def _stack(portal: Portal, caller: Caller, rule: Rule, name: str) -> StackRecord:
@@ -282,6 +288,7 @@ def owns_deployment(caller: Caller, record: DeploymentRecord) -> bool:
 # What is refused because of who asks; other failures are no matter of the trail's.
 _REFUSALS: Final = frozenset(
     {
+        "credential_unknown",
         "cross_site",
         "sign_in_needed",
         "operator_only",
@@ -300,7 +307,7 @@ _REFUSALS: Final = frozenset(
 )
 
 
-async def note_refusal(request: Request, error: PortalError) -> None:
+async def audit_refusal(request: Request, error: PortalError) -> None:
     """Put on the trail that somebody was refused what he asked for, where it would have changed something."""
     rule: Rule | None = getattr(request.state, "rule", None)
     if rule is None or rule.action is None or error.code not in _REFUSALS:

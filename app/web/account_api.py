@@ -48,7 +48,7 @@ async def tokens_of(portal: Portal, caller: Caller, *, everybody: bool) -> list[
     "/api/tokens",
     status_code=201,
     tags=["tokens"],
-    responses=problems(400, 401, 403, 409, 413, 415, 422),
+    responses=problems(400, 401, 403, 408, 409, 413, 415, 422),
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -110,7 +110,7 @@ async def offer(found: StackDep, portal: PortalDep, caller: CallerDep, response:
 @router.post(
     "/api/take-over",
     tags=["stacks"],
-    responses=problems(400, 401, 403, 413, 415, 422, 429),
+    responses=problems(400, 401, 403, 408, 413, 415, 422),
     openapi_extra={
         "requestBody": {
             "required": True,

@@ -10,6 +10,7 @@ from app.deployments.events import STEP_LABELS, Kind
 from app.deployments.intake import FILES_KEPT, NAME_REFUSED, Asker
 from app.deployments.keeping import KeptFiles
 from app.deployments.plan import Plan, make_plan
+from app.deployments.quota import Quotas
 from app.deployments.record import DeploymentRecord, StackRecord, StackView
 from app.deployments.request import (
     DeploymentRequest,
@@ -179,7 +180,7 @@ def plan_for(body: models.DeployBody, portal: Portal) -> tuple[DeploymentRequest
     return request, make_plan(request, portal.template, portal.settings)
 
 
-@router.post("/api/plan", tags=["deployments"], openapi_extra=_JSON_BODY, responses=problems(400, 413, 415, 422))
+@router.post("/api/plan", tags=["deployments"], openapi_extra=_JSON_BODY, responses=problems(400, 408, 413, 415, 422))
 async def preview(request: Request, portal: PortalDep, caller: CallerDep, language: LanguageDep) -> models.PlanAnswer:
     """What a deployment would make, and what would keep it from starting. Changes nothing."""
     return await preview_plan(await read_json(request, models.DeployBody), portal, caller, language)
@@ -202,11 +203,13 @@ async def preview_plan(
         "url": plan.url,
         "port": str(plan.port),
     }
-    found = await portal.intake.look(plan.name, portal.template, asker_of(caller, "api"))
+    asker = asker_of(caller, "api")
+    found = await portal.intake.look(plan.name, portal.template, asker)
     warnings = [*plan.warnings, *([FILES_KEPT] if found.files_kept else [])]
     answer = models.plan_answer(plan, [language.text(line, params) for line in PLAN_SENTENCES], warnings)
     if found.problem:
         answer.blocked.append(_blocked(found.problem, language))
+    answer.blocked += [_blocked(each, language) for each in await portal.intake.refusals(asker)]
     return answer
 
 
@@ -222,7 +225,7 @@ def _blocked(error: PortalError, language: Language) -> models.PlanAnswer.Blocke
     status_code=202,
     tags=["deployments"],
     openapi_extra=_JSON_BODY,
-    responses=problems(400, 403, 409, 413, 415, 422),
+    responses=problems(400, 403, 408, 409, 413, 415, 422),
 )
 async def deploy(request: Request, response: Response, portal: PortalDep, caller: CallerDep) -> models.AcceptedAnswer:
     """Take in a deployment. It runs on whoever watches; follow it at `eventsUrl`.
@@ -476,7 +479,8 @@ async def overview(portal: PortalDep, response: Response) -> models.OverviewAnsw
     """The numbers of the operator's page: the last 14 days, the newest deployments, what is left over."""
     response.headers["Cache-Control"] = "no-store"
     latest = await portal.records.latest(limit=LATEST)
-    return models.overview_answer(await portal.statistics.overview(), latest, await portal.leftovers.all())
+    overview, left = await portal.statistics.overview(), await portal.leftovers.all()
+    return models.overview_answer(overview, latest, left, Quotas.of(portal.settings))
 
 
 async def stacks_of(

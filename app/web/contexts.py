@@ -397,7 +397,8 @@ class RecordPage:
 class OperatorPage:
     """The portal as a whole, for its operator: numbers and charts of the last days, from the record alone.
 
-    Everything is in the viewer's language; at: the moment (UTC) of all of it; is_empty: there is nothing to draw yet.
+    Everything is in the viewer's language; at: the moment (UTC) of all of it; room: how many stacks there are of how
+    many there may be, where that runs out; is_empty: there is nothing to draw yet.
     """
 
     template: ClassVar[str] = "operator.html"
@@ -480,6 +481,7 @@ class OperatorPage:
     latest: Sequence[PastDeployment]
     leftovers: Sequence[Leftover]
     connections: Sequence[Connection]
+    room: str = ""
     is_empty: bool = False
     in_session: bool = True
 

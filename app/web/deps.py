@@ -1,5 +1,6 @@
 """What routes read of a request: the portal, the language, the caller, and a body of bounded size."""
 
+import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,7 +23,7 @@ from app.deployments.waiting import WaitingLine
 from app.dokploy.health import HealthWatch
 from app.errors import PortalError
 from app.i18n import Language, choose_language
-from app.identity import NOBODY, Accounts, Caller, Recognition, Sessions, Shown, Tokens, new_browser_owner
+from app.identity import NOBODY, Accounts, Caller, Recognition, Sessions, Shown, Tokens, is_token, new_browser_owner
 from app.readiness import Readiness
 from app.settings import Settings
 from app.vault import Vault
@@ -178,6 +179,12 @@ async def identify(request: Request) -> Caller:
     return await portal.recognition.caller(shown)
 
 
+def may_be_guess(request: Request) -> bool:
+    """Whether a request comes with a Bearer that somebody could have guessed: tokens of ours are too long for that."""
+    bearer = _bearer_of(request)
+    return bearer is not None and not is_token(bearer)
+
+
 def caller_of(request: Request) -> Caller:
     """Who asks, as `authorize` has recognised him."""
     caller: Caller = getattr(request.state, "caller", NOBODY)
@@ -290,7 +297,8 @@ def path_here(path: str, otherwise: str = "/") -> str:
 async def read_json(request: Request, model: type[M]) -> M:
     """Read a JSON body into a model.
 
-    Raises PortalError: `media_type_unsupported`, `body_too_large`, `body_not_json`; InvalidBodyError names fields.
+    Raises PortalError: `media_type_unsupported`, `body_too_large`, `request_timeout`, `body_not_json`; InvalidBodyError
+    names fields.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
@@ -314,7 +322,10 @@ class InvalidBodyError(PortalError):
 
 
 async def read_form(request: Request) -> Mapping[str, str]:
-    """Read a form as a browser without JavaScript sends it. Raises PortalError: `body_too_large`, `request_invalid`."""
+    """Read a form as a browser without JavaScript sends it.
+
+    Raises PortalError: `body_too_large`, `request_timeout`, `request_invalid`.
+    """
     body = await _read_body(request)
     try:
         return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_MOST_FIELDS))
@@ -323,13 +334,22 @@ async def read_form(request: Request) -> Mapping[str, str]:
 
 
 async def _read_body(request: Request) -> bytes:
+    # Refused unread where it says so itself, and a client that asks first (`Expect`) is spared the sending.
+    said = request.headers.get("content-length", "")
+    if said.isdecimal() and (len(said) > len(str(MAX_BODY)) + 10 or int(said) > MAX_BODY):
+        raise PortalError("body_too_large", limit=MAX_BODY)
     chunks: list[bytes] = []
     size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > MAX_BODY:
-            raise PortalError("body_too_large", limit=MAX_BODY)
-        chunks.append(chunk)
+    seconds: float = request.app.state.settings.request_timeout_seconds
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > MAX_BODY:
+                    raise PortalError("body_too_large", limit=MAX_BODY)
+                chunks.append(chunk)
+    except TimeoutError:
+        raise PortalError("request_timeout", seconds=f"{seconds:g}") from None
     return b"".join(chunks)
 
 

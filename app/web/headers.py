@@ -1,28 +1,52 @@
 """Headers of every answer, and compression of what holds no secret. Plain ASGI, so that streams pass untouched."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from starlette.datastructures import MutableHeaders
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.settings import Settings
+from app.web import limits
 from app.web.templating import asset
 
-SECURITY_HEADERS: Final = {
+# What no page here needs, so that no script that got in could ask for it. What is copied is written, never read.
+_NEVER: Final = (
+    "accelerometer autoplay camera clipboard-read display-capture encrypted-media fullscreen geolocation gyroscope hid "
+    "idle-detection magnetometer microphone midi payment picture-in-picture publickey-credentials-get "
+    "screen-wake-lock serial sync-xhr usb xr-spatial-tracking"
+)
+_SECURITY: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Permissions-Policy": ", ".join(f"{feature}=()" for feature in _NEVER.split()),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
 }
+# For this host alone: what else lives below it is its operator's, and may well be plain http.
+_STAY_WITH_TLS: Final = {"Strict-Transport-Security": "max-age=31536000"}
 _KEPT: Final = "public, max-age=31536000, immutable"
 
 
-class SecurityHeaders:
-    """Adds the same headers to every answer. Plain ASGI, so that a stream passes through untouched."""
+def add_headers(headers: MutableHeaders, scope: Scope, status: int, settings: Settings) -> None:
+    """Give an answer the headers that all have, and how its reader stands with the limits where he wants to know."""
+    every: Mapping[str, str] = {**_SECURITY, **_STAY_WITH_TLS} if settings.portal_is_tls else _SECURITY
+    for name, value in every.items():
+        headers.setdefault(name, value)
+    if scope["path"].startswith("/api/") or status == 429:
+        for name, value in limits.headers_of(scope.get("state", {}).get("standings", ())).items():
+            headers[name] = value
 
-    def __init__(self, app: ASGIApp) -> None:
+
+class EveryAnswer:
+    """Adds the headers that every answer has. Plain ASGI, so that a stream passes through untouched."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
+        self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -30,8 +54,7 @@ class SecurityHeaders:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
+                add_headers(headers, scope, message["status"], self._settings)
                 if scope["path"].startswith("/static/"):
                     headers["Cache-Control"] = _KEPT if _is_for_ever(scope, message["status"]) else "no-cache"
             await send(message)

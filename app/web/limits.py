@@ -1,86 +1,287 @@
-"""How often somebody may try: counted in memory, for this process, by the address that asks."""
+"""How often somebody may ask: counted by address and by actor, in memory or, for several portals together, in Redis."""
 
 import ipaddress
 import math
 import time
-from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+import structlog
 from fastapi import Request
+from pydantic import SecretStr
 
 from app.errors import PortalError
+from app.settings import Settings
+from app.web.deps import address_of
 
 if TYPE_CHECKING:
-    from limits import RateLimitItemPerMinute
-    from limits.storage import MemoryStorage
-    from limits.strategies import MovingWindowRateLimiter
+    from limits import RateLimitItem
+    from limits.aio.strategies import FixedWindowRateLimiter
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
 
 # An IPv6 client has a whole network of addresses to itself.
 _IPV6_NETWORK: Final = 64
-# The library forgets counts but not whose they were.
-_MOST_ADDRESSES: Final = 1000
+# Redis answers within a millisecond; nobody is to wait for one that does not, nor to find that out again and again.
+_REDIS_SECONDS: Final = 0.5
+_REDIS_PAUSE: Final = 2.0
+_REDIS_CONNECTIONS: Final = 32
+# What a platform asks to know whether the portal lives.
+UNLIMITED: Final = frozenset({"/health", "/ready"})
+# What begins a deployment, as the routes are written.
+_DEPLOYS: Final = frozenset(
+    {
+        *("/deploy", "/api/deploy", "/stacks/{name}/redeploy", "/api/stack/{name}/redeploy"),
+        *("/stacks/{name}/password", "/api/stack/{name}/password"),
+    }
+)
+# The limits that are no rates, as `app.deployments.quota` refuses by them.
+_QUOTAS: Final = {
+    "stacks_full": "stacks",
+    "stacks_of_owner": "stacks-of-owner",
+    "in_flight_full": "in-flight",
+    "in_flight_of_owner": "in-flight-of-owner",
+}
 
 
-class Limit:
-    """So many in a minute from one address, in a window that moves; whoever has used them up waits."""
+@dataclass(frozen=True)
+class Standing:
+    """How somebody stands with one limit.
 
-    def __init__(self, a_minute: int) -> None:
-        self._a_minute = a_minute
+    quota: so many in `window` seconds, or, without a window, at once; remaining: of these; seconds: until all of them
+    are there again.
+    """
 
-    def check(self, request: Request) -> None:
-        """Raise PortalError `too_many_requests` while the address has none left."""
-        stats = self._limiter.get_window_stats(self._item, _address_of(request))
-        if stats.remaining <= 0:
-            raise PortalError("too_many_requests", seconds=max(1, math.ceil(stats.reset_time - time.time())))
+    policy: str
+    quota: int
+    remaining: int
+    window: int | None = None
+    seconds: int | None = None
 
-    def count(self, request: Request) -> None:
-        """Count one from this address."""
-        self._limiter.hit(self._item, _address_of(request))
-        if len(self._storage.events) > _MOST_ADDRESSES:
-            for key in [key for key, events in list(self._storage.events.items()) if not events]:
-                self._storage.clear(key)
 
-    # Loaded at the first use: the library takes a while to import, and most commands never need it.
+class LimitReachedError(PortalError):
+    """Somebody has asked too often: `too_many_requests`, with how he stands with that limit."""
 
-    @cached_property
-    def _storage(self) -> "MemoryStorage":
-        from limits.storage import MemoryStorage
+    def __init__(self, standing: Standing) -> None:
+        super().__init__("too_many_requests", seconds=standing.seconds or 1, policy=standing.policy)
+        self.standing = standing
 
-        return MemoryStorage()
 
-    @cached_property
-    def _limiter(self) -> "MovingWindowRateLimiter":
-        from limits.strategies import MovingWindowRateLimiter
+class _Counts:
+    """Counts in Redis where there is one; in this process's memory where there is none, or while it is away.
 
-        return MovingWindowRateLimiter(self._storage)
+    A window begins with the first request in it, and is over for good after its time.
+    """
 
-    @cached_property
-    def _item(self) -> "RateLimitItemPerMinute":
-        from limits import RateLimitItemPerMinute
+    def __init__(self, redis_url: SecretStr | None) -> None:
+        # Imported here: the libraries take a while, and most commands never need them.
+        from limits.aio.storage import MemoryStorage
+        from limits.aio.strategies import FixedWindowRateLimiter
 
-        return RateLimitItemPerMinute(self._a_minute)
+        self._memory = FixedWindowRateLimiter(MemoryStorage())
+        self._redis: FixedWindowRateLimiter | None = None
+        self._pool: Any = None
+        self._is_away = False
+        self._again_at = 0.0
+        if redis_url is not None:
+            self._redis = self._open(redis_url.get_secret_value())
+
+    def _open(self, url: str) -> "FixedWindowRateLimiter":
+        from limits.aio.storage import RedisStorage
+        from limits.aio.strategies import FixedWindowRateLimiter
+        from redis.asyncio import BlockingConnectionPool
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+
+        self._pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=_REDIS_CONNECTIONS,
+            timeout=_REDIS_SECONDS,
+            socket_timeout=_REDIS_SECONDS,
+            socket_connect_timeout=_REDIS_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+        )
+        storage = RedisStorage(
+            f"async+{url}", implementation="redispy", key_prefix="ai-stack-deployer", connection_pool=self._pool
+        )
+        return FixedWindowRateLimiter(storage)
+
+    async def ask(self, ask: "Callable[[FixedWindowRateLimiter], Awaitable[T]]") -> T:
+        """Ask whatever counts now."""
+        if self._redis is not None and (not self._is_away or time.monotonic() >= self._again_at):
+            from redis.exceptions import RedisError
+
+            # Of those who come while it is away, one tries.
+            self._again_at = time.monotonic() + _REDIS_PAUSE
+            try:
+                answer = await ask(self._redis)
+            except (RedisError, OSError) as error:
+                if not self._is_away:
+                    # Only its kind: its words may hold the address, and that a password.
+                    log.warning("limits_without_redis", reason=type(error).__name__)
+                self._is_away = True
+            else:
+                if self._is_away:
+                    log.info("limits_with_redis_again")
+                self._is_away = False
+                return answer
+        return await ask(self._memory)
+
+    async def aclose(self) -> None:
+        if self._pool is not None:
+            await self._pool.aclose()
+
+
+class Rate:
+    """One limit: so often in a span of time, or, where it is off, as often as one likes."""
+
+    def __init__(self, counts: _Counts, policy: str, said: str) -> None:
+        """`said`: in the words of a setting, such as `600/minute` or `off`."""
+        self._counts = counts
+        self._policy = policy
+        self._item: RateLimitItem | None = None
+        if said != "off":
+            from limits import parse
+
+            self._item = parse(said)
+
+    async def take(self, who: str) -> list[Standing]:
+        """Count one, and say how somebody stands; nothing where it is off. Raises LimitReachedError."""
+        item = self._item
+        if item is None:
+            return []
+        is_within = await self._counts.ask(lambda counts: counts.hit(item, self._policy, who))
+        standing = await self._look(item, who)
+        if not is_within:
+            raise LimitReachedError(standing)
+        return [standing]
+
+    async def check(self, who: str) -> None:
+        """Count nothing. Raises LimitReachedError where nothing remains."""
+        if self._item is not None and (standing := await self._look(self._item, who)).remaining <= 0:
+            raise LimitReachedError(standing)
+
+    async def _look(self, item: "RateLimitItem", who: str) -> Standing:
+        stats = await self._counts.ask(lambda counts: counts.get_window_stats(item, self._policy, who))
+        seconds = max(1, math.ceil(stats.reset_time - time.time()))
+        return Standing(self._policy, item.amount, max(0, stats.remaining), item.get_expiry(), seconds)
+
+
+class WrongCredentials:
+    """How often one address may come with a credential that is wrong."""
+
+    def __init__(self, rate: Rate) -> None:
+        self._rate = rate
+
+    async def check(self, address: str) -> None:
+        """Raise LimitReachedError while the address has no try left."""
+        await self._rate.check(counted_as(address))
+
+    async def count(self, address: str) -> None:
+        """Count a wrong one. Raises LimitReachedError for one too many, as where several were tried at once."""
+        await self._rate.take(counted_as(address))
 
 
 class Limits:
-    """The limits of one portal process."""
+    """The limits of a portal, counted together with others on the same Redis."""
 
-    def __init__(self) -> None:
-        self.sign_in = Limit(10)
-        """Tokens that were wrong."""
+    def __init__(self, settings: Settings) -> None:
+        self._counts = _Counts(settings.redis_url)
+        self._requests = self._rate("address", settings.rate_per_address), self._rate("actor", settings.rate_per_actor)
+        self._deploys = (
+            self._rate("deploy-address", settings.deploy_rate_per_address),
+            self._rate("deploy-actor", settings.deploy_rate_per_actor),
+        )
+        self.wrong_credential = WrongCredentials(self._rate("wrong-credential", settings.wrong_credential_rate))
+
+    def _rate(self, policy: str, said: str) -> Rate:
+        return Rate(self._counts, policy, said)
+
+    async def requests(self, *, address: str | None = None, actor: str | None = None) -> list[Standing]:
+        """Count a request, and say how its sender stands. Raises LimitReachedError."""
+        return await self._take(self._requests, address, actor)
+
+    async def deploys(self, *, address: str | None = None, actor: str | None = None) -> list[Standing]:
+        """Count a request for a deployment, and say how its sender stands. Raises LimitReachedError."""
+        return await self._take(self._deploys, address, actor)
+
+    @staticmethod
+    async def _take(rates: tuple[Rate, Rate], address: str | None, actor: str | None) -> list[Standing]:
+        per_address, per_actor = rates
+        standings = [] if address is None else await per_address.take(counted_as(address))
+        return standings if actor is None else standings + await per_actor.take(actor)
+
+    async def aclose(self) -> None:
+        """Close the connections to Redis."""
+        await self._counts.aclose()
+
+
+async def limit_address(request: Request) -> None:
+    """Count a request by its address, before anything is looked up for it. Raises LimitReachedError."""
+    if request.url.path in UNLIMITED:
+        return
+    limits, address = limits_of(request), address_of(request) or ""
+    note(request, await limits.requests(address=address))
+    if _deploys(request):
+        note(request, await limits.deploys(address=address))
+
+
+async def limit_actor(request: Request, actor: str) -> None:
+    """Count a request by whoever sent it, from wherever. Raises LimitReachedError."""
+    limits = limits_of(request)
+    note(request, await limits.requests(actor=actor))
+    if _deploys(request):
+        note(request, await limits.deploys(actor=actor))
+
+
+def _deploys(request: Request) -> bool:
+    return request.method == "POST" and getattr(request.scope.get("route"), "path", "") in _DEPLOYS
 
 
 def limits_of(request: Request) -> Limits:
-    """The limits that this process keeps."""
+    """The limits that this portal keeps."""
     limits: Limits = request.app.state.limits
     return limits
 
 
-def _address_of(request: Request) -> str:
-    host = request.client.host if request.client else ""
+def counted_as(address: str) -> str:
+    """What an address is counted as: itself, or its IPv6 network."""
     try:
-        address = ipaddress.ip_address(host)
+        parsed = ipaddress.ip_address(address)
     except ValueError:  # a socket that is a file has none
-        return host
-    if isinstance(address, ipaddress.IPv4Address) or address.ipv4_mapped:
-        return host
-    return str(ipaddress.ip_network((address, _IPV6_NETWORK), strict=False))
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return address
+    if parsed.ipv4_mapped:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((parsed, _IPV6_NETWORK), strict=False))
+
+
+def note(request: Request, standings: Sequence[Standing]) -> None:
+    """Keep how the sender stands, for `app.web.headers` to tell."""
+    request.state.standings = [*getattr(request.state, "standings", ()), *standings]
+
+
+def note_limit(request: Request, error: PortalError) -> None:
+    """Keep by which limit a request was refused, if it was by one."""
+    if isinstance(error, LimitReachedError):
+        note(request, [error.standing])
+    elif policy := _QUOTAS.get(error.code):
+        note(request, [Standing(policy, int(error.params["limit"]), 0)])
+
+
+def headers_of(standings: Sequence[Standing]) -> dict[str, str]:
+    """RateLimit-Policy and RateLimit, as draft-ietf-httpapi-ratelimit-headers has them since its eighth version."""
+    if not standings:
+        return {}
+    return {
+        "RateLimit-Policy": ", ".join(f'"{each.policy}"' + _named(q=each.quota, w=each.window) for each in standings),
+        "RateLimit": ", ".join(f'"{each.policy}"' + _named(r=each.remaining, t=each.seconds) for each in standings),
+    }
+
+
+def _named(**parameters: int | None) -> str:
+    return "".join(f";{name}={value}" for name, value in parameters.items() if value is not None)

@@ -12,6 +12,7 @@ from app.audit import Actor
 from app.deployments.events import RecordedEvent, describe, phase_of
 from app.deployments.leftovers import Leftover
 from app.deployments.plan import Plan
+from app.deployments.quota import Quotas
 from app.deployments.record import DeploymentRecord, StackState, StackView
 from app.deployments.statistics import Overview
 from app.i18n import Language
@@ -280,6 +281,10 @@ class OverviewAnswer(Answer):
 
     at: datetime
     stacks: Stacks
+    max_stacks: int | None
+    """How many stacks there may be; null: as many as anybody likes."""
+    nearly_full: bool
+    """Whether the places for stacks run out: from 80 % of them on."""
     waiting: int
     """Deployments that nobody works on yet, here or in Dokploy's line."""
     success: float | None
@@ -529,12 +534,14 @@ def leftovers_answer(leftovers: Sequence[Leftover]) -> LeftoversAnswer:
 
 
 def overview_answer(
-    overview: Overview, latest: Sequence[DeploymentRecord], leftovers: Sequence[Leftover]
+    overview: Overview, latest: Sequence[DeploymentRecord], leftovers: Sequence[Leftover], quotas: Quotas
 ) -> OverviewAnswer:
     """The portal as a whole as JSON."""
     return OverviewAnswer(
         at=overview.at,
         stacks=OverviewAnswer.Stacks(**{str(state): count for state, count in overview.stacks.items()}),
+        max_stacks=quotas.stacks or None,
+        nearly_full=quotas.is_near(overview.all_stacks),
         waiting=overview.waiting,
         success=overview.success,
         median_seconds=overview.seconds,

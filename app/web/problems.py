@@ -16,10 +16,11 @@ from app.database import StoreAway
 from app.errors import PROBLEMS, PortalError, SettingsError
 from app.i18n import Language
 from app.outages import Reason
-from app.web.access import note_refusal
+from app.web.access import audit_refusal
 from app.web.contexts import ErrorPage, ShownProblem
 from app.web.deps import MAX_BODY, InvalidBodyError, caller_of, language_of
-from app.web.headers import SECURITY_HEADERS
+from app.web.headers import add_headers
+from app.web.limits import note_limit
 from app.web.rendering import respond
 
 log = structlog.get_logger()
@@ -51,6 +52,7 @@ STATUSES: Final[Mapping[str, int]] = {
     "operator_only": 401,
     "token_expired": 401,
     "token_revoked": 401,
+    "credential_unknown": 401,
     "credential_wrong": 403,
     "token_wrong": 403,
     "not_operator": 403,
@@ -66,6 +68,11 @@ STATUSES: Final[Mapping[str, int]] = {
     "provider_away": 503,
     "not_admitted": 403,
     "too_many_requests": 429,
+    "stacks_full": 429,
+    "stacks_of_owner": 429,
+    "in_flight_full": 429,
+    "in_flight_of_owner": 429,
+    "request_timeout": 408,
     "stack_not_found": 404,
     "deployment_not_found": 404,
     "deployment_over": 409,
@@ -90,14 +97,27 @@ _OF_CODE: Final[Mapping[str, Mapping[str, str]]] = {
     "credential_missing": {"WWW-Authenticate": _BEARER},
     "sign_in_needed": {"WWW-Authenticate": _BEARER},
     "operator_only": {"WWW-Authenticate": _BEARER},
+    "credential_unknown": {"WWW-Authenticate": f'{_BEARER}, error="invalid_token"'},
     "token_expired": {"WWW-Authenticate": f'{_BEARER}, error="invalid_token"'},
     "token_revoked": {"WWW-Authenticate": f'{_BEARER}, error="invalid_token"'},
     "scope_missing": {"WWW-Authenticate": f'{_BEARER}, error="insufficient_scope"'},
     "store_unavailable": {"Retry-After": "10"},
+    # The rest of it may still come, and is no next request.
+    "request_timeout": {"Connection": "close"},
     **{code: {"Retry-After": "60"} for code in STORE_CODES.values()},
 }
 # Those of which a parameter says when to come back.
-_COME_BACK: Final = frozenset({"dokploy_away", "provider_away", "too_many_requests"})
+_COME_BACK: Final = frozenset(
+    {
+        "dokploy_away",
+        "provider_away",
+        "too_many_requests",
+        "stacks_full",
+        "stacks_of_owner",
+        "in_flight_full",
+        "in_flight_of_owner",
+    }
+)
 # What signing in may change.
 _SIGN_IN: Final = frozenset({"sign_in_needed", "operator_only"})
 # What somebody is told whose session has ended: whoever he is now, it is not his.
@@ -178,6 +198,12 @@ def wants_page(request: Request) -> bool:
     return not request.url.path.startswith("/api/") and "text/html" in request.headers.get("accept", "")
 
 
+async def note_refusal(request: Request, error: PortalError) -> None:
+    """Keep by which limit a request was refused, for its headers, and put on the trail that it was."""
+    note_limit(request, error)
+    await audit_refusal(request, error)
+
+
 def install(app: FastAPI) -> None:
     """Answer every failure with a problem."""
 
@@ -212,7 +238,7 @@ def install(app: FastAPI) -> None:
         log.error("request_broke", reference=reference, path=request.url.path, exc_info=error)
         response = _answer(request, PortalError("internal_error", reference=reference))
         # This one is answered outside of all middleware.
-        response.headers.update(SECURITY_HEADERS)
+        add_headers(response.headers, request.scope, response.status_code, request.app.state.settings)
         return response
 
     app.add_exception_handler(PortalError, portal_error)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from tests.servers import ADMIN_TOKEN, TOKEN
+from tests.servers import ADMIN_TOKEN, NO_LIMITS_IN_ENVIRONMENT, TOKEN
 
 if TYPE_CHECKING:
     from tests.acceptance.conftest import Process
@@ -106,6 +106,7 @@ def replica_settings(database_url: str, dokploy_url: str, **more: str) -> dict[s
         "STACK_IMAGE": "ghcr.io/example/oh-my-opencode:1.0",
         "STACK_PROBE_ADDRESS": dokploy_url.removeprefix("http://"),
         "CERTIFICATE_MODE": "none",
+        **NO_LIMITS_IN_ENVIRONMENT,
         **more,
     }
 

@@ -77,6 +77,7 @@ def test_a_store_that_a_portal_uses_may_be_checked(check, environment, portal: P
 
     assert status == 0
     assert told(lines, "ok")["store"].startswith("SQLite can be written, and has schema ")
+    assert told(lines, "ok")["stacks"] == "0 of 90"
     assert portal.client.get("/ready").status_code == 200
 
 

@@ -20,7 +20,7 @@ from app.database import Database
 from app.migrations import migrate
 from app.sandbox import SandboxSettings
 from tests.acceptance.conftest import ROOT, Process
-from tests.servers import ADMIN_TOKEN, SUFFIX, TOKEN, Emulator, sqlite_url, start_postgresql
+from tests.servers import ADMIN_TOKEN, NO_LIMITS_IN_ENVIRONMENT, SUFFIX, TOKEN, Emulator, sqlite_url, start_postgresql
 
 AWAY_SECONDS = 20
 
@@ -109,6 +109,7 @@ def environment(emulator: Emulator, database_url: str) -> dict[str, str]:
         "STACK_PROBE_ADDRESS": emulator.url.removeprefix("http://"),
         "CERTIFICATE_MODE": "none",
         "SSE_HEARTBEAT_SECONDS": "1",
+        **NO_LIMITS_IN_ENVIRONMENT,
     }
 
 

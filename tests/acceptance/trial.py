@@ -21,7 +21,7 @@ import httpx
 from tests.acceptance.bench import Bench, Store, Wrong, new_client, until_answer
 from tests.acceptance.mortal import Mortal
 from tests.acceptance.scenarios import CALLS, Scenario
-from tests.servers import ADMIN_TOKEN, SUFFIX, TOKEN
+from tests.servers import ADMIN_TOKEN, NO_LIMITS_IN_ENVIRONMENT, SUFFIX, TOKEN
 
 NAME: Final = "ada"
 KEY: Final = "the-idempotency-key-of-the-matrix"
@@ -44,6 +44,7 @@ PORTAL: Final = {
     "UNDO_TIMEOUT_SECONDS": "5",
     "RUNNER_LEASE_SECONDS": "1",
     "SSE_HEARTBEAT_SECONDS": "1",
+    **NO_LIMITS_IN_ENVIRONMENT,
 }
 
 

@@ -18,6 +18,8 @@ from typing import Any
 
 import httpx
 
+from tests.servers import NO_LIMITS_IN_ENVIRONMENT
+
 TOKEN = "sandbox-token"
 ROOT = Path(__file__).parents[2]
 
@@ -124,6 +126,7 @@ def start_portal(emulator_url: str, database_url: str, *, module: str = "app", *
             "STACK_IMAGE": "example/opencode:1",
             "STACK_PROBE_ADDRESS": emulator_url.removeprefix("http://"),
             "CERTIFICATE_MODE": "none",
+            **NO_LIMITS_IN_ENVIRONMENT,
             **env,
         },
     )

@@ -502,7 +502,10 @@ def test_who_may_see_and_change_a_stack(servers: Servers, browser: httpx.Client)
         assert all(each["password"] is None for each in listed(portal, headers))
     for headers in hidden:
         assert_problem(portal.client.get(f"/api/stack/{name}", headers=headers), 404, "stack_not_found")
-        assert name not in {each["name"] for each in listed(portal, headers)}
+        if headers is WRONG:
+            assert_problem(portal.client.get("/api/stacks", headers=headers), 401, "credential_unknown")
+        else:
+            assert name not in {each["name"] for each in listed(portal, headers)}
         refused = portal.client.delete(f"/api/stack/{name}", headers=headers)
         shown = "authorization" in headers
         assert_problem(refused, 403 if shown else 401, "credential_wrong" if shown else "credential_missing")

@@ -71,7 +71,7 @@ def test_a_name_is_kept_with_the_files_for_whoever_had_it(servers: Servers):
         assert told["suggestions"]
         assert "browser" not in str(told)
         assert plan(other, name)[1] == ["name_kept"]
-        for headers in ({}, WRONG, OPERATOR):
+        for headers in ({}, OPERATOR):
             refused = servers.portal.client.post("/api/deploy", json={"name": name}, headers=headers)
             assert_problem(refused, 409, "name_kept")
             assert refused.json()["whoCanMend"] == "user"

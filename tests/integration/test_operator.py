@@ -343,12 +343,20 @@ def test_nobody_else_sees_anything(portal: PortalServer, browser: httpx.Client):
 # Guessing
 
 
+@pytest.fixture
+def guarded(start_portal) -> PortalServer:
+    """A portal that counts guesses as it does where nothing is set."""
+    portal: PortalServer = start_portal(wrong_credential_rate="10/minute")
+    return portal
+
+
 def guess(browser: httpx.Client, times: int) -> list[int]:
     return [sign_in(browser, f"guess-{number}").status_code for number in range(times)]
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
-def test_guesses_are_bounded(portal: PortalServer, lang: str):
+def test_guesses_are_bounded(guarded: PortalServer, lang: str):
+    portal = guarded
     with visitor(portal) as browser, visitor(portal) as neighbour:
         browser.cookies.set("lang", lang)
         assert guess(browser, 12) == [403] * 10 + [429] * 2
@@ -381,7 +389,34 @@ def test_who_signs_in_rightly_is_not_counted(browser: httpx.Client):
     assert guess(browser, 1) == [403]
 
 
-def test_a_network_of_ipv6_is_one_address(portal: PortalServer):
+@pytest.mark.parametrize("path", ["/api/overview", "/api/stack/nobodys", "/docs", "/api/stacks", "/operator"])
+def test_guesses_of_a_token_that_is_sent_are_bounded_as_well(guarded: PortalServer, path: str):
+    """Wherever they are sent: not even the right one is told from another any more."""
+    with visitor(guarded) as browser, visitor(guarded) as neighbour:
+        for number in range(10):
+            browser.get(path, headers={"authorization": f"Bearer guess-{number}"})
+
+        for token in ("guess-11", ADMIN_TOKEN):
+            refused = browser.get(path, headers={"authorization": f"Bearer {token}"})
+            assert refused.status_code == 429
+            assert 1 <= int(refused.headers["retry-after"]) <= 60
+        assert neighbour.get("/api/overview", headers=OPERATOR).status_code == 200
+        # Whoever sends none, or the key of a stack of his, goes on.
+        assert browser.get("/").status_code == 200
+
+
+def test_keys_that_open_their_stacks_are_no_guesses(guarded: PortalServer):
+    accepted = guarded.deploy(new_name())
+    guarded.wait(accepted["deploymentId"])
+    key = {"authorization": f"Bearer {accepted['manageKey']}"}
+
+    for _ in range(12):
+        assert guarded.client.get(f"/api/stack/{accepted['stackName']}", headers=key).status_code == 200
+        assert guarded.client.get("/api/stack/another", headers=key).status_code == 404
+
+
+def test_a_network_of_ipv6_is_one_address(guarded: PortalServer):
+    portal = guarded
     with visitor(portal, "2001:db8:0:1::1") as one, visitor(portal, "2001:db8:0:1:ffff::2") as same:
         assert guess(one, 10) == [403] * 10
         assert guess(same, 1) == [429]
@@ -393,6 +428,18 @@ def test_a_network_of_ipv6_is_one_address(portal: PortalServer):
 
 
 # The numbers
+
+
+def test_the_operator_is_told_while_there_still_is_room(start_portal):
+    portal: PortalServer = start_portal(max_stacks=2, runs=False)
+    with visitor(portal) as operator:
+        sign_in(operator)
+        for name, told in (("ada", False), ("bob", True)):
+            portal.deploy(name)
+
+            overview = operator.get("/api/overview").json()
+            assert (overview["maxStacks"], overview["nearlyFull"]) == (2, told)
+            assert ("2 of 2 places for stacks are taken." in Page(operator.get("/operator")).words) is told
 
 
 def test_the_numbers_of_the_page_are_those_of_the_api(start_portal, emulator, any_database_url: str):
@@ -421,6 +468,7 @@ def test_the_numbers_of_the_page_are_those_of_the_api(start_portal, emulator, an
             "deploying": 1,
             "left": 1,
         }
+        assert (overview["maxStacks"], overview["nearlyFull"]) == (None, False)
         assert (overview["success"], overview["measured"], len(overview["days"])) == (0.5, 2, 14)
         today = overview["days"][-1]
         assert (today["succeeded"], today["failed"], today["canceled"]) == (2, 2, 0)

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 
 from app.deployments.events import STEP_LABELS
 from app.deployments.leftovers import Leftover
+from app.deployments.quota import Quotas
 from app.deployments.record import DeploymentRecord, StackState
 from app.deployments.statistics import Overview
 from app.dokploy.health import DokployHealth
@@ -103,9 +104,21 @@ def _operator_page(
         latest=[past_deployment(each, language, title=each.name) for each in latest],
         leftovers=[_leftover(each, language) for each in left if each.kind in RESOURCES],
         connections=[_dokploy(portal.health.now, language), _store(portal, store, language)],
+        room=_room(overview.all_stacks, Quotas.of(portal.settings), language),
         is_empty=overview.is_empty and not latest,
         in_session=in_session,
     )
+
+
+def _room(stacks: int, quotas: Quotas, language: Language) -> str:
+    """What is to be done while there still is room, empty where there is enough."""
+    if not quotas.is_near(stacks):
+        return ""
+    sentence = N_(
+        "{count} of {limit} places for stacks are taken. When all are, nobody can deploy: delete what nobody needs, or "
+        "raise MAX_STACKS."
+    )
+    return language.text(sentence, {"count": stacks, "limit": quotas.stacks})
 
 
 def _figures(overview: Overview, language: Language) -> list[OperatorPage.Figure]:

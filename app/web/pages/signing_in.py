@@ -9,12 +9,11 @@ from fastapi.responses import RedirectResponse
 from app.audit import Means
 from app.errors import PortalError
 from app.identity import operator
-from app.web.access import note_refusal
 from app.web.api import CallerDep, LanguageDep, PortalDep
 from app.web.contexts import SignInPage
 from app.web.deps import Portal, address_of, forget_session, path_here, read_form, remember_session
 from app.web.limits import limits_of
-from app.web.problems import show, status_of
+from app.web.problems import note_refusal, show, status_of
 from app.web.rendering import respond
 
 log = structlog.get_logger()
@@ -45,11 +44,11 @@ async def sign_in(request: Request, portal: PortalDep, language: LanguageDep) ->
     there = _there(portal, fields.get("next", ""))
     if portal.settings.admin_token is None:
         return respond(request, SignInPage(there, possible=False), status=403, path=ADDRESS)
-    limit = limits_of(request).sign_in
-    limit.check(request)
+    limit, address = limits_of(request).wrong_credential, address_of(request) or ""
+    await limit.check(address)
     if not portal.recognition.is_admin_token(fields.get("token", "").strip()):
-        limit.count(request)
-        log.warning("sign_in_refused", address=address_of(request))
+        log.warning("sign_in_refused", address=address)
+        await limit.count(address)
         error = PortalError("token_wrong")
         await note_refusal(request, error)
         page = SignInPage(there, problem=show(error, language))

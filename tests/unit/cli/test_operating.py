@@ -1,8 +1,14 @@
 """What the check says of the registry and of DNS, and how its lines look."""
 
+from datetime import UTC, datetime
+
 import pytest
+from sqlalchemy import insert
 
 from app.cli.operating import Finding, examine
+from app.database import Database
+from app.deployments import tables
+from app.migrations import migrate
 from tests.servers import portal_settings, sqlite_url
 
 pytestmark = pytest.mark.anyio
@@ -84,3 +90,32 @@ async def test_no_name_is_looked_up_where_the_portal_needs_none(tmp_path):
     finding = await find("dns", tmp_path, resolve, stack_probe_address="traefik:443")
 
     assert finding.result == "skip"
+
+
+@pytest.mark.parametrize(
+    ("limit", "names", "result", "says"),
+    [
+        (0, 2, "ok", "2; MAX_STACKS sets no limit"),
+        (3, 2, "ok", "2 of 3"),
+        (3, 3, "warn", "3 of 3: room runs out"),
+    ],
+)
+async def test_stacks(tmp_path, limit: int, names: int, result: str, says: str):
+    database = Database(sqlite_url(tmp_path))
+    await migrate(database)
+    row = {
+        "owner": "",
+        "template": "",
+        "plan": {},
+        "manage_key_hash": "",
+        "secrets": b"",
+        "created_at": datetime.now(UTC),
+    }
+    rows = [{"id": str(number), "name": str(number), **row} for number in range(names)]
+    await database.write(lambda connection: connection.execute(insert(tables.stack), rows))
+    await database.close()
+
+    found = await find("stacks", tmp_path, max_stacks=limit)
+
+    assert (found.result, found.detail) == (result, says)
+    assert bool(found.do) is (result == "warn")

@@ -1,28 +1,127 @@
-"""Limits: whose tries are counted together, and that those of addresses long gone are forgotten."""
+"""Limits: what is counted together, what is left, what the headers say, and how settings say it."""
+
+import asyncio
+from typing import Any
 
 import pytest
-from fastapi import Request
 
-from app.errors import PortalError
-from app.web.limits import Limit
+from app.errors import PortalError, SettingsError
+from app.settings import Settings
+from app.web.limits import LimitReachedError, Limits, Standing, counted_as, headers_of
+from tests.servers import portal_settings
+
+pytestmark = pytest.mark.anyio
 
 
-def request(address: str | None) -> Request:
-    return Request({"type": "http", "headers": [], "client": (address, 1) if address else None})
+def settings(**values: Any) -> Settings:
+    return portal_settings("http://127.0.0.1:9", "sqlite+aiosqlite:///:memory:", **values)
 
 
-def test_so_many_and_then_no_more():
-    limit = Limit(2)
-    for _ in range(2):
-        limit.check(request("192.0.2.1"))
-        limit.count(request("192.0.2.1"))
+def limits(**values: Any) -> Limits:
+    return Limits(settings(**values))
 
-    with pytest.raises(PortalError) as refused:
-        limit.check(request("192.0.2.1"))
 
+async def test_so_many_and_then_no_more():
+    kept = limits(rate_per_address="2/minute")
+
+    (first,) = await kept.requests(address="192.0.2.1")
+    (second,) = await kept.requests(address="192.0.2.1")
+    with pytest.raises(LimitReachedError) as refused:
+        await kept.requests(address="192.0.2.1")
+
+    assert (first.policy, first.quota, first.window, first.remaining) == ("address", 2, 60, 1)
+    assert second.remaining == 0
     assert refused.value.code == "too_many_requests"
+    assert refused.value.params["policy"] == "address"
     assert 1 <= int(refused.value.params["seconds"]) <= 60
-    limit.check(request("192.0.2.2"))
+    assert refused.value.standing.remaining == 0
+    await kept.requests(address="192.0.2.2")
+
+
+async def test_a_window_ends():
+    kept = limits(rate_per_address="1/second")
+    await kept.requests(address="192.0.2.1")
+    with pytest.raises(LimitReachedError):
+        await kept.requests(address="192.0.2.1")
+
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                await kept.requests(address="192.0.2.1")
+            except LimitReachedError:
+                await asyncio.sleep(0.05)
+            else:
+                return
+
+
+async def test_an_actor_is_counted_wherever_he_asks_from():
+    kept = limits(rate_per_actor="2/minute", rate_per_address="10/minute")
+    standings = await kept.requests(address="192.0.2.1", actor="browser:ada")
+    assert [(each.policy, each.remaining) for each in standings] == [("address", 9), ("actor", 1)]
+    await kept.requests(address="192.0.2.2", actor="browser:ada")
+
+    with pytest.raises(LimitReachedError) as refused:
+        await kept.requests(address="192.0.2.3", actor="browser:ada")
+
+    assert refused.value.params["policy"] == "actor"
+    await kept.requests(address="192.0.2.3", actor="browser:bob")
+
+
+async def test_deployments_are_counted_apart():
+    kept = limits(rate_per_address="1/minute", deploy_rate_per_address="1/hour", deploy_rate_per_actor="5/hour")
+    await kept.requests(address="192.0.2.1")
+    standings = await kept.deploys(address="192.0.2.1", actor="browser:ada")
+    assert [(each.policy, each.window) for each in standings] == [("deploy-address", 3600), ("deploy-actor", 3600)]
+
+    with pytest.raises(LimitReachedError) as refused:
+        await kept.deploys(address="192.0.2.1", actor="browser:ada")
+
+    assert refused.value.params["policy"] == "deploy-address"
+
+
+async def test_what_is_off_is_not_counted():
+    kept = limits()
+
+    for _ in range(1000):
+        assert await kept.requests(address="192.0.2.1", actor="browser:ada") == []
+    assert await kept.deploys(address="192.0.2.1", actor="browser:ada") == []
+
+
+async def test_only_wrong_credentials_are_counted():
+    wrong = limits(wrong_credential_rate="10/minute").wrong_credential
+    for _ in range(9):
+        await wrong.count("192.0.2.1")
+    for _ in range(20):
+        await wrong.check("192.0.2.1")
+    await wrong.count("192.0.2.1")
+
+    for attempt in (wrong.check, wrong.count):
+        with pytest.raises(LimitReachedError) as refused:
+            await attempt("192.0.2.1")
+        assert refused.value.params["policy"] == "wrong-credential"
+    await wrong.check("192.0.2.2")
+
+
+async def test_of_a_hundred_at_once_none_is_too_much():
+    kept = limits(rate_per_address="10/minute")
+
+    results = await asyncio.gather(*(kept.requests(address="192.0.2.1") for _ in range(100)), return_exceptions=True)
+
+    assert sum(isinstance(result, list) for result in results) == 10
+    assert sum(isinstance(result, PortalError) for result in results) == 90
+
+
+async def test_addresses_that_came_long_ago_are_forgotten():
+    kept = limits(rate_per_address="10/second")
+    for number in range(500):
+        await kept.requests(address=f"10.0.{number // 250}.{number % 250}")
+    counted: dict[str, int] = vars(kept._counts._memory.storage)["storage"]
+    assert len(counted) == 500
+
+    async with asyncio.timeout(10):
+        while len(counted) > 1:
+            await asyncio.sleep(0.1)
+            await kept.requests(address="192.0.2.1")
 
 
 @pytest.mark.parametrize(
@@ -32,37 +131,40 @@ def test_so_many_and_then_no_more():
         ("2001:db8::1", "2001:db8::2", True),
         ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
         ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
-        (None, None, True),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("", "", True),
         ("not-an-address", "neither", False),
     ],
 )
-def test_who_is_counted_together(one: str | None, other: str | None, together: bool):
-    limit = Limit(1)
-    limit.count(request(one))
-
-    if together:
-        with pytest.raises(PortalError):
-            limit.check(request(other))
-    else:
-        limit.check(request(other))
+def test_who_is_counted_together(one: str, other: str, together: bool):
+    assert (counted_as(one) == counted_as(other)) is together
 
 
-def test_limits_know_nothing_of_each_other():
-    one, other = Limit(1), Limit(1)
-    one.count(request("192.0.2.1"))
+def test_the_headers_are_those_of_the_draft():
+    assert headers_of([]) == {}
+    assert headers_of([Standing("address", 600, 42, 60, 17), Standing("stacks", 90, 0)]) == {
+        "RateLimit-Policy": '"address";q=600;w=60, "stacks";q=90',
+        "RateLimit": '"address";r=42;t=17, "stacks";r=0',
+    }
 
-    other.check(request("192.0.2.1"))
+
+@pytest.mark.parametrize("said", ["600/minute", "30 per hour", "10/5minutes", "1/second", "off"])
+def test_a_rate_is_said_as_people_say_it(said: str):
+    limits(rate_per_address=said)
 
 
-def test_addresses_that_came_long_ago_are_forgotten():
-    limit = Limit(10)
-    for number in range(1000):
-        limit.count(request(f"10.0.{number // 250}.{number % 250}"))
-    events = limit._storage.events
-    assert len(events) == 1000
-    for key in events:
-        events[key] = []  # as a minute leaves them
+@pytest.mark.parametrize(
+    "said", ["600", "0/minute", "600/fortnight", "1/second;5/minute", "-1/minute", "OFF", "a/minute"]
+)
+def test_a_rate_that_is_none_ends_the_start(said: str):
+    with pytest.raises(
+        SettingsError, match=r"^RATE_PER_ADDRESS must .*; for example RATE_PER_ADDRESS=600/minute or off$"
+    ):
+        settings(rate_per_address=said)
 
-    limit.count(request("192.0.2.1"))
 
-    assert len(events) == 1
+@pytest.mark.parametrize("url", ["redis:6379", "http://redis:6379", "redis://", "redis://:hush-hush@redis:port"])
+def test_an_address_of_redis_that_is_none_ends_the_start(url: str):
+    with pytest.raises(SettingsError, match=r"^REDIS_URL must be an address") as refused:
+        settings(redis_url=url)
+    assert "hush" not in str(refused.value)

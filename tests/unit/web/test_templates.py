@@ -167,6 +167,7 @@ OPERATOR = OperatorPage(
     latest=[replace(PAST, title="ada"), replace(PAST, title="bob")],
     leftovers=[],
     connections=[OperatorPage.Connection("SQLite", ShownState("¤well", "run"))],
+    room="¤room",
 )
 
 PAGES: Mapping[str, Page] = {

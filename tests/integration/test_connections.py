@@ -1,0 +1,335 @@
+"""Slow, huge and stuck clients on raw sockets: each is answered where that can be, and cut, and nobody else is."""
+
+import asyncio
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import uvicorn
+
+from app.web.connections import timely
+from app.web.deps import MAX_BODY
+from tests.servers import PortalServer
+
+SECONDS = 0.4
+# Long enough for whatever is to end, on a machine that is busy.
+PATIENCE = 15
+
+
+@pytest.fixture
+def portal(start_portal: Callable[..., PortalServer]) -> PortalServer:
+    return start_portal(request_timeout_seconds=SECONDS, runs=False)
+
+
+@contextlib.contextmanager
+def connect(url: str, **options: int) -> Iterator[socket.socket]:
+    host, _, port = url.removeprefix("http://").partition(":")
+    with socket.socket() as client:
+        for name, value in options.items():
+            client.setsockopt(socket.SOL_SOCKET, getattr(socket, name), value)
+        client.settimeout(PATIENCE)
+        client.connect((host, int(port)))
+        yield client
+
+
+def read_to_end(client: socket.socket) -> bytes:
+    """What comes until the connection is closed, which it has to be in time."""
+    received = b""
+    with contextlib.suppress(ConnectionResetError):
+        while piece := client.recv(65536):
+            received += piece
+    return received
+
+
+def status(answer: bytes) -> int:
+    assert answer.startswith(b"HTTP/1.1 "), answer[:100]
+    return int(answer.split(b" ", 2)[1])
+
+
+def problem(answer: bytes) -> Any:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"application/problem+json" in head
+    return json.loads(body)
+
+
+def drip(client: socket.socket, data: bytes, pause: float = SECONDS / 8) -> None:
+    """Send one byte after the other until all are sent, or nobody takes them any more."""
+    with contextlib.suppress(OSError):
+        for byte in data:
+            client.send(bytes([byte]))
+            time.sleep(pause)
+
+
+def post(path: str = "/api/deploy", **headers: str) -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "Host: portal", "Content-Type: application/json"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+# Requests that are late
+
+
+def test_headers_that_come_byte_by_byte_are_refused(portal: PortalServer):
+    with connect(portal.url) as client:
+        drip(client, b"GET / HTTP/1.1\r\nHost: portal\r\nX-Slow: " + b"x" * 20)
+
+        answer = read_to_end(client)
+
+    assert status(answer) == 408
+    assert b"\r\nconnection: close\r\n" in answer
+
+
+@pytest.mark.parametrize("data", [b"", b"\r\n" * 20, b"G"])
+def test_a_connection_on_which_no_request_comes_is_closed(portal: PortalServer, data: bytes):
+    with connect(portal.url) as client:
+        began = time.monotonic()
+        drip(client, data)
+
+        assert status(read_to_end(client)) == 408 if data == b"G" else not read_to_end(client)
+        assert time.monotonic() - began >= SECONDS * 0.9
+
+
+@pytest.mark.parametrize("body", [b"", b'{"name": "ada", "and": "never the end of it'])
+@pytest.mark.parametrize("form", ["length", "chunked"])
+def test_a_body_that_does_not_come_is_refused(portal: PortalServer, form: str, body: bytes):
+    with connect(portal.url) as client:
+        if form == "length":
+            client.sendall(post(Content_Length="200"))
+            drip(client, body)
+        else:
+            client.sendall(post(Transfer_Encoding="chunked"))
+            for byte in body:
+                drip(client, b"1\r\n" + bytes([byte]) + b"\r\n", pause=0)
+                time.sleep(SECONDS / 8)
+
+        answer = read_to_end(client)
+
+    assert status(answer) == 408
+    assert problem(answer)["code"] == "request_timeout"
+    assert b"\r\nconnection: close\r\n" in answer.lower()
+
+
+def test_a_form_that_does_not_come_is_refused(portal: PortalServer):
+    with connect(portal.url) as client:
+        client.sendall(post("/deploy", Content_Length="20"))
+
+        assert problem(read_to_end(client))["code"] == "request_timeout"
+
+
+def test_a_body_that_nobody_reads_does_not_hold_the_connection(portal: PortalServer):
+    with connect(portal.url) as client:
+        client.sendall(post("/api/stack/ada/redeploy", Content_Length="20"))
+        began = time.monotonic()
+
+        answer = read_to_end(client)
+
+    assert status(answer) == 404
+    assert time.monotonic() - began < 10
+
+
+def test_a_connection_may_rest_between_two_requests(portal: PortalServer):
+    with connect(portal.url) as client:
+        for _ in range(2):
+            client.sendall(b"GET /health HTTP/1.1\r\nHost: portal\r\n\r\n")
+            answer = client.recv(65536)
+            assert status(answer) == 200
+            time.sleep(SECONDS * 2)  # what is shown is that nothing happens meanwhile
+
+
+def test_an_answer_may_take_longer_than_a_request(portal: PortalServer):
+    deployment = portal.deploy("ada")["deploymentId"]
+    with connect(portal.url) as client:
+        began = time.monotonic()
+        client.sendall(f"GET /api/deployments/{deployment}/events HTTP/1.1\r\nHost: portal\r\n\r\n".encode())
+        received = b""
+        while received.count(b"event: waiting") < 2:  # one every 2 s
+            piece = client.recv(65536)
+            assert piece, "the stream was cut"
+            received += piece
+
+    assert time.monotonic() - began > SECONDS * 4
+
+
+# Requests that are too large
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /" + b"x" * 2**17,
+        b"GET / HTTP/1.1\r\nX-Long: " + b"x" * 2**17,
+        b"GET / HTTP/1.1\r\nHost: portal\r\nX-Long: " + b"x" * (2**16 + 1) + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"X-Many: x\r\n" * 10_000,
+        b"GET / HTTP/1.1\r\nHost: portal\r\n" + b"X-Many: x\r\n" * 10_000 + b"\r\n",
+    ],
+    ids=["address", "header without end", "header", "headers without end", "headers"],
+)
+def test_headers_that_are_too_long_are_refused(portal: PortalServer, head: bytes):
+    with connect(portal.url) as client:
+        with contextlib.suppress(ConnectionError):
+            client.sendall(head)
+
+        answer = read_to_end(client)
+
+    # What was still on its way when the connection closed may have taken the answer with it.
+    assert not answer or status(answer) == 431
+    assert portal.client.get("/health").status_code == 200
+
+
+def test_headers_may_be_long(portal: PortalServer):
+    assert portal.client.get("/health", headers={"x-long": "x" * 60_000}).status_code == 200
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_may_have_64_kb_and_not_a_byte_more(portal: PortalServer, chunked: bool):
+    def send(size: int) -> Any:
+        body = b"x" * size
+        content: Any = (body[n : n + 5000] for n in range(0, size, 5000)) if chunked else body
+        return portal.client.post("/api/deploy", content=content, headers={"content-type": "application/json"})
+
+    assert send(MAX_BODY).json()["code"] == "body_not_json"
+    refused = send(MAX_BODY + 1)
+    assert (refused.status_code, refused.json()["code"]) == (413, "body_too_large")
+
+
+@pytest.mark.parametrize("said", [str(MAX_BODY + 1), "10000000000", "9" * 18])
+def test_a_body_that_says_that_it_is_too_large_is_refused_unread(portal: PortalServer, said: str):
+    with connect(portal.url) as client:
+        began = time.monotonic()
+        client.sendall(post(Content_Length=said, Expect="100-continue"))
+        answer = client.recv(65536)
+
+        assert status(answer) == 413, "and it is not told to go on"
+        assert time.monotonic() - began < SECONDS * 0.9
+        assert not read_to_end(client)
+
+
+def test_what_comes_beyond_what_was_said_is_no_part_of_the_body(portal: PortalServer):
+    with connect(portal.url) as client:
+        client.sendall(post(Content_Length="14") + b'{"name":"ada"}' + b"}" * 1000)
+
+        answer = read_to_end(client)
+
+    # As on any connection the rest would be the next request, and it is none.
+    assert answer.count(b"HTTP/1.1 ") <= 2
+    assert b"HTTP/1.1 400 Bad Request" in answer
+
+
+def test_chunks_without_end_are_refused_and_the_connection_is_cut(portal: PortalServer):
+    with connect(portal.url) as client:
+        client.sendall(post(Transfer_Encoding="chunked"))
+        chunk, sent, began = b"1000\r\n" + b"x" * 4096 + b"\r\n", 0, time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() - began < PATIENCE:
+                client.sendall(chunk)
+                sent += 1
+                time.sleep(0.005)
+            raise AssertionError("it takes whatever comes")
+        with contextlib.suppress(ConnectionError):
+            assert status(client.recv(65536)) == 413
+    assert sent * 4096 > MAX_BODY
+
+
+# Readers that do not read
+
+
+class Endless:
+    """A server with one answer that never ends, and what became of it."""
+
+    def __init__(self, seconds: float) -> None:
+        self.sent = 0
+        self.ended = threading.Event()
+        config = uvicorn.Config(
+            self._answer,
+            host="127.0.0.1",
+            port=0,
+            log_config=None,
+            access_log=False,
+            http=timely(seconds),
+            ws="none",
+            interface="asgi3",
+            lifespan="off",
+        )
+        config.timeout_graceful_shutdown = 1
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self._thread.start()
+        deadline = time.monotonic() + PATIENCE
+        while not self._server.started:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        self.url = f"http://127.0.0.1:{self._server.servers[0].sockets[0].getsockname()[1]}"
+
+    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        gone = asyncio.ensure_future(self._until_gone(receive))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while not gone.done():
+            await send({"type": "http.response.body", "body": b"x" * 8192, "more_body": True})
+            self.sent += 8192
+            await asyncio.sleep(0)
+        self.ended.set()
+
+    async def _until_gone(self, receive: Any) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(PATIENCE)
+
+
+@pytest.fixture
+def endless() -> Iterator[Endless]:
+    server = Endless(SECONDS)
+    yield server
+    server.stop()
+
+
+def test_a_reader_who_stops_to_read_is_cut(endless: Endless):
+    with connect(endless.url, SO_RCVBUF=4096) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: portal\r\n\r\n")
+        client.recv(1000)
+
+        assert endless.ended.wait(PATIENCE), "it is held for ever"
+
+
+def test_a_reader_who_is_slow_is_not(endless: Endless):
+    with connect(endless.url, SO_RCVBUF=4096) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: portal\r\n\r\n")
+        # Takes in ten times the time much less than is waiting for him.
+        end = time.monotonic() + SECONDS * 10
+        while time.monotonic() < end:
+            assert client.recv(65536)
+            time.sleep(SECONDS / 20)
+
+        assert not endless.ended.is_set()
+
+
+# Requests ahead of their answers
+
+
+def test_a_few_requests_may_be_sent_ahead(portal: PortalServer):
+    with connect(portal.url) as client:
+        client.sendall(b"GET /health HTTP/1.1\r\nHost: portal\r\n\r\n" * 10)
+        received = b""
+        while received.count(b"HTTP/1.1 200 OK") < 10:
+            piece = client.recv(65536)
+            assert piece
+            received += piece
+
+
+def test_requests_without_end_are_cut(portal: PortalServer, caplog: pytest.LogCaptureFixture):
+    request = b"GET /static/portal.css HTTP/1.1\r\nHost: portal\r\n\r\n"
+    with connect(portal.url) as client, pytest.raises(ConnectionError):
+        for _ in range(100_000):
+            client.sendall(request * 100)
+
+    assert portal.client.get("/health").status_code == 200
+    assert "Traceback" not in caplog.text

@@ -1,0 +1,183 @@
+"""Limits on real servers: whose requests are counted, together with whom, and what becomes of it while Redis is away."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from app.settings import Settings
+from tests.integration.test_pages import HTML, Page
+from tests.servers import ADMIN_TOKEN, REDIS_PASSWORD, PortalServer, RedisServer, serve_redis
+
+OPERATOR = {"authorization": f"Bearer {ADMIN_TOKEN}"}
+StartPortal = Callable[..., PortalServer]
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    with serve_redis(tmp_path) as server:
+        yield server
+
+
+def ask(portal: PortalServer, path: str = "/api/stacks", **headers: str) -> httpx.Response:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return portal.client.get(path, headers=named)
+
+
+def statuses(portal: PortalServer, count: int, **headers: str) -> list[int]:
+    return [ask(portal, **headers).status_code for _ in range(count)]
+
+
+def test_too_many_requests_are_refused_with_what_is_left_and_when_to_come_back(start_portal: StartPortal):
+    portal = start_portal(rate_per_address="3/minute")
+
+    first = ask(portal)
+    assert first.headers["ratelimit-policy"] == '"address";q=3;w=60'
+    assert first.headers["ratelimit"].startswith('"address";r=2;t=')
+    assert statuses(portal, 2) == [200, 200]
+    refused = ask(portal)
+
+    assert (refused.status_code, refused.json()["code"]) == (429, "too_many_requests")
+    seconds = int(refused.headers["retry-after"])
+    assert 1 <= seconds <= 60
+    assert refused.headers["ratelimit"] == f'"address";r=0;t={seconds}'
+    assert refused.headers["ratelimit-policy"] == '"address";q=3;w=60'
+    # A page says so as a page, with the same headers; a page that is answered has none.
+    page = portal.client.get("/", headers=HTML)
+    assert page.status_code == 429
+    assert "Too many tries" in Page(page).words
+    assert page.headers["ratelimit"].startswith('"address";r=0')
+    # What a page is made of, and what a platform asks, is not counted.
+    for path in ("/health", "/ready", "/static/portal.css"):
+        free = ask(portal, path)
+        assert free.status_code == 200
+        assert "ratelimit" not in free.headers
+
+
+def test_a_page_that_is_answered_says_nothing_of_limits(start_portal: StartPortal):
+    page = start_portal(rate_per_address="3/minute").client.get("/", headers=HTML)
+
+    assert page.status_code == 200
+    assert "ratelimit" not in page.headers
+
+
+@pytest.mark.parametrize("path", ["/deploy", "/api/deploy", "/stacks/ada/redeploy", "/api/stack/ada/redeploy"])
+def test_whatever_begins_a_deployment_is_counted_as_such(start_portal: StartPortal, path: str):
+    portal = start_portal(deploy_rate_per_address="1/hour", rate_per_address="100/minute")
+
+    portal.client.post(path)
+    refused = portal.client.post(path)
+
+    assert refused.status_code == 429
+    assert refused.headers["ratelimit-policy"] == '"address";q=100;w=60, "deploy-address";q=1;w=3600'
+    assert '"deploy-address";r=0' in refused.headers["ratelimit"]
+    assert 60 < int(refused.headers["retry-after"]) <= 3600
+    assert portal.client.get("/deploy").status_code == 303
+    assert portal.client.post("/api/plan", json={"name": "ada"}).status_code == 200
+
+
+def test_a_stranger_may_say_what_he_likes_of_where_he_comes_from(start_portal: StartPortal):
+    portal = start_portal(rate_per_address="2/minute", forwarded_allow_ips="192.0.2.1")
+
+    assert [ask(portal, x_forwarded_for=f"203.0.113.{each}").status_code for each in range(4)] == [200, 200, 429, 429]
+
+
+def test_behind_a_listed_proxy_each_address_is_counted_by_itself(start_portal: StartPortal):
+    portal = start_portal(rate_per_address="2/minute", forwarded_allow_ips="127.0.0.0/8")
+
+    assert statuses(portal, 3, x_forwarded_for="203.0.113.1") == [200, 200, 429]
+    assert statuses(portal, 3, x_forwarded_for="203.0.113.2") == [200, 200, 429]
+    # What stands before the address that the proxy saw was written by the client.
+    assert statuses(portal, 1, x_forwarded_for="203.0.113.99, 203.0.113.1") == [429]
+    assert statuses(portal, 1, x_forwarded_for="2001:db8::1") == [200]
+    assert statuses(portal, 2, x_forwarded_for="2001:db8::2") == [200, 429]
+
+
+def test_portals_on_one_redis_count_together(start_portal: StartPortal, redis: RedisServer):
+    one, other = (start_portal(rate_per_address="5/minute", redis_url=redis.url) for _ in range(2))
+
+    assert statuses(one, 3) == [200] * 3
+    assert statuses(other, 3) == [200, 200, 429]
+    assert statuses(one, 1) == [429]
+
+
+def test_wrong_tokens_are_counted_together(start_portal: StartPortal, redis: RedisServer):
+    portals = [start_portal(redis_url=redis.url, wrong_credential_rate="10/minute") for _ in range(2)]
+
+    answers = [portals[each % 2].client.post("/sign-in", data={"token": "x" * 16}).status_code for each in range(12)]
+
+    assert answers == [403] * 10 + [429] * 2
+
+
+def wait_for_shared(portal: PortalServer, other: PortalServer) -> None:
+    """Wait until what the one counts is seen by the other."""
+    deadline = time.monotonic() + 20
+    while True:
+        mine, theirs = (int(ask(each).headers["ratelimit"].split("r=")[1].split(";")[0]) for each in (portal, other))
+        if theirs == mine - 1:
+            return
+        assert time.monotonic() < deadline, "Redis is not used again"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("how", ["killed", "silent"])
+def test_while_redis_is_away_each_portal_counts_its_own(
+    start_portal: StartPortal, redis: RedisServer, how: str, capsys: pytest.CaptureFixture[str]
+):
+    values: dict[str, Any] = {"rate_per_address": "10000/hour", "redis_url": redis.url}
+    one, other = (start_portal(**values) for _ in range(2))
+    wait_for_shared(one, other)
+    capsys.readouterr()
+
+    redis.kill() if how == "killed" else redis.send(signal.SIGSTOP)
+    began = time.monotonic()
+    answers = [ask(one) for _ in range(20)]
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert time.monotonic() - began < 5, "one that is silent is not asked each time"
+    assert '"address";r=9980;' in answers[-1].headers["ratelimit"], "its own memory counts"
+    warnings = [line for line in capsys.readouterr().out.splitlines() if "limits_without_redis" in line]
+    assert len(warnings) == 1
+    assert REDIS_PASSWORD not in "".join(warnings)
+
+    redis.start() if how == "killed" else redis.send(signal.SIGCONT)
+
+    wait_for_shared(one, other)
+
+
+def test_a_redis_that_was_never_there_keeps_nobody_out(start_portal: StartPortal, redis: RedisServer):
+    redis.kill()
+    portal = start_portal(rate_per_address="2/minute", redis_url=redis.url)
+
+    assert statuses(portal, 3) == [200, 200, 429]
+
+
+def test_a_password_that_redis_refuses_is_not_told(
+    start_portal: StartPortal, redis: RedisServer, capsys: pytest.CaptureFixture[str]
+):
+    portal = start_portal(rate_per_address="2/minute", redis_url=redis.url.replace(REDIS_PASSWORD, "another-canary"))
+
+    assert statuses(portal, 3) == [200, 200, 429]
+    said = capsys.readouterr()
+    assert "limits_without_redis" in said.out
+    assert "canary" not in said.out + said.err
+    assert "canary" not in repr(portal.settings)
+
+
+def test_a_page_that_polls_and_a_stream_that_comes_back_fit_the_defaults(start_portal: StartPortal):
+    """A minute of it, twice as often as a page does any of these, and all at once."""
+    before = start_portal()
+    deployment = before.deploy("ada")["deploymentId"]
+    before.wait(deployment)
+    before.stop()
+    default = {name: Settings.model_fields[name].default for name in ("rate_per_address", "rate_per_actor")}
+    portal = start_portal(**default)
+
+    for _ in range(60):
+        assert len(portal.events(deployment)) > 0
+        assert ask(portal, f"/api/deployments/{deployment}/events", last_event_id="99").status_code == 204
+        assert ask(portal, f"/deployments/{deployment}", accept="text/html").status_code == 200
