@@ -3,9 +3,10 @@
 import base64
 import html
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Final
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote
 
 MASKED: Final = "[masked]"
 # A shorter value, such as a flag, is no secret, and cutting it out would only make texts unreadable.
@@ -54,23 +55,36 @@ def _without(known: Iterable[Iterable[str]], text: str) -> str:
 
 
 def _forms(secrets: Iterable[str]) -> tuple[str, ...]:
-    """Each as it is, and as JSON, an address, a page, Python and base64 write it."""
-    forms: set[str] = set()
-    for secret in filter(None, secrets):
-        octets = secret.encode(errors="surrogatepass")
-        forms |= {
-            secret,
-            json.dumps(secret)[1:-1],
-            json.dumps(secret, ensure_ascii=False)[1:-1],
-            quote(octets, safe=""),
-            quote(octets),
-            quote_plus(octets),
-            html.escape(secret),
-            repr(secret)[1:-1],
-            base64.b64encode(octets).decode().rstrip("="),
-            base64.urlsafe_b64encode(octets).decode().rstrip("="),
-        }
-    return tuple(forms)
+    return tuple(form for secret in filter(None, secrets) for form in _forms_of(secret))
+
+
+@lru_cache(maxsize=2 * _MOST)
+def _forms_of(secret: str) -> frozenset[str]:
+    """A secret as it is, in base64, and as JSON, an address, a page and Python write it, also one within the other."""
+    octets = secret.encode(errors="surrogatepass")
+    forms = {secret}
+    for _ in range(_DEPTH):
+        forms |= {write(form) for form in forms for write in _WRITERS}
+    encoded = {base64.b64encode(octets), base64.urlsafe_b64encode(octets)}
+    return frozenset(forms | {each.decode().rstrip("=") for each in encoded})
+
+
+def _quoted(text: str) -> str:
+    return quote(text.encode(errors="surrogatepass"), safe="")
+
+
+# Most secrets are letters and digits, and the same in all of them.
+_WRITERS: Final[tuple[Callable[[str], str], ...]] = (
+    lambda text: json.dumps(text)[1:-1],
+    lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
+    lambda text: repr(text)[1:-1],
+    html.escape,
+    _quoted,
+    lambda text: _quoted(text).replace("%20", "+"),
+    lambda text: _quoted(text).replace("%2F", "/"),
+)
+# A request in JSON that is repeated in a page that is repeated in an address.
+_DEPTH: Final = 3
 
 
 def printable(text: str) -> str:

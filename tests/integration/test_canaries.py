@@ -49,30 +49,22 @@ DATABASE_PASSWORD = "canary-of-the-database"
 IDEMPOTENCY_KEY = "canary-of-idempotency"
 
 
-def forms(secret: str) -> dict[str, str]:
-    """Each way in which a secret could be written."""
+def forms(secret: str) -> set[str]:
+    """Each way in which a secret could be written: in JSON within a page within an address, even."""
+    written = {secret}
+    for _ in range(3):
+        for each in list(written):
+            written |= {json.dumps(each)[1:-1], json.dumps(each, ensure_ascii=False)[1:-1], html.escape(each)}
+            written |= {quote(each), quote(each, safe=""), quote_plus(each), repr(each)[1:-1]}
     octets = secret.encode()
-    return {
-        "plain": secret,
-        "reversed": secret[::-1],
-        "base64": base64.b64encode(octets).decode().rstrip("="),
-        "base64 for addresses": base64.urlsafe_b64encode(octets).decode().rstrip("="),
-        "in an address": quote(octets, safe=""),
-        "in a form": quote_plus(octets),
-        "in JSON": json.dumps(secret)[1:-1],
-        "in a page": html.escape(secret),
-    }
+    encoded = {base64.b64encode(octets).decode().rstrip("="), base64.urlsafe_b64encode(octets).decode().rstrip("=")}
+    return {*written, *encoded, *(each[::-1] for each in written)}
 
 
 def found(secrets: dict[str, str], texts: dict[str, str]) -> list[str]:
     """Where a secret stands, and how it is written there."""
-    return [
-        f"{what}, {how}, in {where}"
-        for where, text in texts.items()
-        for what, secret in secrets.items()
-        for how, form in forms(secret).items()
-        if form in text
-    ]
+    written = [(what, form) for what, secret in secrets.items() for form in forms(secret)]
+    return [f"{what} as {form} in {where}" for where, text in texts.items() for what, form in written if form in text]
 
 
 @dataclass
