@@ -4,13 +4,13 @@ import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, HttpUrl, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from app.errors import SettingsError
-from app.secret_files import Secret, SecretFiles
+from app.secret_files import Secret, SecretFiles, may_come_from_file
 from app.ways_in import CommaList, WaysIn, comma_list, is_loopback
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -352,6 +352,24 @@ class Settings(WaysIn):
             )
         self.check_ways_in(in_production=self.app_env == "production")
         return self
+
+    @property
+    def secret_values(self) -> tuple[str, ...]:
+        """Every secret among the settings, for whoever takes them out of texts; of an address its password."""
+        values: list[str] = []
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name) if may_come_from_file(field) else None
+            match value:
+                case SecretStr():
+                    values.append(value.get_secret_value())
+                case dict():
+                    values += value.values()
+                case tuple():
+                    values += value
+                case str():
+                    password = urlsplit(value).password or ""
+                    values += {password, unquote(password)}
+        return tuple(values)
 
     @property
     def memory_bytes(self) -> int:

@@ -17,6 +17,7 @@ from app.deployments.leftovers import Leftovers
 from app.deployments.reconcile import Reconciler, repair_all
 from app.deployments.record import Records
 from app.dokploy import DokployClient, DokployError
+from app.dokploy.masking import printable
 from app.errors import SettingsError
 from app.readiness import open_store
 from app.settings import Settings, load_settings
@@ -81,7 +82,7 @@ def reconcile(
     try:
         rows = asyncio.run(look())
     except DokployError as error:
-        raise SettingsError(f"Dokploy cannot be asked: {error}") from None
+        raise SettingsError(f"Dokploy cannot be asked: {printable(str(error))}") from None
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     elif not rows:
@@ -124,10 +125,13 @@ async def opened_store(settings: Settings) -> AsyncIterator[Database]:
 
 
 def _print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print columns as wide as they need to be; moments to the second, in UTC."""
+    """Print columns as wide as they need to be; moments to the second, in UTC; nothing that a terminal would obey."""
     lines = [
         list(head),
-        *([f"{cell:%Y-%m-%d %H:%M:%S}" if hasattr(cell, "year") else str(cell) for cell in row] for row in rows),
+        *(
+            [f"{cell:%Y-%m-%d %H:%M:%S}" if hasattr(cell, "year") else printable(str(cell)) for cell in row]
+            for row in rows
+        ),
     ]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     for line in lines:

@@ -13,6 +13,9 @@ from app.vault import Vault, load_keys
 
 def reencrypt(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what is under older keys.")] = False,
+    lost: Annotated[
+        bool, typer.Option("--lost", help="Give up what is under a key that is lost: its stacks can only be removed.")
+    ] = False,
 ) -> None:
     """Encrypt the store's secrets under the first key of SECRET_KEY. Status 1 unless the others can be left out."""
     settings = load_settings()
@@ -20,12 +23,15 @@ def reencrypt(
     async def work() -> tuple[int, Ages]:
         async with opened_store(settings) as database:
             found = Reencryption(database, Vault(load_keys(settings)))
-            return (0, await found.count()) if dry_run else await found.run()
+            return (0, await found.count()) if dry_run else await found.run(lost=lost)
 
     renewed, ages = asyncio.run(work())
     if not dry_run:
         typer.echo(f"Encrypted anew: {renewed}.")
     typer.echo(f"Under the first key of SECRET_KEY: {ages.newest}; under older ones: {ages.older}.")
+    if ages.unreadable and lost and not dry_run:
+        typer.echo(f"Given up: {ages.unreadable}. Those stacks run on, and can only be removed.")
+        return
     if ages.unreadable:
         typer.echo(f"Under a key that SECRET_KEY lacks: {ages.unreadable}. Put that key back, behind the others.")
     elif ages.older and not dry_run:

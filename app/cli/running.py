@@ -24,7 +24,8 @@ def runner() -> None:
     """Run deployments without serving pages; `serve --web-only` does that. Needs PostgreSQL."""
     settings = load_settings()
     require_postgresql(settings, "runner")
-    configure_logging(settings.log_level, readable=settings.app_env == "development" and sys.stderr.isatty())
+    readable = settings.app_env == "development" and sys.stderr.isatty()
+    configure_logging(settings.log_level, readable=readable, secrets=settings.secret_values)
     with asyncio.Runner(loop_factory=auto_loop_factory()) as loop:
         loop.run(_run(settings))
 
@@ -33,7 +34,7 @@ def check_runner() -> None:
     """Say whether a runner of this host holds its lease, by the exit status: for a container's health check."""
     settings = load_settings()
     require_postgresql(settings, "check-runner")
-    configure_logging(settings.log_level, readable=False)
+    configure_logging(settings.log_level, readable=False, secrets=settings.secret_values)
     try:
         living = asyncio.run(_living_here(settings))
     except Exception as error:  # noqa: BLE001 - whatever it is, nobody knows that a runner lives

@@ -45,7 +45,8 @@ def serve(
     require_closed(settings)
     if web_only:
         require_postgresql(settings, "serve --web-only")
-    configure_logging(settings.log_level, readable=settings.app_env == "development" and sys.stderr.isatty())
+    readable = settings.app_env == "development" and sys.stderr.isatty()
+    configure_logging(settings.log_level, readable=readable, secrets=settings.secret_values)
     _run(_server(create_app(settings, runs=not web_only), settings))
 
 
@@ -55,7 +56,7 @@ def sandbox(
     """Serve the portal with an emulated Dokploy beside it. Needs no settings and forgets everything at its end."""
     with tempfile.TemporaryDirectory(prefix="ai-stack-deployer-") as folder:
         settings = sandbox_settings(_port(port, 3000), Path(folder))
-        configure_logging(settings.log_level, readable=sys.stderr.isatty())
+        configure_logging(settings.log_level, readable=sys.stderr.isatty(), secrets=settings.secret_values)
         emulator = _emulator_server(settings.host, settings.port + 1)
         portal = _server(create_app(settings), settings)
         typer.echo(f"Portal:           http://localhost:{settings.port}")

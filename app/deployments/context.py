@@ -20,6 +20,7 @@ from app.deployments.saga import Checkpoint, ResourceChange, ResourceState, RunL
 from app.deployments.template import Registry, StackSecrets
 from app.deployments.tracking import Observer
 from app.dokploy import DokployClient, DokployError, DokployKeyRefused, DokployServerError
+from app.dokploy.masking import SHORTEST
 from app.errors import PortalError
 from app.settings import Settings
 
@@ -58,8 +59,13 @@ class RunContext:
         self.around = around
         self.plan = plan
         self.secrets = secrets
-        self._passwords = [each.password for each in (secrets, before) if each is not None]
         self.dokploy: DokployClient = around.dokploy.persisting(self.persist)
+        registry = [around.registry.password] if around.registry else []
+        passwords = [each.password for each in (secrets, before) if each is not None]
+        known = (*passwords, *secrets.variables.values(), *registry)
+        self._own_secrets = [value for value in known if len(value) >= SHORTEST]
+        # Of an earlier process, too, Dokploy may repeat what it was sent.
+        self.dokploy.connection.mask.add(self._own_secrets)
         self.left_because: dict[str, str] = {}
         self.doubted: set[str] = set()
         self._doubts: dict[str, float] = {}
@@ -245,15 +251,9 @@ class RunContext:
         """Whether somebody looks at this run's page now."""
         return self.around.feed.is_watched(self.run.id)
 
-    def mask(self, text: str) -> str:
-        """Take this stack's secrets out of a text from outside."""
-        registry = self.around.registry
-        values = [*self._passwords, *self.secrets.variables.values(), registry.password if registry else ""]
-        for value in sorted(values, key=len, reverse=True):
-            # A short value, such as a flag, is no secret, and cutting it would only make the text unreadable.
-            if len(value) >= 6:
-                text = text.replace(value, "[masked]")
-        return text
+    def mask(self, text: str, most: int) -> str:
+        """The beginning of a text from outside, without this stack's secrets; `most` characters."""
+        return self.dokploy.connection.mask(text, most=most, also=self._own_secrets)
 
 
 @asynccontextmanager

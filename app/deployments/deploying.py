@@ -261,8 +261,7 @@ class Deploy(CreateStep):
             await self.context.tell(*events)
 
     def _readable(self, line: str) -> str:
-        text = self.context.mask("".join(letter for letter in line if letter.isprintable()))
-        return text[:_LOG_LENGTH].strip()
+        return self.context.mask("".join(letter for letter in line if letter.isprintable()), _LOG_LENGTH).strip()
 
     def _measured(self, row: DokployDeployment) -> dict[str, Any]:
         """How long Dokploy worked on it, for estimates, by Dokploy's own clock."""

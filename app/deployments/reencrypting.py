@@ -79,12 +79,13 @@ class Reencryption:
             return bytes(connection.scalar(select(table.c.seal)) or b"")
 
         sealed, secrets = await self._database.read(look)
-        for token in (sealed, secrets):
-            if token is not None:
-                self._vault.decrypt(token)
         if sealed is None:
+            # A store from before there were seals is known by its newest stack.
+            if secrets is not None:
+                self._vault.decrypt(secrets)
             # Two may start at once: whoever comes second finds the other's.
-            self._vault.decrypt(await self._database.write(seal))
+            sealed = await self._database.write(seal)
+        self._vault.decrypt(sealed)
 
     async def count(self) -> Ages:
         """Count, and change nothing."""
@@ -95,11 +96,12 @@ class Reencryption:
                     ages = self._counted(ages, kept, row)[0]
         return ages
 
-    async def run(self) -> tuple[int, Ages]:
+    async def run(self, *, lost: bool = False) -> tuple[int, Ages]:
         """Encrypt anew what an older key has encrypted: how many that were, and how things are then.
 
         May be broken off at any moment, and run again. Beside a process whose newest key is an older one it does not
-        come to an end; so it gives up after a few passes, and says what is left.
+        come to an end; so it gives up after a few passes, and says what is left. `lost`: what no key reads is given up,
+        so that a portal starts without it.
         """
         renewed, ages = 0, Ages()
         for _ in range(_PASSES):
@@ -110,7 +112,7 @@ class Reencryption:
                     renewed += done
             if not ages.older:
                 break
-        if not ages.older and not ages.unreadable:
+        if not ages.older and (lost or not ages.unreadable):
             await self._seal_anew()
         return renewed, ages
 

@@ -74,7 +74,7 @@ class Verify(CreateStep):
             return missing
         self._crashed |= {task.container_id for task in tasks if task.failed}
         reason = next((task.error for task in tasks if task.failed), "")
-        crashes = PortalError("container_crashes", count=len(self._crashed), log=self.context.mask(reason)[:500])
+        crashes = PortalError("container_crashes", count=len(self._crashed), log=self.context.mask(reason, 500))
         if len(self._crashed) >= _CRASHES:
             raise crashes
         if tasks[0].doing == "running" and tasks[0].state == "running":
@@ -84,7 +84,7 @@ class Verify(CreateStep):
         return PortalError(
             "container_not_ready",
             seconds=self.context.settings.verify_timeout_seconds,
-            log=self.context.mask(f"{tasks[0].current_state} {tasks[0].error}")[:500],
+            log=self.context.mask(f"{tasks[0].current_state} {tasks[0].error}", 500),
         )
 
     async def _probe(self) -> PortalError | None:

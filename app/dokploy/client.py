@@ -40,8 +40,11 @@ T = TypeVar("T")
 
 _PASSING: Final = (DokployUnreachable, DokployTimeout, DokployServerError, DokployDatabaseDown)
 
-# As many applications as one answer holds.
+# More of a line of a log nobody reads.
+_LONGEST_LINE: Final = 10_000
+# As many applications as one answer holds, and as many answers as are read of a server that always has more.
 _PAGE: Final = 100
+_MOST_PAGES: Final = 100
 
 _ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
 
@@ -169,12 +172,13 @@ class DokployClient:
     async def search_applications(self, description: str) -> list[Application]:
         """application.search: applications whose description contains the text, newest first; in pages of 100."""
         items: dict[str, Application] = {}
-        while True:
+        for _ in range(_MOST_PAGES):
             page = {"description": description, "limit": str(_PAGE), "offset": str(len(items))}
             found = await self._read("application.search", FoundApplications, **page)
             items |= {item.application_id: item for item in found.items}
             if len(found.items) < _PAGE or len(items) >= found.total:
                 return list(items.values())
+        raise DokployMisfit("application.search", "it does not come to an end", status=200)
 
     async def update_application(self, application_id: str, update: ApplicationUpdate) -> None:
         """application.update: image, credentials, variables and limits in one call."""
@@ -256,9 +260,9 @@ class DokployClient:
         return await self._read("deployment.queueList", list[QueueJob])
 
     async def read_deployment_log(self, deployment_id: str, lines: int = 1000) -> list[str]:
-        """deployment.readLogs: the last lines."""
+        """deployment.readLogs: the last lines, however many there are; of a very long one its beginning."""
         text = await self._read("deployment.readLogs", str, deploymentId=deployment_id, tail=str(lines))
-        return text.splitlines()
+        return _last_lines(text, lines)
 
     async def list_tasks(self, app_name: str) -> list[Task]:
         """docker.getServiceContainersByAppName: newest first; empty also when Docker cannot be reached."""
@@ -292,7 +296,8 @@ class DokployClient:
 
     async def version(self) -> str:
         """settings.getDokployVersion, such as v0.30.2."""
-        return (await self._read("settings.getDokployVersion", str))[:50]
+        version = await self._read("settings.getDokployVersion", str)
+        return "".join(each for each in version[:50] if each.isprintable())
 
     async def openapi_document(self) -> object:
         """settings.getOpenApiDocument: the server's own description of its calls, of whatever shape."""
@@ -323,6 +328,19 @@ class DokployClient:
             # Even where nothing of it is read: a page of a proxy in front is no proof of anything.
             _parse(call, content, object)
         return content
+
+
+def _last_lines(text: str, most: int) -> list[str]:
+    """The last lines of a text. Nothing is made of the others: there may be a million of them."""
+    lines: list[str] = []
+    end = len(text) - text.endswith("\n")
+    while end >= 0 and len(lines) < most and text:
+        begin = text.rfind("\n", 0, end) + 1
+        # What stands before a carriage return was written over, as by a progress bar.
+        line = text[begin : min(end, begin + _LONGEST_LINE)].rstrip("\r")
+        lines.append(line.rpartition("\r")[2])
+        end = begin - 1
+    return lines[::-1]
 
 
 def _parse(call: str, content: bytes, answer: type[T]) -> T:

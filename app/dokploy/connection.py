@@ -22,6 +22,7 @@ from app.dokploy.errors import (
     DokployUnreachable,
     DokployUnreadable,
 )
+from app.dokploy.masking import Mask
 
 # More than any answer that is read, and little enough to hold many of.
 MAX_ANSWER_BYTES: Final = 16 * 2**20
@@ -55,7 +56,8 @@ class Connection:
         self.timeout = timeout
         self.circuit = circuit
         self._may_write = may_write
-        self._token = token
+        self.mask = Mask([token])
+        """Knows the key, and what was sent in fields that hold secrets: any later answer may repeat it."""
         self._base_url = base_url.rstrip("/")
         self._headers = {
             "x-api-key": token,
@@ -95,6 +97,8 @@ class Connection:
     ) -> bytes:
         """Make one call and return the body of its answer. Raises DokployError; every call passes here."""
         changes = method == "POST"
+        if body:
+            self.mask.add(value for field in _SECRET_FIELDS for value in _parts(body.get(field)))
         request = httpx.Request(
             method, f"{self._base_url}/api/{call}", params=params or None, json=body, headers=self._headers
         )
@@ -189,11 +193,8 @@ class Connection:
 
     def _mask(self, text: str, body: Mapping[str, Any] | None) -> str:
         """Take secrets out of Dokploy's words: the key, and whatever we sent in fields that hold secrets."""
-        text = re.split(r"\s*params: ", text, maxsplit=1)[0].replace(self._token, "[masked]")
-        for field in _SECRET_FIELDS:
-            for value in _parts((body or {}).get(field)):
-                text = text.replace(value, "[masked]")
-        return text[:_MESSAGE_LENGTH]
+        also = [value for field in _SECRET_FIELDS for value in _parts((body or {}).get(field))]
+        return self.mask(re.split(r"\s*params: ", text, maxsplit=1)[0], most=_MESSAGE_LENGTH, also=also)
 
 
 def _parts(value: Any) -> list[str]:
@@ -201,7 +202,7 @@ def _parts(value: Any) -> list[str]:
     if not isinstance(value, str) or not value:
         return []
     values = [line.partition("=")[2].strip("\"'`") for line in value.splitlines()]
-    return sorted((text for text in [value, *values] if len(text) > 3), key=len, reverse=True)
+    return [text for text in [value, *values] if len(text) > 3]
 
 
 async def _read_body(response: httpx.Response) -> bytes | None:

@@ -1,9 +1,9 @@
 """The answers of Dokploy 0.30 that are read, each with the fields that are used; the rest of them is passed over."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
 
@@ -14,6 +14,20 @@ def _aware(value: datetime) -> datetime:
 # Dokploy writes ISO 8601 with a Z, without one, and with or without fractions; all of it is UTC.
 Moment = Annotated[datetime, AfterValidator(_aware)]
 
+# What Dokploy calls things by itself. It goes into our store and into later calls: nothing but what ids are made of.
+Id = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,60}$")]
+AppName = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,200}$")]
+
+_LONGEST_NAME: Final = 300
+
+
+def _readable(value: str) -> str:
+    return "".join(each for each in value[:_LONGEST_NAME] if each.isprintable())
+
+
+# What people have named. It is recorded and shown: nothing in it obeys a terminal, or turns what stands beside it.
+Words = Annotated[str, AfterValidator(_readable)]
+
 
 class _Answer(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
@@ -22,8 +36,8 @@ class _Answer(BaseModel):
 class Project(_Answer):
     """A project, as in project.all, project.search and project.create."""
 
-    project_id: str
-    name: str
+    project_id: Id
+    name: Words
     description: str | None = None
     created_at: Moment
 
@@ -31,8 +45,8 @@ class Project(_Answer):
 class Environment(_Answer):
     """An environment of a project; every project has one called production."""
 
-    environment_id: str
-    name: str
+    environment_id: Id
+    name: Words
     is_default: bool = False
 
 
@@ -56,18 +70,18 @@ class ProjectContents(_Answer):
             lists = [value for value in (self.model_extra or {}).values() if isinstance(value, list)]
             return [entry for entries in lists for entry in entries if isinstance(entry, dict)]
 
-    project_id: str
+    project_id: Id
     environments: list[Contents]
 
 
 class Application(_Answer):
     """An application, as in application.create and application.search."""
 
-    application_id: str
-    name: str
-    app_name: str
+    application_id: Id
+    name: Words
+    app_name: AppName
     description: str | None = None
-    environment_id: str
+    environment_id: Id
     created_at: Moment
 
 
@@ -103,20 +117,20 @@ class ApplicationUpdate(_Answer):
 class Mount(_Answer):
     """A mount of an application."""
 
-    mount_id: str
-    volume_name: str | None = None
-    mount_path: str
+    mount_id: Id
+    volume_name: Words | None = None
+    mount_path: Words
 
 
 class Domain(_Answer):
     """A route to an application."""
 
-    domain_id: str
-    host: str
+    domain_id: Id
+    host: Words
     port: int | None = None
     https: bool | None = None
-    certificate_type: str | None = None
-    custom_cert_resolver: str | None = None
+    certificate_type: Words | None = None
+    custom_cert_resolver: Words | None = None
     created_at: Moment
 
 
@@ -130,16 +144,16 @@ class QueueJob(_Answer):
         title_log: str | None = None
         description_log: str | None = None
 
-    id: str
+    id: Id
     data: Data
-    timestamp: float
+    timestamp: float = Field(allow_inf_nan=False)
     state: str
 
 
 class DokployDeployment(_Answer):
     """Dokploy's record of one build. status: running, done, error, cancelled, or one that is not known yet."""
 
-    deployment_id: str
+    deployment_id: Id
     title: str
     description: str | None = None
     status: str
@@ -174,7 +188,7 @@ class Container(_Answer):
     """A container whose name begins with an application's."""
 
     container_id: str
-    name: str
+    name: Words
     state: str
 
 

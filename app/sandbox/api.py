@@ -1,10 +1,11 @@
 """Dokploy's two API forms: `/api/<router.procedure>` and, for the same procedures, `/api/trpc/...`."""
 
 import asyncio
+import html
 import inspect
 import json
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 from app.sandbox.connection import BodyTooLargeError, Connection
 from app.sandbox.errors import CODES, CallError
@@ -136,6 +137,13 @@ class Api:
                 await self._fail(connection, procedure.name, fault.status or 500)
             case "html":
                 await connection.answer(fault.status or 200, _HTML, "text/html; charset=utf-8")
+            case "echo":
+                message = self._all_that_was_sent(connection, text)
+                await connection.answer_json(fault.status or 500, CallError(fault.status or 500, message).body(None))
+            case "echo_page":
+                said = html.escape(self._all_that_was_sent(connection, text))
+                page = f"<!doctype html><title>{said}</title><script>alert(1)</script>{quote(said)}"
+                await connection.answer(fault.status or 502, page.encode(), "text/html; charset=utf-8")
             case "hang":
                 await connection.hang()
             case "late":
@@ -149,6 +157,12 @@ class Api:
             case _:
                 return False
         return True
+
+    def _all_that_was_sent(self, connection: Connection, text: str) -> str:
+        """What a careless server may tell of us: the request, its key, and what it keeps of earlier ones."""
+        kept = [application["env"] or "" for application in self._server.state.applications.values()]
+        passwords = [str(application["password"] or "") for application in self._server.state.applications.values()]
+        return " ".join(["Command failed:", connection.headers.get("x-api-key", ""), text, *kept, *passwords])
 
     async def _land(self, procedure: Procedure, given: Any, text: str, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -7,6 +7,8 @@ named by `call` (`*` is all of them); `match` restricts it to requests whose bod
 While a call is answered:
 - `status`: answers `status` (500) in Dokploy's error shape and does nothing; 401 is the bare one;
 - `html`: answers an HTML page with `status` (200) and does nothing, as a proxy in front may;
+- `echo`: answers `status` (500) in Dokploy's error shape and repeats all that it was sent, key and environments too;
+- `echo_page`: answers the same as an HTML page, as a proxy that shows what it knows;
 - `hang`: accepts the call and never answers, at most 120 s; does nothing;
 - `drop_after`: does it, then closes the connection without an answer;
 - `error_after`: does it, then answers `status` (500);
@@ -47,7 +49,7 @@ from dataclasses import asdict, dataclass
 from itertools import count
 from typing import Any
 
-ANSWERS = frozenset({"status", "html", "hang", "drop_after", "error_after", "slow", "late"})
+ANSWERS = frozenset({"status", "html", "echo", "echo_page", "hang", "drop_after", "error_after", "slow", "late"})
 DEPLOYMENTS = frozenset(
     {"lose_queue", "drop_title", "drop_both", "fail", "stuck", "unknown_status", "never_ready", "crash", "open"}
 )  # fmt: skip
@@ -68,7 +70,7 @@ IMPLIED_CALLS: dict[str, tuple[str, ...]] = {
     "gateway": ("ingress",),
 }
 KINDS = ANSWERS | RENAMES | IMPLIED_CALLS.keys()
-_DEFAULT_STATUS = {"status": 500, "error_after": 500, "html": 200, "gateway": 502}
+_DEFAULT_STATUS = {"status": 500, "error_after": 500, "echo": 500, "echo_page": 502, "html": 200, "gateway": 502}
 _DEFAULT_SECONDS = {"slow": 1.0, "late": 1.0, "rate_limit": 10.0}
 _DEFAULT_TIMES = {**dict.fromkeys(_LASTING, -1), "rate_limit": 10}
 _GATEWAY_STATUSES = frozenset({404, 500, 502, 504})

@@ -227,6 +227,29 @@ async def test_a_portal_with_another_key_does_not_start(
         pass
 
 
+async def test_a_key_that_is_lost_is_given_up_and_its_stacks_can_be_removed(
+    any_database_url: str, emulator: Emulator, start_portal: StartPortal
+):
+    before = start_portal(database_url=any_database_url, secret_key=OLD)
+    key = await asyncio.to_thread(lambda: before.deploy("ada"))
+    await asyncio.to_thread(before.wait, key["deploymentId"])
+    await asyncio.to_thread(before.stop)
+    database = Database(any_database_url)
+    found = Reencryption(database, Vault([NEW]))
+
+    assert await found.run() == (0, Ages(unreadable=1))
+    with pytest.raises(SettingsError, match="SECRET_KEY lacks"):
+        await found.recognise()
+    assert await found.run(lost=True) == (0, Ages(unreadable=1))
+    await database.close()
+
+    after = await asyncio.to_thread(lambda: start_portal(database_url=any_database_url, secret_key=NEW))
+    headers = {"authorization": f"Bearer {key['manageKey']}"}
+    answer = await asyncio.to_thread(lambda: after.client.delete("/api/stack/ada", headers=headers))
+    assert answer.json()["removed"]
+    assert emulator.left() == {}
+
+
 async def test_an_empty_store_has_nothing_to_encrypt_anew(any_database_url: str, emulator: Emulator):
     found = await examine(portal_settings(emulator.url, any_database_url, secret_key=NEW))
 
