@@ -1,4 +1,4 @@
-"""What the crash matrix does to the portal: a creation, its undo and its cancellation, a removal, and late creates."""
+"""What the crash matrix does: a creation, its undo and its cancellation, a removal, a new password, and late creates."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,8 +25,8 @@ class Scenario:
     """What is done to the portal, and how it may end.
 
     variant: tells it from others of its name; faults: armed before; cancels_at: the station during whose call to
-    Dokploy the run is cancelled; removes: a stack is there already, and is removed; points: where to die, instead of
-    everywhere; lands: seconds until the late call has landed.
+    Dokploy the run is cancelled; removes, changes_password: a stack is there already, and that is done to it; points: where
+    to die, instead of everywhere; lands: seconds until the late call has landed.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Scenario:
     faults: tuple[Mapping[str, Any], ...] = ()
     cancels_at: str | None = None
     removes: bool = False
+    changes_password: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
     points: tuple[str, ...] | None = None
     lands: float = 0.0
@@ -55,6 +56,7 @@ def _scenarios() -> Iterator[Scenario]:
         cancels_at="deploy",
     )
     yield Scenario("remove", frozenset({"succeeded"}), removes=True)
+    yield Scenario("password", frozenset({"succeeded"}), changes_password=True)
     for station in CALLS:
         for lands in (BEFORE_RESTART, AFTER_RESTART):
             yield _late("late create", station, lands)

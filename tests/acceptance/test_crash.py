@@ -28,11 +28,13 @@ def well(matrix: Matrix) -> bool:
 
 @pytest.mark.parametrize("database", DATABASES)
 def test_a_crash_leaves_a_stack_that_runs_or_nothing(database: str, store: Callable[[str], Store]):
-    scenarios = chosen_scenarios(["create", "undo", "cancel", "remove", "late create: project.create after 2.6 s"])
+    scenarios = chosen_scenarios(
+        ["create", "undo", "cancel", "remove", "password", "late create: project.create after 2.6 s"]
+    )
 
     matrix = run_matrix({database: store(database)}, scenarios, sample=3, workers=2, launcher=Launcher)
 
-    assert len(matrix.verdicts) == 13
+    assert len(matrix.verdicts) == 16
     assert well(matrix), matrix.report()
 
 

@@ -85,6 +85,7 @@ class Trial:
         self._reads_lines = bool(zlib.crc32(failpoints.encode()) & 1)
         self._id: str | None = None
         self._gone = False
+        self._before = ""
         self._cancelled = False
         self.seen: list[dict[str, Any]] = []
         self.deaths = 0
@@ -92,7 +93,7 @@ class Trial:
 
     def run(self) -> dict[str, Any] | None:
         """Drive it to its end, and give the record; None where all that is known is that the stack is gone."""
-        if self._scenario.removes:
+        if self._scenario.removes or self._scenario.changes_password:
             self._prepare()
         self._start(FAILPOINTS=self._failpoints)
         while True:
@@ -148,9 +149,14 @@ class Trial:
         answer = self._client.get(accepted["eventsUrl"], headers={"accept": "application/x-ndjson"})
         last = json.loads(answer.text.splitlines()[-1])
         if last["conclusion"] != "succeeded":
-            raise Wrong(f"the stack to remove was not made: {last}")
+            raise Wrong(f"the stack was not made: {last}")
+        self._before = self._password()
         assert self._portal is not None
         self._portal.kill()
+
+    def _password(self) -> str:
+        answer = self._client.get(f"/api/stack/{NAME}", headers=OPERATOR)
+        return str(answer.json()["password"])
 
     def _proceed(self) -> None:
         """Do what is not done yet, up to the end of the deployment."""
@@ -170,7 +176,14 @@ class Trial:
 
     def _ask(self) -> None:
         """Send the request; again, where its answer was lost."""
-        if self._scenario.removes:
+        if self._scenario.changes_password:
+            # Nothing tells a second request from a repeated one, so whoever heard nothing looks first.
+            stack = self._client.get(f"/api/stack/{NAME}", headers=OPERATOR).json()
+            if self.deaths and self._client.get(stack["statusUrl"]).json()["changesPassword"]:
+                self._id = stack["deploymentId"]
+                return
+            answer = self._client.post(f"/api/stack/{NAME}/password", headers=OPERATOR)
+        elif self._scenario.removes:
             answer = self._client.delete(f"/api/stack/{NAME}", headers={"prefer": "wait=0", **OPERATOR})
             if answer.status_code == httpx.codes.NOT_FOUND and self.deaths:
                 self._gone = True
@@ -241,6 +254,8 @@ class Trial:
             yield from self._check_events(record)
         exists = conclusion == "succeeded" and not self._scenario.removes
         yield from self._check_emulator(exists=exists)
+        if self._scenario.changes_password:
+            yield from self._check_password()
         states = [stack["state"] for stack in self._client.get("/api/stacks", headers=OPERATOR).json()["stacks"]]
         is_free = self._client.get(f"/api/check/{NAME}").json()["available"]
         if (states, is_free) != ((["running"], False) if exists else ([], True)):
@@ -249,6 +264,17 @@ class Trial:
         for mark in ("Traceback", "run_broke", "step_broke"):
             if mark in log:
                 yield "broke", f"{mark} in the log"
+
+    def _check_password(self) -> Iterator[tuple[str, str]]:
+        """The one that is shown is another, and opens the stack."""
+        shown = self._password()
+        if shown == self._before:
+            yield "password", "it is the old one"
+        address, host = f"http://{self._bench.address}/", f"{NAME}.{SUFFIX}"
+        for password, wanted in ((shown, httpx.codes.OK), (self._before, httpx.codes.UNAUTHORIZED)):
+            answer = httpx.get(address, headers={"host": host}, auth=("opencode", password), trust_env=False)
+            if answer.status_code != wanted:
+                yield "password", f"{'the new' if password == shown else 'the old'} one: {answer.status_code}"
 
     def _check_events(self, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         url = f"/api/deployments/{self._id}/events?follow=false"
@@ -278,9 +304,11 @@ class Trial:
         kinds = ("projects", "environments", "applications", "domains", "mounts", "volumes", "services", "routes")
         for kind in (*kinds, "deployments", "queue"):
             held, wanted = len(state[kind]), int(exists and kind != "queue")
+            # A change of the password is one deployment more than the creation before it.
+            most = 2 if self._scenario.changes_password and kind == "deployments" else 1
             if held < wanted:
                 yield "missing", kind
-            elif held > 1:
+            elif held > most:
                 yield "duplicates", f"{held} {kind}"
             if held and not wanted:
                 yield "orphans", f"{held} {kind}"

@@ -139,11 +139,14 @@ def test_kept_files_are_erased_later_and_then_the_name_is_anybody_s(servers: Ser
         page = Page(owner.get("/stacks"))
         assert page.all("a", href=f"/stacks/{name}/erase")
         assert page.all("a", href=f"/?name={name}")
+        assert "Removed, files kept" in page.words
+        assert "Removed completely" not in page.words
         assert "Kept files" not in Page(other.get("/stacks")).words
         assert Page(other.get("/stacks", headers=OPERATOR)).all("a", href=f"/stacks/{name}/erase")
         for browser, offered in ((owner, 1), (other, 0)):
             page = Page(browser.get(removal))
             assert f"The files in {volume} are kept" in page.words
+            assert "The name is free again." not in page.words
             assert len(page.all("a", href=f"/stacks/{name}/erase")) == offered
         for method in ("GET", "POST"):
             assert other.request(method, f"/stacks/{name}/erase").status_code == 404

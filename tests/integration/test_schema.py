@@ -25,6 +25,7 @@ CALLS = {
     ("get", "/api/stack/{name}"),
     ("delete", "/api/stack/{name}"),
     ("post", "/api/stack/{name}/redeploy"),
+    ("post", "/api/stack/{name}/password"),
 }
 
 
@@ -60,7 +61,11 @@ def test_every_failure_is_described(document: dict[str, Any]):
     deploy = document["paths"]["/api/deploy"]["post"]
     assert {"202", "400", "403", "409", "413", "415", "422"} <= deploy["responses"].keys()
     assert deploy["requestBody"]["required"]
-    for method, path in (("delete", "/api/stack/{name}"), ("post", "/api/stack/{name}/redeploy")):
+    for method, path in (
+        ("delete", "/api/stack/{name}"),
+        ("post", "/api/stack/{name}/redeploy"),
+        ("post", "/api/stack/{name}/password"),
+    ):
         assert {"202", "401", "403", "404", "409", "503"} <= document["paths"][path][method]["responses"].keys()
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from app.deployments.events import STEP_LABELS, Conclusion, Kind, Status
 from app.deployments.record import DeploymentRecord, StepView
-from app.deployments.saga import StepState
+from app.deployments.saga import ResourceState, StepState
 from app.errors import N_
 from app.i18n import Language
 from app.web.contexts import LineEnd, Moment, PastDeployment, SmallLine, Station, StationState
@@ -101,7 +101,10 @@ def outcome(record: DeploymentRecord, language: Language) -> str:
     if record.conclusion is None:
         return language.text(_progress(record))
     if record.conclusion is Conclusion.SUCCEEDED:
-        return language.text(N_("Removed completely") if record.kind is Kind.REMOVE else N_("Done"))
+        if record.kind is not Kind.REMOVE:
+            return language.text(N_("Done"))
+        is_kept = record.resources["volume"].state is ResourceState.KEPT
+        return language.text(N_("Removed, files kept") if is_kept else N_("Removed completely"))
     left = any(each.removed_at is None for each in record.leftovers)
     if record.conclusion is Conclusion.CANCELED:
         if record.kind is not Kind.CREATE:
