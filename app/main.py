@@ -18,6 +18,7 @@ from app.web.headers import Compression, SecurityHeaders
 from app.web.limits import Limits
 from app.web.models import EventAnswer, ProblemDocument
 from app.web.pages import styleguide
+from app.web.peer import Peer
 from app.web.templating import STATIC_DIR, Renderer
 
 
@@ -54,6 +55,7 @@ def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
     problems.install(app)
     app.add_middleware(Compression)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(Peer, believed=settings.forwarded_allow_ips)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

@@ -28,6 +28,7 @@ class Vault:
         self._fernet = MultiFernet([Fernet(_derive(key, "encrypt")) for key in keys])
         # The library wants them oldest first.
         self._keys = [_derive(key, "sign") for key in reversed(keys)]
+        self._given = tuple(keys)
         self._signer = URLSafeSerializer(self._keys, salt="cookie")
         self._clock = clock
 
@@ -43,6 +44,20 @@ class Vault:
             raise SettingsError(
                 "SECRET_KEY lacks the key that older secrets were encrypted with; add it back"
             ) from None
+
+    def seal(self, text: str, purpose: str) -> str:
+        """Encrypt a text that a browser holds for a while and must not read."""
+        return self._sealer(purpose).encrypt_at_time(text.encode(), int(self._clock())).decode()
+
+    def unseal(self, sealed: str, purpose: str, *, seconds: int) -> str | None:
+        """Return such a text, or None where it is older than `seconds`, for another purpose, or not ours."""
+        try:
+            return self._sealer(purpose).decrypt_at_time(sealed.encode(), seconds, int(self._clock())).decode()
+        except InvalidToken:
+            return None
+
+    def _sealer(self, purpose: str) -> MultiFernet:
+        return MultiFernet([Fernet(_derive(key, f"seal.{purpose}")) for key in self._given])
 
     def sign(self, text: str) -> str:
         """Sign a text for a cookie."""

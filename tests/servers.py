@@ -64,6 +64,7 @@ class PortalServer:
                 port=port,
                 log_config=None,
                 access_log=False,
+                proxy_headers=False,
                 server_header=False,
                 ws="none",
                 timeout_graceful_shutdown=1,

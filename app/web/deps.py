@@ -28,6 +28,7 @@ M = TypeVar("M", bound=BaseModel)
 
 _BROWSER_COOKIE: Final = "asd_browser"
 _SESSION_COOKIE: Final = "asd_operator"
+_SIGNING_IN_COOKIE: Final = "asd_signing_in"
 LANGUAGE_COOKIE: Final = "lang"
 THEME_COOKIE: Final = "theme"
 MAX_BODY: Final = 64 * 1024
@@ -199,6 +200,21 @@ def forget_operator(request: Request, response: Response) -> None:
 def session_has_ended(request: Request) -> bool:
     """Whether the browser comes with a session that does not count any more."""
     return bool(request.cookies.get(_own(request, _SESSION_COOKIE))) and not caller_of(request).in_session
+
+
+def remember_signing_in(request: Request, response: Response, sealed: str, *, seconds: int) -> None:
+    """Keep what belongs to one signing in at a provider until its answer comes."""
+    _set_cookie(request, response, _own(request, _SIGNING_IN_COOKIE), sealed, hidden=True, seconds=seconds)
+
+
+def signing_in_of(request: Request) -> str | None:
+    """What was kept so."""
+    return request.cookies.get(_own(request, _SIGNING_IN_COOKIE))
+
+
+def forget_signing_in(request: Request, response: Response) -> None:
+    """Forget it: it counts once."""
+    _set_cookie(request, response, _own(request, _SIGNING_IN_COOKIE), "", hidden=True, seconds=0)
 
 
 def _own(request: Request, name: str) -> str:
