@@ -117,7 +117,7 @@ class Oidc:
             raise failed("the subject is no plain text")
         wanted = {"email", "email_verified"} | ({self._groups_claim} if self._asks_for_groups else set())
         more = await self._provider.userinfo(tokens, subject) if wanted - set(says) else {}
-        return self._claims(subject, says, more), path_here(under_way.go_on)
+        return self._claims(subject, says, more), under_way.go_on
 
     async def end_address(self) -> str | None:
         """Where the provider signs a browser out and sends it back here; None where it cannot, or is away."""

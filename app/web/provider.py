@@ -4,9 +4,11 @@ import asyncio
 import base64
 import contextlib
 import json
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -214,14 +216,28 @@ class Provider:
             raise failed("the provider tells of somebody else than in the ID token")
         return answer
 
-    async def _call(self, method: str, address: str, **more: Any) -> tuple[int, dict[str, Any]]:
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """Whom to believe that he is the provider. Made once: reading all certificates holds up the loop."""
+        return httpx.create_ssl_context()
+
+    async def _call(
+        self,
+        method: str,
+        address: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        data: Mapping[str, str] | None = None,
+    ) -> tuple[int, dict[str, Any]]:
         """Make one call: its status, and what JSON it answers. Raises as `description`."""
         body = bytearray()
         try:
             async with (
                 asyncio.timeout(_DEADLINE_SECONDS),
-                httpx.AsyncClient(headers={"Accept": "application/json"}, timeout=_DEADLINE_SECONDS) as client,
-                client.stream(method, address, **more) as answer,
+                httpx.AsyncClient(verify=self._tls, timeout=_DEADLINE_SECONDS) as client,
+                client.stream(
+                    method, address, headers={"Accept": "application/json", **(headers or {})}, data=data
+                ) as answer,
             ):
                 async for part in answer.aiter_bytes():
                     body += part

@@ -2,6 +2,7 @@
 
 import hmac
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -405,6 +406,7 @@ LIES: dict[str, Callable[[ScriptedProvider], Any]] = {
     "of tomorrow": lambda liar: liar.claims.update(iat=int(time.time()) + 86400),
     "not valid yet": lambda liar: liar.claims.update(nbf=int(time.time()) + 3600),
     "for another": lambda liar: liar.claims.update(aud="another"),
+    "for another, of us": lambda liar: liar.claims.update(aud="another", azp=CLIENT_ID),
     "for nobody": lambda liar: liar.claims.update(aud=None),
     "for no list": lambda liar: liar.claims.update(aud=[]),
     "for us and another, of nobody": lambda liar: liar.claims.update(aud=[CLIENT_ID, "another"]),
@@ -502,14 +504,18 @@ async def test_keys_that_were_changed_are_read_again(liar: ScriptedProvider, sta
     assert (await lied_to(browser, liar))[0].status_code == 200
     assert liar.paths().count("/jwks") == 1
 
-    liar.key = ECKey.generate_key("P-256", {"kid": "newer"})
+    liar.key = RSAKey.generate_key(2048, {"kid": "newer"})
     liar.keys = [liar.key]
-    liar.header = {"alg": "ES256", "kid": "newer"}
-    refused((await lied_to(browser, liar))[0])
-
-    liar.description = {"id_token_signing_alg_values_supported": ["ES256", "RS256"]}
-    browser = await start(liar.issuer)
+    liar.header = {"alg": "RS256", "kid": "newer"}
     assert (await lied_to(browser, liar))[0].status_code == 200
+    assert liar.paths().count("/jwks") == 2
+
+
+async def test_a_provider_that_signs_with_a_curve(liar: ScriptedProvider, start: Start):
+    sign_with_curve(liar)
+    liar.description = {"id_token_signing_alg_values_supported": ["ES256", "RS256"]}
+
+    assert (await lied_to(await start(liar.issuer), liar))[0].status_code == 200
 
 
 async def test_keys_that_nobody_knows_do_not_spoil_the_others(liar: ScriptedProvider, start: Start):
@@ -602,6 +608,16 @@ async def test_a_provider_that_is_away(start: Start):
     assert (answer.status_code, answer.json()["code"]) == (503, "provider_away")
     assert answer.headers["retry-after"] == "10"
     assert (await browser.get("/end")).json() is None
+
+
+async def test_a_provider_that_takes_the_call_and_says_nothing(start: Start):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        browser = await start(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        began = time.monotonic()
+        answer = await browser.get(BEGIN)
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "provider_away")
+    assert time.monotonic() - began < 7
 
 
 @pytest.mark.parametrize("path", ["/.well-known/openid-configuration", "/token", "/jwks", "/userinfo"])
