@@ -20,6 +20,7 @@ from app.web.headers import Compression, EveryAnswer
 from app.web.limits import UNLIMITED, Limits, limit_address
 from app.web.models import EventAnswer, ProblemDocument
 from app.web.pages import styleguide
+from app.web.peer import Peer
 from app.web.templating import STATIC_DIR, Renderer
 
 # What every route answers that counts its requests.
@@ -71,6 +72,7 @@ def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
     problems.install(app)
     app.add_middleware(Compression)
     app.add_middleware(EveryAnswer, settings=settings)
+    app.add_middleware(Peer, believed=settings.forwarded_allow_ips)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

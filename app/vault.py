@@ -4,7 +4,8 @@ import base64
 import hashlib
 import os
 import secrets
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,12 +22,14 @@ _MANAGE_KEY_PREFIX: Final = "asd_"
 class Vault:
     """Encrypts and signs with the newest of a list of keys, and reads what any of them wrote."""
 
-    def __init__(self, keys: Sequence[str]) -> None:
-        """`keys`: SECRET_KEY, newest first."""
+    def __init__(self, keys: Sequence[str], *, clock: Callable[[], float] = time.time) -> None:
+        """`keys`: SECRET_KEY, newest first; `clock`: seconds since 1970, for what counts for a while only."""
         fernets = [Fernet(_derive(key, "encrypt")) for key in keys]
         self._newest = fernets[0]
         self._fernet = MultiFernet(fernets)
         # The library wants them oldest first.
+        self._given = tuple(keys)
+        self._clock = clock
         self._signer = URLSafeSerializer([_derive(key, "sign") for key in reversed(keys)], salt="cookie")
 
     def encrypt(self, text: str) -> bytes:
@@ -50,6 +53,20 @@ class Vault:
         except InvalidToken:
             return self.encrypt(self.decrypt(token))
         return None
+
+    def seal(self, text: str, purpose: str) -> str:
+        """Encrypt a text that a browser holds for a while and must not read."""
+        return self._sealer(purpose).encrypt_at_time(text.encode(), int(self._clock())).decode()
+
+    def unseal(self, sealed: str, purpose: str, *, seconds: int) -> str | None:
+        """Return such a text, or None where it is older than `seconds`, for another purpose, or not ours."""
+        try:
+            return self._sealer(purpose).decrypt_at_time(sealed.encode(), seconds, int(self._clock())).decode()
+        except InvalidToken:
+            return None
+
+    def _sealer(self, purpose: str) -> MultiFernet:
+        return MultiFernet([Fernet(_derive(key, f"seal.{purpose}")) for key in self._given])
 
     def sign(self, text: str) -> str:
         """Sign a text for a cookie."""

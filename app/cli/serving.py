@@ -140,8 +140,7 @@ def _server(application: Any, settings: Settings) -> _Server:
             port=settings.port,
             log_config=None,
             access_log=False,
-            proxy_headers=True,
-            forwarded_allow_ips=settings.forwarded_allow_ips,
+            proxy_headers=False,  # the application sees to them
             server_header=False,
             http=timely(settings.request_timeout_seconds),
             timeout_graceful_shutdown=_GRACE_SECONDS,

@@ -32,6 +32,7 @@ M = TypeVar("M", bound=BaseModel)
 
 _BROWSER_COOKIE: Final = "asd_browser"
 _SESSION_COOKIE: Final = "asd_session"
+_SIGNING_IN_COOKIE: Final = "asd_signing_in"
 LANGUAGE_COOKIE: Final = "lang"
 THEME_COOKIE: Final = "theme"
 MAX_BODY: Final = 64 * 1024
@@ -262,6 +263,21 @@ def remember_session(request: Request, response: Response, secret: str) -> None:
 def forget_session(request: Request, response: Response) -> None:
     """Take the session's cookie from this browser."""
     _set_cookie(request, response, _own(request, _SESSION_COOKIE), "", hidden=True, seconds=0)
+
+
+def remember_signing_in(request: Request, response: Response, sealed: str, *, seconds: int) -> None:
+    """Keep what belongs to one signing in at a provider until its answer comes."""
+    _set_cookie(request, response, _own(request, _SIGNING_IN_COOKIE), sealed, hidden=True, seconds=seconds)
+
+
+def signing_in_of(request: Request) -> str | None:
+    """What was kept so."""
+    return request.cookies.get(_own(request, _SIGNING_IN_COOKIE))
+
+
+def forget_signing_in(request: Request, response: Response) -> None:
+    """Forget it: it counts once."""
+    _set_cookie(request, response, _own(request, _SIGNING_IN_COOKIE), "", hidden=True, seconds=0)
 
 
 def _own(request: Request, name: str) -> str:

@@ -1,5 +1,6 @@
 """Secrets: rotation, and the key that is made once however many processes start."""
 
+import base64
 import json
 import multiprocessing
 import stat
@@ -138,3 +139,31 @@ def _load_together(folder: Path, start, made) -> None:
     chosen = settings(folder)
     start.wait(20)
     made.put(json.dumps(load_keys(chosen)))
+
+
+def test_what_is_sealed_cannot_be_read_and_counts_for_a_while():
+    now = 1_000_000.0
+    vault = Vault(["a-key-that-is-only-for-tests"], clock=lambda: now)
+    sealed = vault.seal("the state", "signing in")
+
+    assert b"the state" not in base64.urlsafe_b64decode(sealed)
+    assert vault.unseal(sealed, "signing in", seconds=600) == "the state"
+    now += 600
+    assert vault.unseal(sealed, "signing in", seconds=600) == "the state"
+    now += 1
+    assert vault.unseal(sealed, "signing in", seconds=600) is None
+
+
+def test_what_is_sealed_is_for_one_purpose_and_one_portal():
+    old, new = "the-old-key-of-this-test", "the-new-key-of-this-test"
+    sealed = Vault([old]).seal("the state", "signing in")
+
+    assert Vault([new, old]).unseal(sealed, "signing in", seconds=600) == "the state"
+    assert Vault([new]).unseal(sealed, "signing in", seconds=600) is None
+    assert Vault([old]).unseal(sealed, "another", seconds=600) is None
+    assert Vault([old]).unseal(Vault([old]).encrypt("the state").decode(), "signing in", seconds=600) is None
+    for place in range(0, len(sealed), 7):
+        changed = sealed[:place] + ("A" if sealed[place] != "A" else "B") + sealed[place + 1 :]
+        assert Vault([old]).unseal(changed, "signing in", seconds=600) is None
+    for junk in ("", "é", "x" * 5000):
+        assert Vault([old]).unseal(junk, "signing in", seconds=600) is None
