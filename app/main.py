@@ -19,6 +19,7 @@ from app.web.deps import Portal
 from app.web.headers import Compression, EveryAnswer
 from app.web.limits import UNLIMITED, Limits, limit_address
 from app.web.models import EventAnswer, ProblemDocument
+from app.web.oidc import Oidc
 from app.web.pages import styleguide
 from app.web.peer import Peer
 from app.web.templating import STATIC_DIR, Renderer
@@ -43,6 +44,7 @@ def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
         async with contextlib.aclosing(app.state.limits), open_portal(settings, runs=runs) as portal:
             given: Portal = portal
             app.state.portal = given
+            app.state.oidc = Oidc(settings, portal.vault) if settings.auth_mode == "oidc" else None
             yield
 
     app = FastAPI(

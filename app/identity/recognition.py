@@ -16,6 +16,8 @@ from app.settings import Settings
 from app.vault import fingerprint
 
 OPERATOR = "operator"
+# Who tells of accounts where a proxy does.
+PROXY = "proxy"
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Recognition:
         self, settings: Settings, admission: Admission, accounts: Accounts, sessions: Sessions, tokens: Tokens
     ) -> None:
         self._is_open = settings.auth_mode == "open"
+        # Whose word counts: accounts that somebody else told of open nothing.
+        self._issuer = {"open": None, "oidc": settings.oidc_issuer, "proxy": PROXY}[settings.auth_mode]
         admin = settings.admin_token
         self._admin_token = admin.get_secret_value() if admin else None
         self._admission = admission
@@ -59,8 +63,9 @@ class Recognition:
             return self._in_session(session, shown)
         ended = shown.session is not None
         if shown.claims is not None:
+            self._admission.admit(shown.claims)
             account = await self._accounts.remember(shown.claims)
-            return self.person(account, Means.PROXY, shown.address)
+            return self._person(account, Means.PROXY, shown.address)
         if self._is_open and shown.browser is not None:
             actor = Actor(shown.browser, Role.USER, Means.BROWSER, address=shown.address)
             return Caller(actor, shown.browser, OWN_SCOPES, session_ended=ended)
@@ -92,7 +97,7 @@ class Recognition:
         elif token.owner.startswith("account:"):
             account = await self._accounts.find(token.owner.removeprefix("account:"))
             let_in = account is not None and self._is_admitted(account)
-            maker = self.person(account, Means.TOKEN, address) if account and let_in else None
+            maker = self._person(account, Means.TOKEN, address) if account and let_in else None
         elif self._is_open:
             maker = Caller(Actor(token.owner, Role.USER, Means.TOKEN, address=address), token.owner, OWN_SCOPES)
         else:
@@ -129,7 +134,7 @@ class Recognition:
 
     def _is_admitted(self, account: Account) -> bool:
         """Whether somebody is let in by the lists as they are now, whatever they were when he signed in."""
-        if self._is_open:
+        if account.claims.issuer != self._issuer:
             return False
         try:
             self._admission.admit(account.claims)
@@ -142,9 +147,18 @@ class Recognition:
             # Without accounts what he deploys on a page stays his browser's when he signs out.
             owner = shown.browser if self._is_open else OPERATOR
             return operator(Means.SESSION, shown.address, owner=owner, session=session)
-        return self.person(session.account, Means.SESSION, shown.address, session=session)
+        return self._person(session.account, Means.SESSION, shown.address, session=session)
 
-    def person(self, account: Account, means: Means, address: str | None, *, session: Session | None = None) -> Caller:
+    async def admit(self, claims: Claims, address: str | None) -> tuple[Actor, Account]:
+        """Let in somebody who has signed in at the provider; strangers are not kept.
+
+        Raises PortalError `not_admitted`.
+        """
+        self._admission.admit(claims)
+        account = await self._accounts.remember(claims)
+        return self._person(account, Means.SESSION, address).actor, account
+
+    def _person(self, account: Account, means: Means, address: str | None, *, session: Session | None = None) -> Caller:
         """Say what somebody with an account may do. Raises PortalError `not_admitted`."""
         admitted = self._admission.admit(account.claims)
         role = Role.OPERATOR if admitted.is_operator else Role.USER

@@ -123,6 +123,8 @@ RULES: Final[Mapping[str, Rule]] = {
     "POST /theme": _EVERYBODY,
     "GET /sign-in": _EVERYBODY,
     "POST /sign-in": Rule(Who.EVERYBODY, action=Action.SIGN_IN),
+    "GET /sign-in/provider": _EVERYBODY,
+    "GET /sign-in/callback": Rule(Who.EVERYBODY, action=Action.SIGN_IN),
     "POST /sign-out": _EVERYBODY,
     # For machines and developers
     "GET /docs": _EVERYBODY,

@@ -27,6 +27,7 @@ from app.identity import NOBODY, Accounts, Caller, Recognition, Sessions, Shown,
 from app.readiness import Readiness
 from app.settings import Settings
 from app.vault import Vault
+from app.web.proxy_identity import claims_of
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -38,6 +39,8 @@ THEME_COOKIE: Final = "theme"
 MAX_BODY: Final = 64 * 1024
 # Our own forms have three.
 _MOST_FIELDS: Final = 20
+# What is kept of what a browser calls itself.
+_LONGEST_BROWSER: Final = 200
 _DAY: Final = 24 * 3600
 _YEAR: Final = 365 * _DAY
 
@@ -175,6 +178,7 @@ async def identify(request: Request) -> Caller:
         bearer=_bearer_of(request),
         session=portal.vault.unsign(session) or "" if session else None,
         browser=portal.vault.unsign(browser) if browser else None,
+        claims=claims_of(request) if portal.settings.auth_mode == "proxy" else None,
         address=address_of(request),
     )
     return await portal.recognition.caller(shown)
@@ -226,6 +230,12 @@ def owner_of(request: Request) -> str:
     if owner is None:
         owner = request.state.new_browser = new_browser_owner()
     return owner
+
+
+def browser_of(request: Request) -> str | None:
+    """What a browser calls itself, for its owner to tell his sessions apart."""
+    name = request.headers.get("user-agent", "")[:_LONGEST_BROWSER]
+    return "".join(letter for letter in name if letter.isprintable()) or None
 
 
 def actor_of(request: Request) -> Actor:

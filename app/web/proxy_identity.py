@@ -9,12 +9,11 @@ import structlog
 from fastapi import Request
 
 from app.errors import PortalError
-from app.identity import Claims
+from app.identity import PROXY, Claims
 from app.settings import Settings
 
 log = structlog.get_logger()
 
-ISSUER: Final = "proxy"
 _MOST_CHARACTERS: Final = 300
 # A directory may have somebody in many groups.
 _MOST_GROUP_CHARACTERS: Final = 8000
@@ -37,7 +36,7 @@ def claims_of(request: Request) -> Claims | None:
     email = _value(request, settings.proxy_auth_email_header)
     groups = _value(request, settings.proxy_auth_groups_header, most=_MOST_GROUP_CHARACTERS) or ""
     return Claims(
-        issuer=ISSUER,
+        issuer=PROXY,
         subject=user,
         name=_value(request, settings.proxy_auth_name_header),
         email=email,

@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from app.web.pages import choices, deploying, deployment, operator, record, signing_in, stacks
+from app.web.pages import at_provider, choices, deploying, deployment, operator, record, signing_in, stacks
 
 router = APIRouter(include_in_schema=False)
-for room in (deploying, deployment, record, stacks, choices, signing_in, operator):
+for room in (deploying, deployment, record, stacks, choices, signing_in, at_provider, operator):
     router.include_router(room.router)

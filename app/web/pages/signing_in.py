@@ -11,7 +11,7 @@ from app.errors import PortalError
 from app.identity import operator
 from app.web.api import CallerDep, LanguageDep, PortalDep
 from app.web.contexts import SignInPage
-from app.web.deps import Portal, address_of, forget_session, path_here, read_form, remember_session
+from app.web.deps import Portal, address_of, browser_of, forget_session, path_here, read_form, remember_session
 from app.web.limits import limits_of
 from app.web.problems import note_refusal, show, status_of
 from app.web.rendering import respond
@@ -21,8 +21,6 @@ log = structlog.get_logger()
 router = APIRouter()
 
 ADDRESS: Final = "/sign-in"
-# What is kept of what a browser calls itself.
-_LONGEST: Final = 200
 
 
 @router.get(ADDRESS)
@@ -65,12 +63,6 @@ async def sign_in(request: Request, portal: PortalDep, language: LanguageDep) ->
 def _there(portal: Portal, wanted: str) -> str:
     """Where to go on to; without accounts it is only the operator who signs in."""
     return path_here(wanted, "/operator" if portal.settings.auth_mode == "open" else "/")
-
-
-def browser_of(request: Request) -> str | None:
-    """What a browser calls itself, for its owner to tell his sessions apart."""
-    name = request.headers.get("user-agent", "")[:_LONGEST]
-    return "".join(letter for letter in name if letter.isprintable()) or None
 
 
 @router.post("/sign-out")
