@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from fastapi import Request
 from fastapi.responses import RedirectResponse
@@ -47,10 +47,8 @@ class Oidc:
 
     def __init__(self, settings: Settings, vault: Vault, *, clock: Callable[[], float] = time.time) -> None:
         """`clock`: seconds since 1970, for what the provider says with a time."""
-        assert settings.oidc_issuer is not None  # noqa: S101 - the settings see to it
-        assert settings.oidc_client_id is not None  # noqa: S101
-        self._issuer = settings.oidc_issuer
-        self._client_id = settings.oidc_client_id
+        self._issuer = cast("str", settings.oidc_issuer)  # the settings see to it
+        self._client_id = cast("str", settings.oidc_client_id)
         self._scopes = settings.oidc_scopes
         self._groups_claim = settings.oidc_groups_claim
         self._asks_for_groups = Admission(settings).asks_for_groups

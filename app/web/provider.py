@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -89,10 +89,8 @@ class Provider:
 
     def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
         """`clock`: seconds since 1970, for what the provider says with a time."""
-        assert settings.oidc_issuer is not None  # noqa: S101 - the settings see to it
-        assert settings.oidc_client_id is not None  # noqa: S101
-        self._issuer = settings.oidc_issuer
-        self._client_id = settings.oidc_client_id
+        self._issuer = cast("str", settings.oidc_issuer)  # the settings see to it
+        self._client_id = cast("str", settings.oidc_client_id)
         secret = settings.oidc_client_secret
         self._client_secret = secret.get_secret_value() if secret else None
         self._clock = clock
