@@ -5,7 +5,7 @@ import sys
 import typer
 
 from app.bootstrap import configure_logging
-from app.cli import mending, operating, rotating, running, serving
+from app.cli import admitting, mending, operating, rotating, running, serving
 from app.errors import SettingsError
 
 app = typer.Typer(
@@ -17,9 +17,11 @@ app = typer.Typer(
 for command in (
     *(serving.serve, serving.sandbox, serving.emulator),
     *(operating.check, mending.leftovers, mending.reconcile, rotating.reencrypt),
+    *(admitting.tokens, admitting.audit, running.runner),
 ):
     app.command()(command)
-app.command()(running.runner)
+app.command("make-token")(admitting.make_token)
+app.command("revoke-token")(admitting.revoke_token)
 app.command("check-runner")(running.check_runner)
 
 

@@ -50,7 +50,7 @@ def leftovers(
     elif not rows:
         typer.echo("Nothing is left over.")
     else:
-        _print_table(
+        print_table(
             ("STACK", "WHAT", "NAME", "WHY", "TRIES", "NEXT"),
             [
                 (row["stack"], row["kind"], row["name"], row["code"], row["attempts"], row["next_try_at"] or "removed")
@@ -89,7 +89,7 @@ def reconcile(
         typer.echo("Dokploy holds what the record says.")
     else:
         last = "OUTCOME" if repair else "REPAIR"
-        _print_table(
+        print_table(
             ("STACK", "WHAT", "NAME", "ID IN DOKPLOY", last),
             [
                 (row["stack"] or "-", row["code"], row["name"], row["dokploy_id"] or "-", row[last.lower()] or "none")
@@ -124,7 +124,7 @@ async def opened_store(settings: Settings) -> AsyncIterator[Database]:
         await database.close()
 
 
-def _print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+def print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print columns as wide as they need to be; moments to the second, in UTC; nothing that a terminal would obey."""
     lines = [
         list(head),

@@ -3,7 +3,7 @@
 from app.identity.accounts import Account, Accounts
 from app.identity.admission import Admission, Claims
 from app.identity.caller import NOBODY, Caller, Ownership
-from app.identity.recognition import PROXY, Recognition, Shown, new_browser_owner, operator
+from app.identity.recognition import OPERATOR, PROXY, Recognition, Shown, new_browser_owner, operator
 from app.identity.scopes import EVERY_SCOPE, OWN_SCOPES, SCOPE_LABELS, Scope, parse_scopes
 from app.identity.sessions import Session, Sessions
 from app.identity.tokens import MAX_DAYS, MAX_TOKENS, USUAL_DAYS, Token, Tokens, is_token
@@ -13,6 +13,7 @@ __all__ = [
     "MAX_DAYS",
     "MAX_TOKENS",
     "NOBODY",
+    "OPERATOR",
     "OWN_SCOPES",
     "PROXY",
     "SCOPE_LABELS",

@@ -1,6 +1,5 @@
 """The API of who may: tokens for programs, handing stacks over, and the audit trail."""
 
-import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Final
 
@@ -173,4 +172,4 @@ async def audit(
 async def export(portal: Portal) -> AsyncIterator[str]:
     """The whole trail as JSON lines, the oldest first."""
     async for entry in portal.trail.export():
-        yield json.dumps(models.audit_entry(entry).model_dump(mode="json"), ensure_ascii=False) + "\n"
+        yield models.audit_line(entry)

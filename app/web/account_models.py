@@ -1,5 +1,6 @@
 """The JSON of accounts, tokens, handing over and the audit trail; that of deployments and stacks is in `models`."""
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -113,6 +114,11 @@ def token_answer(token: Token) -> TokenAnswer:
         used_at=token.used_at,
         revoked_at=token.revoked_at,
     )
+
+
+def audit_line(entry: AuditEntry) -> str:
+    """A line of the trail as a line of JSON."""
+    return json.dumps(audit_entry(entry).model_dump(mode="json"), ensure_ascii=False) + "\n"
 
 
 def audit_entry(entry: AuditEntry) -> AuditAnswer.Entry:

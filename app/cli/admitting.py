@@ -1,0 +1,113 @@
+"""Commands about who may what: tokens for programs, and the audit trail."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+import typer
+
+from app.audit import COMMAND_LINE, Trail
+from app.cli.mending import AsJson, opened_store, print_table
+from app.errors import PortalError
+from app.identity import MAX_DAYS, OPERATOR, USUAL_DAYS, Scope, Token, Tokens, parse_scopes
+from app.settings import load_settings
+from app.web.account_models import audit_line
+
+
+def make_token(
+    name: Annotated[str, typer.Argument(help="What the token is for.")],
+    scope: Annotated[list[str], typer.Option(help=f"What it may do, once for each: {', '.join(Scope)}.")],
+    days: Annotated[int, typer.Option(min=1, max=MAX_DAYS, help="For how long it is good.")] = USUAL_DAYS,
+    owner: Annotated[
+        str, typer.Option(help="Whose stacks it reaches, such as `account:01J…`; the operator's own otherwise.")
+    ] = OPERATOR,
+) -> None:
+    """Make a token and print it, this once."""
+    settings = load_settings()
+
+    async def work() -> str:
+        async with opened_store(settings) as database:
+            made = Tokens(database).make(COMMAND_LINE, owner=owner, name=name, scopes=parse_scopes(scope), days=days)
+            return (await made)[1]
+
+    typer.echo(_or_say_why(work))
+
+
+def tokens(as_json: AsJson = False) -> None:
+    """List everybody's tokens, without what they are known by."""
+    settings = load_settings()
+
+    async def work() -> list[Token]:
+        async with opened_store(settings) as database:
+            return await Tokens(database).of(None)
+
+    found = asyncio.run(work())
+    rows = [
+        {
+            "id": each.id,
+            "name": each.name,
+            "owner": each.owner,
+            "scopes": sorted(each.scopes),
+            "good": each.is_good,
+            "expires": each.expires_at.isoformat(),
+            "used": each.used_at.isoformat() if each.used_at else None,
+        }
+        for each in found
+    ]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    elif not rows:
+        typer.echo("There are no tokens.")
+    else:
+        print_table(
+            ("ID", "NAME", "OWNER", "SCOPES", "GOOD UNTIL", "USED"),
+            [
+                (
+                    row["id"],
+                    row["name"],
+                    row["owner"],
+                    ",".join(each.scopes),
+                    row["expires"] if row["good"] else "no longer",
+                    row["used"] or "never",
+                )
+                for row, each in zip(rows, found, strict=True)
+            ],
+        )
+
+
+def revoke_token(token_id: Annotated[str, typer.Argument(help="The token's id, as `tokens` lists it.")]) -> None:
+    """Make a token good for nothing, at once."""
+    settings = load_settings()
+
+    async def work() -> str:
+        async with opened_store(settings) as database:
+            await Tokens(database).revoke(COMMAND_LINE, token_id, owner=None)
+            return "Revoked."
+
+    typer.echo(_or_say_why(work))
+
+
+def audit() -> None:
+    """Print the audit trail as JSON lines, the oldest first."""
+    settings = load_settings()
+
+    async def work() -> None:
+        async with opened_store(settings) as database:
+            async for entry in Trail(database).export():
+                typer.echo(audit_line(entry), nl=False)
+
+    asyncio.run(work())
+
+
+def _or_say_why(work: Callable[[], Awaitable[str]]) -> str:
+    """What a command has to say; a mistake in what it was given is one line and exit status 1."""
+
+    async def run() -> str:
+        return await work()
+
+    try:
+        return asyncio.run(run())
+    except PortalError as error:
+        typer.echo(f"error: {error.problem.detail.format_map(error.params)}", err=True)
+        raise typer.Exit(1) from None
