@@ -22,7 +22,7 @@ ENGLISH_TEMPLATES: Final = ("docs.html", "styleguide.html", "_specimens.html")
 ENGLISH_PYTHON: Final = ("styleguide.py",)
 PYTHON: Final = (
     *sorted((ROOT / "app/web/pages").glob("*.py")),
-    ROOT / "app/web/contexts.py",
+    *sorted((ROOT / "app/web/contexts").glob("*.py")),
     ROOT / "app/web/templating.py",
 )
 

@@ -1,0 +1,70 @@
+"""What each page is given: one frozen dataclass a template, so that a template has nothing else to reach for."""
+
+from app.web.contexts.accounts import SignInPage
+from app.web.contexts.deployments import DeploymentPage, DeployPage, PlanPreview, RecordPage
+from app.web.contexts.developers import DocsPage, Specimens, StylePage
+from app.web.contexts.operator import OperatorPage
+from app.web.contexts.parts import (
+    ErrorPage,
+    Fact,
+    LineEnd,
+    LogRow,
+    Moment,
+    PastDeployment,
+    QueuePlace,
+    Section,
+    ShownProblem,
+    ShownState,
+    SmallLine,
+    Station,
+    StationState,
+    Viewer,
+)
+from app.web.contexts.stacks import DeletePage, RedeployPage, StackPage, StacksPage
+
+Page = (
+    DocsPage
+    | DeployPage
+    | DeploymentPage
+    | StacksPage
+    | StackPage
+    | DeletePage
+    | RedeployPage
+    | RecordPage
+    | OperatorPage
+    | SignInPage
+    | ErrorPage
+    | StylePage
+    | Specimens
+)
+
+__all__ = [
+    "DeletePage",
+    "DeployPage",
+    "DeploymentPage",
+    "DocsPage",
+    "ErrorPage",
+    "Fact",
+    "LineEnd",
+    "LogRow",
+    "Moment",
+    "OperatorPage",
+    "Page",
+    "PastDeployment",
+    "PlanPreview",
+    "QueuePlace",
+    "RecordPage",
+    "RedeployPage",
+    "Section",
+    "ShownProblem",
+    "ShownState",
+    "SignInPage",
+    "SmallLine",
+    "Specimens",
+    "StackPage",
+    "StacksPage",
+    "Station",
+    "StationState",
+    "StylePage",
+    "Viewer",
+]

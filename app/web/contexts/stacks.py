@@ -1,0 +1,93 @@
+"""What the pages of stacks are given: all of somebody's, one of them, and what is asked before it is changed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from app.web.contexts.parts import LogRow, Moment, PastDeployment, Section, ShownState
+from app.web.qr import QrCode
+
+
+@dataclass(frozen=True)
+class StacksPage:
+    """The stacks that the viewer manages, newest first, a page at a time.
+
+    everybody: whether these are everybody's; lately: how it ended with those that are gone; after: the id of the last
+    stack here where there are more; first: whether these are the newest.
+    """
+
+    template: ClassVar[str] = "stacks.html"
+    section: ClassVar[Section] = "stacks"
+
+    @dataclass(frozen=True)
+    class Row:
+        """One stack. last: its newest deployment."""
+
+        name: str
+        host: str
+        state: ShownState
+        version: str
+        last: PastDeployment
+
+    rows: Sequence[Row]
+    lately: Sequence[PastDeployment]
+    everybody: bool = False
+    after: str | None = None
+    first: bool = True
+
+
+@dataclass(frozen=True)
+class StackPage:
+    """One stack, for whoever manages it.
+
+    running: the deployment that changes it now; opens: whether its address is worth opening; password: only then;
+    redeployable, deletable: whether that would be taken in now; after, first: as in StacksPage, of its deployments.
+    """
+
+    template: ClassVar[str] = "stack.html"
+    section: ClassVar[Section] = "stacks"
+    name: str
+    host: str
+    url: str
+    state: ShownState
+    newest: str
+    opens: bool
+    redeployable: bool
+    deletable: bool
+    image: str
+    version: str
+    port: int
+    memory: str
+    cpus: str
+    volume: str
+    volume_path: str
+    certificate: str
+    created: Moment
+    deployments: Sequence[PastDeployment]
+    log: Sequence[LogRow]
+    running: str | None = None
+    password: str | None = None
+    user_name: str = "opencode"
+    qr: QrCode | None = None
+    after: str | None = None
+    first: bool = True
+
+
+@dataclass(frozen=True)
+class DeletePage:
+    """Asks before a stack is deleted, naming what will be lost."""
+
+    template: ClassVar[str] = "delete.html"
+    section: ClassVar[Section] = "stacks"
+    name: str
+    host: str
+    volume: str
+
+
+@dataclass(frozen=True)
+class RedeployPage:
+    """Asks before a stack is deployed again, and says what that does."""
+
+    template: ClassVar[str] = "redeploy.html"
+    section: ClassVar[Section] = "stacks"
+    name: str
