@@ -1,9 +1,9 @@
 """What each page is given: one frozen dataclass a template, so that a template has nothing else to reach for."""
 
-from app.web.contexts.accounts import SignInPage
+from app.web.contexts.accounts import AccountPage, NewTokenPage, SignInPage
 from app.web.contexts.deployments import DeploymentPage, DeployPage, PlanPreview, RecordPage
 from app.web.contexts.developers import DocsPage, Specimens, StylePage
-from app.web.contexts.operator import OperatorPage
+from app.web.contexts.operator import AuditPage, OperatorPage
 from app.web.contexts.parts import (
     ErrorPage,
     Fact,
@@ -20,7 +20,16 @@ from app.web.contexts.parts import (
     StationState,
     Viewer,
 )
-from app.web.contexts.stacks import DeletePage, RedeployPage, StackPage, StacksPage
+from app.web.contexts.stacks import (
+    DeletePage,
+    OfferedPage,
+    OfferPage,
+    RedeployPage,
+    StackPage,
+    StacksPage,
+    TakenOverPage,
+    TakeOverPage,
+)
 
 Page = (
     DocsPage
@@ -30,15 +39,24 @@ Page = (
     | StackPage
     | DeletePage
     | RedeployPage
+    | OfferPage
+    | OfferedPage
+    | TakeOverPage
+    | TakenOverPage
     | RecordPage
     | OperatorPage
+    | AuditPage
     | SignInPage
+    | AccountPage
+    | NewTokenPage
     | ErrorPage
     | StylePage
     | Specimens
 )
 
 __all__ = [
+    "AccountPage",
+    "AuditPage",
     "DeletePage",
     "DeployPage",
     "DeploymentPage",
@@ -48,6 +66,9 @@ __all__ = [
     "LineEnd",
     "LogRow",
     "Moment",
+    "NewTokenPage",
+    "OfferPage",
+    "OfferedPage",
     "OperatorPage",
     "Page",
     "PastDeployment",
@@ -66,5 +87,7 @@ __all__ = [
     "Station",
     "StationState",
     "StylePage",
+    "TakeOverPage",
+    "TakenOverPage",
     "Viewer",
 ]

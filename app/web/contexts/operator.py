@@ -1,11 +1,11 @@
-"""What the operator's pages are given."""
+"""What the operator's pages are given: the portal as a whole, and its audit trail."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from app.web.charts import DayBars, Dots, StairStep
-from app.web.contexts.parts import PastDeployment, Section, ShownState
+from app.web.contexts.parts import Moment, PastDeployment, Section, ShownState
 
 
 @dataclass(frozen=True)
@@ -97,3 +97,38 @@ class OperatorPage:
     connections: Sequence[Connection]
     is_empty: bool = False
     in_session: bool = True
+
+
+@dataclass(frozen=True)
+class AuditPage:
+    """Who did what, newest first. stack, actor: what it was narrowed to; older, newest: addresses, empty for none."""
+
+    template: ClassVar[str] = "audit.html"
+    section: ClassVar[Section] = "operator"
+
+    @dataclass(frozen=True)
+    class Entry:
+        """One line. actor: the id, and only_his: where his lines are; stack_path: empty where the stack has no page.
+
+        subject: what it was about besides a stack; refused: with which code, or empty; reason: that in words.
+        """
+
+        at: Moment
+        who: str
+        actor: str
+        only_his: str
+        means: str
+        address: str
+        what: str
+        subject: str
+        deployment_id: str
+        stack: str
+        stack_path: str
+        refused: str
+        reason: str
+
+    entries: Sequence[Entry]
+    stack: str = ""
+    actor: str = ""
+    older: str = ""
+    newest: str = ""

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from app.i18n import Language
 
-Section = Literal["deploy", "stacks", "operator", ""]
+Section = Literal["deploy", "stacks", "account", "operator", ""]
 # `look` and `ready` are the form's: its first station, while a name is checked and when it can be had.
 StationState = Literal["wait", "look", "ready", "now", "done", "undone", "failed", "off"]
 LineEnd = Literal["", "undone", "failed", "canceled"]
@@ -17,13 +17,15 @@ class Viewer:
     """Who looks at a page.
 
     path: where a `GET` shows it; theme: `light`, `dark`, or None for what the system wants; query: what the address
-    said besides, which another language is to show as well.
+    said besides, which another language is to show as well; has_account: whether the page of an account is for
+    him; else he may sign in.
     """
 
     language: Language
     path: str
     theme: str | None = None
     is_operator: bool = False
+    has_account: bool = True
     query: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -1,10 +1,10 @@
-"""What the pages of stacks are given: all of somebody's, one of them, and what is asked before it is changed."""
+"""What the pages of stacks are given: all of somebody's, one of them, changing it, handing it over."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from app.web.contexts.parts import LogRow, Moment, PastDeployment, Section, ShownState
+from app.web.contexts.parts import LogRow, Moment, PastDeployment, Section, ShownProblem, ShownState
 from app.web.qr import QrCode
 
 
@@ -91,3 +91,43 @@ class RedeployPage:
     template: ClassVar[str] = "redeploy.html"
     section: ClassVar[Section] = "stacks"
     name: str
+
+
+@dataclass(frozen=True)
+class OfferPage:
+    """Asks before a stack is handed over, and says what that does."""
+
+    template: ClassVar[str] = "offer.html"
+    section: ClassVar[Section] = "stacks"
+    name: str
+
+
+@dataclass(frozen=True)
+class OfferedPage:
+    """The code with which somebody may take a stack over, this once. address: of the page where he does that."""
+
+    template: ClassVar[str] = "offered.html"
+    section: ClassVar[Section] = "stacks"
+    name: str
+    code: str
+    ends: Moment
+    address: str
+
+
+@dataclass(frozen=True)
+class TakeOverPage:
+    """Asks for the code, or the manage key, of a stack to take over. problem: why the one that was sent does not do."""
+
+    template: ClassVar[str] = "take_over.html"
+    section: ClassVar[Section] = "stacks"
+    problem: ShownProblem | None = None
+
+
+@dataclass(frozen=True)
+class TakenOverPage:
+    """A stack that was taken over, with its new manage key, this once."""
+
+    template: ClassVar[str] = "taken_over.html"
+    section: ClassVar[Section] = "stacks"
+    name: str
+    manage_key: str

@@ -13,7 +13,7 @@ from app.errors import N_, PortalError
 from app.i18n import Language
 from app.web.api import LanguageDep, PortalDep, plan_for, preview_plan
 from app.web.contexts import DeployPage, Fact, PlanPreview, ShownProblem
-from app.web.deps import Portal, actor_of, owner_of, portal_of, read_form, remember_browser
+from app.web.deps import Portal, actor_of, origin_of, owner_of, portal_of, read_form, remember_browser
 from app.web.models import DeployBody
 from app.web.pages.lines import planned_stations
 from app.web.problems import headers_of, show, status_of
@@ -83,7 +83,7 @@ def _deploy_page(
         plan=plan,
         minimum=MIN_NAME,
         maximum=MAX_NAME,
-        origin=str(request.base_url).rstrip("/"),
+        origin=origin_of(request),
     )
 
 
