@@ -161,8 +161,13 @@ def note(
 
 
 def _bounded(text: str | None) -> str | None:
-    """What came from outside may be long, and PostgreSQL takes no NUL."""
-    return None if text is None else "".join(each if each.isprintable() else "�" for each in text[:_LONGEST])
+    """What came from outside may be long."""
+    return None if text is None else _printable(text[:_LONGEST])
+
+
+def _printable(text: str) -> str:
+    """What came from outside may turn the words around it, and PostgreSQL takes no NUL."""
+    return "".join(each if each.isprintable() else "�" for each in text)
 
 
 class Trail:
@@ -189,10 +194,17 @@ class Trail:
         stack: str | None = None,
         actor: str | None = None,
     ) -> Sequence[AuditEntry]:
-        """Entries, newest first. before: only those older than the one with this id; stack, actor: only of these."""
-        wanted = [
-            column == value for column, value in ((audit.c.stack, stack), (audit.c.actor, actor)) if value is not None
-        ]
+        """Entries, newest first.
+
+        before: only those older than the one with this id; stack: only of this one; actor: only of whom this is the
+        id, or the e-mail address.
+        """
+        wanted: list[Any] = []
+        if stack is not None:
+            wanted.append(audit.c.stack == _bounded(stack))
+        if actor is not None:
+            named = _printable(actor)
+            wanted.append(or_(audit.c.actor == named, audit.c.email == named))
         query = select(audit).where(*wanted).order_by(audit.c.at.desc(), audit.c.id.desc()).limit(limit)
         return await self._read(query if before is None else query.where(_on_one_side(before, newer=False)))
 

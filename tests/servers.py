@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import sqlite3
 import subprocess
 import threading
 import time
@@ -120,6 +121,12 @@ class PortalServer:
             self._server.should_exit = True
             self._thread.join(timeout=20)
             assert not self._thread.is_alive(), "the portal did not stop"
+
+    def spoil_passwords(self) -> None:
+        """Write over the stacks' secrets, so that reading one is a mistake of the portal's own."""
+        with sqlite3.connect(self.database) as database:
+            database.execute("UPDATE stack SET secrets = x'00'")
+        database.close()
 
     def deploy(self, name: str, **headers: str) -> dict[str, Any]:
         """Deploy, and expect that it is taken in."""

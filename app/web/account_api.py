@@ -17,7 +17,7 @@ from app.web.deps import Portal, read_json
 router = APIRouter()
 
 AUDIT_PAGE: Final = 100
-_NDJSON: Final = "application/x-ndjson"
+NDJSON: Final = "application/x-ndjson"
 
 
 @router.get("/api/tokens", tags=["tokens"], responses=problems(401, 403))
@@ -38,9 +38,15 @@ async def tokens_of(portal: Portal, caller: Caller, *, everybody: bool) -> list[
     """The tokens that a caller may see. Raises PortalError `not_operator`."""
     if everybody and not caller.is_operator:
         raise PortalError("not_operator")
-    if caller.owner is None and not everybody:
+    owner = token_owner(caller)
+    if owner is None and not everybody:
         return []
-    return await portal.tokens.of(None if everybody else caller.owner)
+    return await portal.tokens.of(None if everybody else owner)
+
+
+def token_owner(caller: Caller) -> str | None:
+    """Whose the caller's tokens are; of an operator his own, whatever browser he sits at: his alone can be `admin`."""
+    return caller.actor.id if caller.is_operator else caller.owner
 
 
 @router.post(
@@ -60,11 +66,12 @@ async def make_token(
 ) -> models.NewTokenAnswer:
     """Make a token for a program. It is shown this once, and kept as a fingerprint."""
     body = await read_json(request, models.TokenBody)
-    if caller.owner is None:
+    owner = token_owner(caller)
+    if owner is None:
         raise PortalError("sign_in_needed")
     scopes = scopes_for(caller, body.scopes)
     token, secret = await portal.tokens.make(
-        caller.actor, owner=caller.owner, name=body.name, scopes=scopes, days=body.expires_in_days
+        caller.actor, owner=owner, name=body.name, scopes=scopes, days=body.expires_in_days
     )
     response.headers["Cache-Control"] = "no-store"
     return models.NewTokenAnswer(**models.token_answer(token).model_dump(by_alias=False), token=secret)
@@ -139,7 +146,7 @@ async def take(portal: Portal, asker: Asker, code: str) -> TakenOver:
     responses={
         200: {
             "description": "A page of it; as JSON lines all of it, the oldest first",
-            "content": {_NDJSON: {"schema": {"$ref": "#/components/schemas/Entry"}}},
+            "content": {NDJSON: {"schema": {"$ref": "#/components/schemas/Entry"}}},
         },
         **problems(401, 403, 422),
     },
@@ -152,15 +159,17 @@ async def audit(
         str | None, Query(max_length=26, description="The id of an entry; what is older follows.")
     ] = None,
     stack: Annotated[str | None, Query(max_length=80, description="Only of this stack.")] = None,
-    actor: Annotated[str | None, Query(max_length=80, description="Only of this actor's id.")] = None,
+    actor: Annotated[
+        str | None, Query(max_length=80, description="Only of whom this is the id or the e-mail address.")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="How many at most.")] = AUDIT_PAGE,
 ) -> models.AuditAnswer | Response:
     """Who did what to which stack, from where, by which means, with what outcome. For operators.
 
     `Accept: application/x-ndjson` exports the whole trail as JSON lines.
     """
-    if _NDJSON in request.headers.get("accept", ""):
-        return StreamingResponse(export(portal), media_type=_NDJSON, headers={"Cache-Control": "no-store"})
+    if NDJSON in request.headers.get("accept", ""):
+        return StreamingResponse(export(portal), media_type=NDJSON, headers={"Cache-Control": "no-store"})
     response.headers["Cache-Control"] = "no-store"
     entries = await portal.trail.entries(limit=limit + 1, before=before, stack=stack, actor=actor)
     shown = entries[:limit]

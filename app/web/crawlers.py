@@ -9,10 +9,12 @@ router = APIRouter(include_in_schema=False)
 
 _ROBOTS: Final = """\
 User-agent: *
+Disallow: /account
 Disallow: /api/
 Disallow: /deployments/
 Disallow: /operator
 Disallow: /stacks
+Disallow: /take-over
 Allow: /
 """
 

@@ -313,6 +313,11 @@ def _set_cookie(
     )
 
 
+def origin_of(request: Request) -> str:
+    """The portal's own address: as it is set, or else by which it was reached."""
+    return (request.app.state.settings.portal_url or str(request.base_url)).rstrip("/")
+
+
 def path_here(path: str, otherwise: str = "/") -> str:
     """A path to go on to that somebody has sent, or another where that would lead to another site."""
     # A second slash, or a backslash that browsers read as one, would.

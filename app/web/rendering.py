@@ -10,7 +10,7 @@ from app.web.contexts import Page, Viewer
 from app.web.deps import LANGUAGE_COOKIE, caller_of, language_of, remember_choice, theme_of
 
 # What an address says besides its language. Anything else is nobody's.
-_KEPT: Final = frozenset({"name", "plan", "next", "after"})
+_KEPT: Final = frozenset({"name", "plan", "next", "after", "before", "stack", "actor", "everybody"})
 
 
 def respond(
@@ -20,13 +20,14 @@ def respond(
 
     path: where a `GET` shows it, if this was none; only_in: the language of a page that has no other.
     """
-    language = language_of(request)
+    language, caller = language_of(request), caller_of(request)
     viewer = Viewer(
         language=only_in or language,
         path=request.url.path if request.method == "GET" else path,
         theme=theme_of(request),
         query={name: value for name, value in request.query_params.items() if name in _KEPT},
-        is_operator=caller_of(request).is_operator,
+        is_operator=caller.is_operator,
+        has_account=caller.is_known or request.app.state.settings.auth_mode == "open",
     )
     headers = {"Cache-Control": "no-store", "Content-Language": viewer.language.code, "Vary": "Accept-Language, Cookie"}
     response = HTMLResponse(request.app.state.renderer.render(page, viewer), status_code=status, headers=headers)

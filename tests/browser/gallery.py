@@ -138,6 +138,10 @@ def _open_tables(page: Page) -> None:
         summary.click()
 
 
+def _open_details(page: Page) -> None:
+    page.locator("main summary").click()
+
+
 def guesses(times: int) -> Callable[[Page], None]:
     """Sign in with tokens that are wrong, from an address of its own."""
 
@@ -151,6 +155,59 @@ def guesses(times: int) -> Callable[[Page], None]:
             page.click("main [type=submit]")
 
     return act
+
+
+def _make_a_token(page: Page) -> None:
+    page.fill("#name", "nightly build")
+    page.check("[name='stack:read']")
+    page.check("[name='deploy:start']")
+    with page.expect_navigation():
+        page.click("form[action='/account/tokens'] [type=submit]")
+
+
+def _make_none(page: Page) -> None:
+    page.fill("#name", "nightly build")
+    with page.expect_navigation():
+        page.click("form[action='/account/tokens'] [type=submit]")
+
+
+def _take_over(code: str) -> Callable[[Page], None]:
+    """Type a code, or a manage key."""
+
+    def act(page: Page) -> None:
+        page.fill("#code", code)
+        with page.expect_navigation():
+            page.click("main [type=submit]")
+
+    return act
+
+
+def _take_over_another(portal: PortalServer) -> Callable[[Page], None]:
+    """Deploy as a program does, and come with the key: of a stack of its own each time, as the key is used up."""
+
+    def act(page: Page) -> None:
+        accepted = portal.deploy(f"katherine-{getrandbits(32):x}")
+        portal.wait(accepted["deploymentId"])
+        _take_over(accepted["manageKey"])(page)
+
+    return act
+
+
+def _offer(page: Page) -> None:
+    with page.expect_navigation():
+        page.click("main [type=submit]")
+
+
+def token_by_form(portal: PortalServer, name: str) -> None:
+    fields = {"name": name, "days": "90", "stack:read": "on", "deploy:read": "on"}
+    assert portal.client.post("/account/tokens", data=fields).status_code == 200
+
+
+def revoke_by_form(portal: PortalServer) -> None:
+    """Revoke the newest token of all, and be refused something that another site's page asks for."""
+    newest = portal.client.get("/api/tokens").json()["tokens"][0]
+    assert portal.client.post(f"/account/tokens/{newest['id']}/revoke").status_code == 303
+    portal.client.post("/stacks/ada/delete", headers={"sec-fetch-site": "cross-site"})
 
 
 @contextmanager
@@ -173,6 +230,8 @@ def open_gallery(folder: Path) -> Iterator[Mapping[str, View]]:
         new, _ = serve("new")
         views |= {
             "operator-empty": View(new, "/operator", operator=True),
+            "audit-empty": View(new, "/operator/audit?stack=ada", operator=True),
+            "account-new": View(new, "/account", manager=False),
             "sign-in": View(new, "/sign-in"),
             "sign-in-wrong": View(new, "/sign-in", act=guesses(1), status=403),
             "too-many": View(new, "/sign-in", act=guesses(11), status=429),
@@ -188,12 +247,23 @@ def open_gallery(folder: Path) -> Iterator[Mapping[str, View]]:
             "docs": View(held, "/docs", languages=["en", "ar"]),
             "styleguide": View(held, "/styleguide", languages=["en"]),
         }
+        provider = {"oidc_issuer": "https://id.example", "oidc_client_id": "portal", "oidc_client_secret": "x" * 16}
+        accounts, _ = serve(
+            "accounts", auth_mode="oidc", portal_url="https://portal.example", allowed_domains=("*",), **provider
+        )
+        giving, _ = serve("giving")
+        behind, _ = serve("behind", auth_mode="proxy", proxy_auth_addresses="192.0.2.0/24")
+        views |= {
+            "sign-in-provider": View(accounts, "/sign-in", act=_open_details),
+            "sign-in-proxy": View(behind, "/sign-in"),
+            "taken-over": View(giving, "/take-over", manager=False, act=_take_over_another(giving)),
+        }
         stranger = {"authorization": "Bearer not-the-key-of-this-stack"}
         views |= {
             "forbidden": View(held, views["running"].path, False, _cancel_by_hand, status=403, headers=stranger),
             "waiting": _wait_for_a_place(*serve("busy", runner_concurrency=1)),
             "dokploy-away": _lose_dokploy(*serve("away", dokploy_circuit_seconds=300)),
-            "broken": _break(stack, serve("locked")[0]),
+            "broken": _break(serve("locked")[0]),
         }
         yield views
 
@@ -255,6 +325,10 @@ def _end(portal: PortalServer, emulator: Emulator) -> dict[str, View]:
     portal.wait(id_of(half_removed))
     portal.wait(id_of(leftovers))
     emulator.clear_faults()
+
+    token_by_form(portal, "a dashboard in the hall")
+    token_by_form(portal, "ci")
+    revoke_by_form(portal)
     return {
         "ready": View(portal, ready),
         "ready-stranger": View(portal, ready, manager=False),
@@ -281,6 +355,15 @@ def _end(portal: PortalServer, emulator: Emulator) -> dict[str, View]:
         "redeploy": View(portal, "/stacks/ada/redeploy"),
         "redeploying": View(portal, _hold_a_redeployment(portal), act=asked("#cancel button", "#sure")),
         "redeploy-failed": View(portal, again),
+        "account": View(portal, "/account"),
+        "account-wrong": View(portal, "/account", act=_make_none, status=422),
+        "account-everybody": View(portal, "/account?everybody=1", operator=True),
+        "token": View(portal, "/account", manager=False, act=_make_a_token),
+        "offer": View(portal, "/stacks/ada/offer"),
+        "offered": View(portal, "/stacks/ada/offer", act=_offer),
+        "take-over": View(portal, "/take-over"),
+        "take-over-wrong": View(portal, "/take-over", act=_take_over("asdo_nothing"), status=422),
+        "audit": View(portal, "/operator/audit", operator=True),
         "record": View(portal, f"{ready}/record"),
         "record-failed": View(portal, f"{failed}/record"),
         "record-redeploy": View(portal, f"{again}/record", manager=False),
@@ -354,15 +437,9 @@ def _lose_dokploy(portal: PortalServer, emulator: Emulator) -> View:
     return View(portal, "/", act=_deploy_hedy, status=503)
 
 
-def _break(stack: ExitStack, portal: PortalServer) -> View:
-    """Deploy, and change the key without keeping the old one, with which the password can no longer be read."""
+def _break(portal: PortalServer) -> View:
+    """Deploy, and write over the password, so that it can no longer be read."""
     ready = deploy_by_form(portal, "ada")
     portal.wait(id_of(ready))
-    portal.stop()
-    settings = portal.settings.model_copy(update={"secret_key": ("another-key-than-before",)})
-    return View(
-        stack.enter_context(serve_portal(settings)),
-        ready,
-        status=500,
-        headers={"authorization": f"Bearer {ADMIN_TOKEN}"},
-    )
+    portal.spoil_passwords()
+    return View(portal, ready, status=500, headers={"authorization": f"Bearer {ADMIN_TOKEN}"})

@@ -13,6 +13,12 @@ pytestmark = pytest.mark.browser
 
 SMALLEST: ViewportSize = {"width": 320, "height": 640}
 STATES = (
+    "account",
+    "account-everybody",
+    "account-new",
+    "account-wrong",
+    "audit",
+    "audit-empty",
     "broken",
     "cancel-dialog",
     "canceled",
@@ -32,6 +38,8 @@ STATES = (
     "leftovers",
     "leftovers-stranger",
     "not-found",
+    "offer",
+    "offered",
     "operator",
     "operator-empty",
     "password",
@@ -52,6 +60,8 @@ STATES = (
     "running",
     "running-stranger",
     "sign-in",
+    "sign-in-provider",
+    "sign-in-proxy",
     "sign-in-wrong",
     "stack",
     "stack-busy",
@@ -63,6 +73,10 @@ STATES = (
     "stacks",
     "stacks-empty",
     "styleguide",
+    "take-over",
+    "take-over-wrong",
+    "taken-over",
+    "token",
     "too-many",
     "undoing",
     "waiting",
@@ -104,9 +118,9 @@ def violations(page: Page, options: dict[str, Any] | None = None) -> list[str]:
 
 
 def too_small(page: Page) -> list[str]:
-    """What a finger would miss: links in a text or a list may be small, buttons and fields not."""
+    """What a finger would miss: links in a text or a list may be small, buttons and fields not; a choice is its label."""
     found: list[str] = page.eval_on_selector_all(
-        "button, .btn, summary, .prefs a, input:not([type=hidden], [type=radio], .plate *)",
+        "button, .btn, summary, .prefs a, input:not([type=hidden], [type=radio], [type=checkbox], .plate *)",
         """all => all.filter(each => each.checkVisibility())
             .filter(each => each.getBoundingClientRect().height < 43.5 || each.getBoundingClientRect().width < 43.5)
             .map(each => each.outerHTML.slice(0, 200))""",

@@ -6,23 +6,38 @@ from typing import Any, Final
 import pytest
 from playwright.sync_api import Page, ViewportSize, expect
 
+from app.i18n import LANGUAGES
 from tests.browser.chromium import DESKTOP, PHONE, settle
 from tests.browser.conftest import Visitors
 from tests.browser.reading import type_name, wait_for
 
 pytestmark = pytest.mark.browser
 
-STATES: Final = ("form", "form-taken", "form-plan", "queued", "running", "ready", "failed")
+STATES: Final = (
+    "form",
+    "form-taken",
+    "form-plan",
+    "queued",
+    "running",
+    "ready",
+    "failed",
+    "account",
+    "audit",
+    "offered",
+)
 
 # A window of 1280 by 900 at 200 %.
 HALF: Final[ViewportSize] = {"width": 640, "height": 450}
+
+SMALLEST: Final[ViewportSize] = {"width": 320, "height": 640}
 
 # What cannot be read: cut off at an edge, or under something else. Letters reach a good third of their size up and down
 # from the middle of their line; what is hidden from sight is left out.
 UNREADABLE: Final = """() => {
     const found = [];
+    const silent = (element) => element && (getComputedStyle(element).clipPath === "inset(50%)" || silent(element.parentElement));
     const shown = (element) => element.checkVisibility({ visibilityProperty: true, opacityProperty: true })
-        && !element.closest(".vh, .skip");
+        && !silent(element) && !element.closest(".skip");
     const brief = (element) => element.cloneNode().outerHTML.slice(0, 120);
     const cut = (element) => {
         const style = getComputedStyle(element);
@@ -71,8 +86,10 @@ UNREADABLE: Final = """() => {
 
 def open_state(visit: Visitors, gallery: Any, state: str, *, lang: str = "en", **more: Any) -> Page:
     view = gallery[state]
+    if view.status >= 400:
+        visit.expect_complaint(f"status of {view.status}")
     page = visit(cookies=view.cookies, **{"reduced_motion": "reduce", **more})
-    page.goto(f"{view.url}?lang={lang}")
+    page.goto(view.in_language(lang))
     view.act(page)
     settle(page)
     return page
@@ -103,6 +120,22 @@ def test_letters_at_twice_their_size(visit: Visitors, gallery, state: str, lang:
     settle(page)
 
     assert page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") > 32
+    assert not scrolls_aside(page)
+    assert page.evaluate(UNREADABLE) == []
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_an_operators_header_is_whole_on_the_smallest_phone(visit: Visitors, gallery, lang: str):
+    page = open_state(visit, gallery, "audit-empty", lang=lang, viewport=SMALLEST)
+
+    links = page.locator(".nav a")
+    expect(links).to_have_count(4)
+    for link in links.all():
+        box = link.bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= SMALLEST["width"]
+        assert box["height"] >= 44
     assert not scrolls_aside(page)
     assert page.evaluate(UNREADABLE) == []
 
@@ -208,7 +241,17 @@ def assert_in_reading_order(stops: list[dict[str, Any]], lang: str) -> None:
 @pytest.mark.parametrize("lang", ["en", "ar"])
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_every_stop_is_seen_and_in_reading_order(visit: Visitors, gallery, lang: str, size: ViewportSize):
-    for state in ("form-taken", "running", "ready", "failed", "delete"):
+    for state in (
+        "form-taken",
+        "running",
+        "ready",
+        "failed",
+        "delete",
+        "offer",
+        "take-over-wrong",
+        "account",
+        "audit-empty",
+    ):
         page = open_state(visit, gallery, state, lang=lang, viewport=size)
         stops = tab_through(page)
         assert len(stops) > 7, state
@@ -315,6 +358,26 @@ def test_a_running_deployment_by_keyboard_alone(visit: Visitors, gallery):
     expect(page.locator("#log")).to_be_hidden()
     page.keyboard.press("Enter")
     expect(page.locator("#log")).to_be_visible()
+
+
+def test_a_token_by_keyboard_alone(visit: Visitors, gallery):
+    page = open_state(visit, gallery, "account-new")
+    names = names_in_main(page)
+    assert (names[0], names[1], names[-1]) == ("Take a stack over", "What it is for", "Make the token")
+    assert len(names) == 11, "seven boxes, and for how long"
+
+    page.locator("#name").focus()
+    page.keyboard.type("ci")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+
+    expect(page.locator("#secret")).to_contain_text("asdt_")
+    page.get_by_role("button", name="Copy").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".secrets .said")).to_have_text("The token is copied.")
+    assert page.evaluate("navigator.clipboard.readText()") == page.locator("#secret").inner_text()
 
 
 def test_a_result_by_keyboard_alone(visit: Visitors, gallery):

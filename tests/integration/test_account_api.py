@@ -13,7 +13,7 @@ from app.identity import Scope
 from tests.integration.conftest import Servers
 from tests.integration.test_failures import new_name
 from tests.integration.test_http import OPERATOR, assert_problem
-from tests.servers import PortalServer
+from tests.servers import ADMIN_TOKEN, PortalServer
 
 ALL = [scope.value for scope in Scope if scope is not Scope.ADMIN]
 
@@ -125,6 +125,17 @@ def test_admin_is_given_by_operators_only(portal: PortalServer):
     everybodys = portal.client.get("/api/tokens?everybody=true", headers=OPERATOR).json()["tokens"]
     assert made["id"] in {each["id"] for each in everybodys}
     assert portal.client.delete(f"/api/tokens/{made['id']}", headers=OPERATOR).status_code == 204
+
+
+def test_an_operator_who_is_signed_in_makes_tokens_of_his_own(portal: PortalServer):
+    with browser(portal) as client:  # without accounts this browser owns stacks as well
+        client.post("/sign-in", data={"token": ADMIN_TOKEN})
+        made = make(client, ["admin"])
+
+        assert portal.client.get("/api/overview", headers=bearer(made["token"])).status_code == 200
+        assert made["id"] in {each["id"] for each in client.get("/api/tokens").json()["tokens"]}
+        client.post("/sign-out")
+        assert client.get("/api/tokens").json() == {"tokens": []}
 
 
 @pytest.mark.parametrize(
@@ -269,7 +280,7 @@ def test_the_trail_is_for_operators_and_holds_no_secret(portal: PortalServer):
 
     lines = [json.loads(line) for line in exported.text.splitlines()]
     assert len(lines) >= 4
-    assert [each["id"] for each in lines] == sorted(each["id"] for each in lines)
+    assert [each["at"] for each in lines] == sorted(each["at"] for each in lines)
     for secret in (made["token"], accepted["manageKey"], cookie):
         assert secret not in exported.text
 

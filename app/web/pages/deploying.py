@@ -14,7 +14,7 @@ from app.i18n import Language
 from app.identity import Caller
 from app.web.api import CallerDep, LanguageDep, PortalDep, asker_of, plan_for, preview_plan
 from app.web.contexts import DeployPage, Fact, PlanPreview, ShownProblem
-from app.web.deps import Portal, actor_of, owner_of, portal_of, read_form, remember_browser
+from app.web.deps import Portal, actor_of, origin_of, owner_of, portal_of, read_form, remember_browser
 from app.web.models import DeployBody
 from app.web.pages.lines import planned_stations
 from app.web.problems import headers_of, note_refusal, show, status_of
@@ -84,7 +84,7 @@ def _deploy_page(
         plan=plan,
         minimum=MIN_NAME,
         maximum=MAX_NAME,
-        origin=str(request.base_url).rstrip("/"),
+        origin=origin_of(request),
     )
 
 

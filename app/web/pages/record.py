@@ -52,7 +52,8 @@ _TRIGGERS: Final = {
     "cli": N_("The command line"),
     "portal": N_("The portal by itself"),
 }
-_ACTORS: Final = {
+ACTORS: Final = {
+    "account": N_("Somebody with an account"),
     "browser": N_("A browser"),
     "key": N_("A manage key"),
     "operator": N_("The operator"),
@@ -95,7 +96,7 @@ def _record_page(record: DeploymentRecord, caller: Caller, language: Language) -
 
 
 def _who(actor: Actor, language: Language) -> str:
-    return actor.email or language.text(_ACTORS.get(actor.kind, actor.kind))
+    return actor.email or language.text(ACTORS.get(actor.kind, actor.kind))
 
 
 def _step(step: StepView, record: DeploymentRecord, language: Language) -> RecordPage.Step:

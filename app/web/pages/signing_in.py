@@ -10,7 +10,7 @@ from app.audit import Means
 from app.errors import PortalError
 from app.identity import operator
 from app.web.api import CallerDep, LanguageDep, PortalDep
-from app.web.contexts import SignInPage
+from app.web.contexts import ShownProblem, SignInPage
 from app.web.deps import Portal, address_of, browser_of, forget_session, path_here, read_form, remember_session
 from app.web.limits import limits_of
 from app.web.problems import note_refusal, show, status_of
@@ -29,7 +29,7 @@ async def sign_in_form(request: Request, portal: PortalDep, caller: CallerDep) -
     there = _there(portal, request.query_params.get("next", ""))
     if caller.session is not None:
         return RedirectResponse(there, status_code=303)
-    response = respond(request, SignInPage(there, portal.settings.admin_token is not None, ended=caller.session_ended))
+    response = respond(request, _page(portal, there, ended=caller.session_ended))
     if caller.session_ended:
         forget_session(request, response)
     return response
@@ -41,7 +41,7 @@ async def sign_in(request: Request, portal: PortalDep, language: LanguageDep) ->
     fields = await read_form(request)
     there = _there(portal, fields.get("next", ""))
     if portal.settings.admin_token is None:
-        return respond(request, SignInPage(there, possible=False), status=403, path=ADDRESS)
+        return respond(request, _page(portal, there), status=403, path=ADDRESS)
     limit, address = limits_of(request).wrong_credential, address_of(request) or ""
     await limit.check(address)
     if not portal.recognition.is_admin_token(fields.get("token", "").strip()):
@@ -49,7 +49,7 @@ async def sign_in(request: Request, portal: PortalDep, language: LanguageDep) ->
         await limit.count(address)
         error = PortalError("token_wrong")
         await note_refusal(request, error)
-        page = SignInPage(there, problem=show(error, language))
+        page = _page(portal, there, problem=show(error, language))
         return respond(request, page, status=status_of(error.code), path=ADDRESS)
     actor = operator(Means.ADMIN_TOKEN, address_of(request)).actor
     secret = await portal.sessions.begin(
@@ -58,6 +58,18 @@ async def sign_in(request: Request, portal: PortalDep, language: LanguageDep) ->
     response = RedirectResponse(there, status_code=303)
     remember_session(request, response, secret)
     return response
+
+
+def _page(portal: Portal, there: str, *, problem: ShownProblem | None = None, ended: bool = False) -> SignInPage:
+    mode = portal.settings.auth_mode
+    return SignInPage(
+        there,
+        possible=portal.settings.admin_token is not None,
+        problem=problem,
+        ended=ended,
+        provider=mode == "oidc",
+        proxy=mode == "proxy",
+    )
 
 
 def _there(portal: Portal, wanted: str) -> str:

@@ -12,13 +12,19 @@ from app.deployments.events import STEP_LABELS, STEPS, Kind
 from app.i18n import LANGUAGES, Language
 from app.web.charts import Bar, DayBars, Dots, Riser, StairStep
 from app.web.contexts import (
+    AccountPage,
+    AuditPage,
     DeletePage,
     DeploymentPage,
     DeployPage,
     ErasePage,
     ErrorPage,
+    Fact,
     LogRow,
     Moment,
+    NewTokenPage,
+    OfferedPage,
+    OfferPage,
     OperatorPage,
     Page,
     PasswordPage,
@@ -34,6 +40,8 @@ from app.web.contexts import (
     StacksPage,
     Station,
     StationState,
+    TakenOverPage,
+    TakeOverPage,
     Viewer,
 )
 from app.web.qr import qr_code
@@ -170,6 +178,63 @@ OPERATOR = OperatorPage(
     room="¤room",
 )
 
+TOKEN = AccountPage.Token(
+    id="01JD0000000000000000000000",
+    name="¤ci",
+    may=["¤List", "¤Delete"],
+    made=MOMENT,
+    ends=MOMENT,
+    used=None,
+    state="",
+    who="¤A browser",
+    trail="/operator/audit?actor=x",
+)
+ACCOUNT = AccountPage(
+    facts=[Fact("¤You are", "¤This browser"), Fact("¤Known by", "¤cookie")],
+    tokens=[TOKEN, replace(TOKEN, used=MOMENT, state="¤Revoked")],
+    choices=[AccountPage.Choice("stack:read", "¤List", chosen=True), AccountPage.Choice("admin", "¤All", chosen=False)],
+    lives=[AccountPage.Choice("7", "¤7 days", chosen=False), AccountPage.Choice("90", "¤90 days", chosen=True)],
+)
+SIGNED_IN = replace(
+    ACCOUNT,
+    sessions=[
+        AccountPage.Session(MOMENT, "192.0.2.7", "¤Firefox", here=True),
+        AccountPage.Session(MOMENT, "", "", here=False),
+    ],
+    is_operator=True,
+)
+WRONG_TOKEN = replace(PROBLEM, code="token_wrong", who="user")
+ENTRY = AuditPage.Entry(
+    at=MOMENT,
+    who="¤A browser",
+    actor="browser:x",
+    only_his="/operator/audit?actor=x",
+    means="¤cookie",
+    address="192.0.2.7",
+    what="¤Removal",
+    subject="",
+    deployment_id="01JD0000000000000000000000",
+    stack="ada",
+    stack_path="/stacks/ada",
+    refused="",
+    reason="",
+)
+AUDIT = AuditPage(
+    entries=[
+        ENTRY,
+        replace(
+            ENTRY,
+            deployment_id="",
+            subject="¤ci",
+            stack="¤no name",
+            stack_path="",
+            address="",
+            refused="cross_site",
+            reason="¤why",
+        ),
+    ]
+)
+
 PAGES: Mapping[str, Page] = {
     "deploy": DeployPage("", "ai.example.com", "https://", stations("create", "wwwwwww")),
     "refused": DeployPage(
@@ -249,7 +314,30 @@ PAGES: Mapping[str, Page] = {
     "operator, nothing lately": replace(OPERATOR, finished=0, steps=[], ticks=[], in_session=False),
     "operator, empty": replace(OPERATOR, is_empty=True, finished=0, steps=[], ticks=[], latest=[]),
     "sign in": SignInPage("/operator"),
-    "sign in, wrong": SignInPage("/operator", problem=replace(PROBLEM, who="user")),
+    "sign in, wrong": SignInPage("/operator", problem=WRONG_TOKEN),
+    "sign in, at a provider": SignInPage("/stacks?a=b", provider=True, ended=True),
+    "sign in, at a provider, refused": SignInPage("/", possible=False, provider=True, problem=PROBLEM),
+    "sign in, at a provider, wrong token": SignInPage("/", provider=True, problem=WRONG_TOKEN),
+    "sign in, by a proxy": SignInPage("/", proxy=True),
+    "sign in, by a proxy alone": SignInPage("/", possible=False, proxy=True),
+    "account": replace(ACCOUNT, cookie_only=True),
+    "account, new": replace(ACCOUNT, tokens=[], cookie_only=True),
+    "account, signed in": SIGNED_IN,
+    "account, everybody's": replace(SIGNED_IN, everybody=True),
+    "account, no name": replace(ACCOUNT, problem=replace(PROBLEM, code="token_name_invalid")),
+    "account, nothing chosen": replace(ACCOUNT, name="¤ci", problem=replace(PROBLEM, code="scopes_invalid")),
+    "account, full": replace(ACCOUNT, problem=replace(PROBLEM, code="tokens_full")),
+    "token": NewTokenPage("¤ci", "asdt_secret", ["¤List"], MOMENT, "https://portal.example/api/stacks"),
+    "token, no call": NewTokenPage("¤ci", "asdt_secret", ["¤Delete"], MOMENT),
+    "offer": OfferPage("ada"),
+    "offered": OfferedPage("ada", "asdo_secret", MOMENT, "https://portal.example/take-over"),
+    "take over": TakeOverPage(),
+    "take over, wrong": TakeOverPage(PROBLEM),
+    "taken over": TakenOverPage("ada", "asd_secret"),
+    "audit": replace(AUDIT, older="/operator/audit?before=x"),
+    "audit, filtered": replace(AUDIT, stack="ada", actor="ada@example.com", newest="/operator/audit?stack=ada"),
+    "audit, nothing": AuditPage([]),
+    "audit, nothing like that": AuditPage([], stack="ada"),
     "sign in, ended": SignInPage("/operator", ended=True),
     "sign in, impossible": SignInPage("/operator", possible=False),
     "not found": ErrorPage(404, replace(PROBLEM, who="user")),
@@ -372,11 +460,40 @@ def test_says_the_same_things_in_other_words(renderer: Renderer):
     """No sentence of a template stays English, apart from names and what is the same word in both languages."""
     same = {
         "ar": {"name", "AI Stack Deployer"},
-        "de": {"Image", "In Dokploy", "Median", "Name", "Port", "Stack", "Status", "Version", "Volume", "name"},
-        "fr": {"AI Stack Deployer, version", "Image", "Pages", "Port", "Stack", "Version", "Versions", "Volume"},
-        "es": {"Stack"},
+        "de": {
+            "Browser",
+            "Code",
+            "Token",
+            "Image",
+            "In Dokploy",
+            "Median",
+            "Name",
+            "Port",
+            "Stack",
+            "Status",
+            "Version",
+            "Volume",
+            "name",
+        },
+        "fr": {
+            "Code",
+            "AI Stack Deployer, version",
+            "Image",
+            "Pages",
+            "Port",
+            "Stack",
+            "Version",
+            "Versions",
+            "Volume",
+        },
+        "es": {"Stack", "Token"},
         "nl": {
             "AI Stack Deployer",
+            "Account",
+            "Account · AI Stack Deployer",
+            "Browser",
+            "Code",
+            "Token",
             "Processors",
             "Id in Dokploy",
             "Image",
@@ -394,6 +511,7 @@ def test_says_the_same_things_in_other_words(renderer: Renderer):
             kept = {word for word in set(english) & set(other) if re.search(r"[A-Za-z]{2}", word) and "¤" not in word}
             # What a log, an address or a name says is not a sentence.
             kept -= {"pulling", "0:01", "https://", "deploy_failed", ".ai.example.com", "ada · AI Stack Deployer"}
+            kept -= {"192.0.2.7", "stack:read", "admin"}
             assert kept <= allowed, f"{code}: {kept - allowed}"
 
 
@@ -431,6 +549,21 @@ def test_escapes_what_others_wrote(renderer: Renderer, language: Language):
             connections=[OperatorPage.Connection(EVIL, ShownState(EVIL, "failed"), [EVIL], [EVIL])],
         ),
         SignInPage(EVIL, problem=problem),
+        SignInPage(EVIL, problem=problem, provider=True),
+        replace(
+            SIGNED_IN,
+            everybody=True,
+            tokens=[replace(TOKEN, name=EVIL, who=EVIL, trail=EVIL, id=EVIL)],
+            sessions=[AccountPage.Session(MOMENT, EVIL, EVIL, here=True)],
+        ),
+        replace(ACCOUNT, facts=[Fact(EVIL, EVIL, code=True)], name=EVIL, problem=problem),
+        NewTokenPage(EVIL, EVIL, [EVIL], MOMENT, EVIL),
+        OfferPage(EVIL),
+        OfferedPage(EVIL, EVIL, Moment(EVIL, EVIL), EVIL),
+        TakeOverPage(problem),
+        TakenOverPage(EVIL, EVIL),
+        AuditPage([replace(ENTRY, who=EVIL, subject=EVIL, stack=EVIL, stack_path="", address=EVIL)]),
+        AuditPage([replace(ENTRY, refused=EVIL, reason=EVIL)], EVIL, EVIL, EVIL, EVIL),
         ErrorPage(500, problem),
     )
     for page in pages:
@@ -535,6 +668,43 @@ def test_the_operators_part_is_shown_to_him(renderer: Renderer):
         html = renderer.render(PAGES["deploy"], Viewer(LANGUAGES["en"], "/", None, is_operator=is_operator))
         links = [named["href"] for tag, named in read(html).elements if tag == "a"]
         assert links.count("/operator") == 1 + is_operator, "at the foot for everybody, above for him"
+
+
+def test_everybody_finds_his_account_or_the_way_in(renderer: Renderer):
+    for has_account in (True, False):
+        html = renderer.render(PAGES["deploy"], Viewer(LANGUAGES["en"], "/", None, has_account=has_account))
+        links = [named["href"] for tag, named in read(html).elements if tag == "a"]
+        assert ("/account" in links, "/sign-in" in links) == (has_account, not has_account)
+
+
+def ways_in(renderer: Renderer, name: str) -> tuple[list[str], list[str]]:
+    """Where a page of signing in leads to, and which fields it has for people."""
+    elements = read(renderer.render(PAGES[name], Viewer(LANGUAGES["en"], "/sign-in", None))).elements
+    links = [str(named["href"]) for tag, named in elements if tag == "a" and "/sign-in/" in str(named["href"])]
+    fields = [str(named["name"]) for tag, named in elements if tag == "input" and named.get("type") == "password"]
+    return links, fields
+
+
+def test_the_way_in_is_the_portals(renderer: Renderer):
+    at_the_provider = ["/sign-in/provider?next=/stacks%3Fa%3Db"]
+    assert ways_in(renderer, "sign in") == ([], ["token"])
+    assert ways_in(renderer, "sign in, at a provider") == (at_the_provider, ["token"])
+    assert ways_in(renderer, "sign in, at a provider, refused") == (["/sign-in/provider?next=/"], [])
+    assert ways_in(renderer, "sign in, by a proxy") == ([], ["token"])
+    assert ways_in(renderer, "sign in, by a proxy alone") == ([], [])
+
+
+def test_why_somebody_was_refused_stands_where_it_is_mended(renderer: Renderer):
+    def unfolded(name: str) -> bool:
+        elements = read(renderer.render(PAGES[name], Viewer(LANGUAGES["en"], "/sign-in", None))).elements
+        return any(
+            tag == "details" and named.get("class") == "logs narrow" and "open" in named for tag, named in elements
+        )
+
+    assert unfolded("sign in, at a provider, wrong token")
+    assert not unfolded("sign in, at a provider")
+    refused = renderer.render(PAGES["sign in, at a provider, refused"], Viewer(LANGUAGES["en"], "/sign-in", None))
+    assert refused.index("¤title") < refused.index("/sign-in/provider")
 
 
 def test_styles_of_charts_are_loaded_where_there_are_any(renderer: Renderer):

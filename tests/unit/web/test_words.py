@@ -16,13 +16,13 @@ from tests.sources import FILLED, read_script, read_template
 ROOT: Final = Path(__file__).parents[3]
 
 # Names and commands are the same in every language.
-NAMES: Final = ("AI Stack Deployer", "opencode attach")
+NAMES: Final = ("AI Stack Deployer", "opencode attach", 'curl -H "Authorization: Bearer $TOKEN"')
 # For developers, and so in English: said once here, and by `lang="en" dir="ltr"` in the templates themselves.
 ENGLISH_TEMPLATES: Final = ("docs.html", "styleguide.html", "_specimens.html")
 ENGLISH_PYTHON: Final = ("styleguide.py",)
 PYTHON: Final = (
     *sorted((ROOT / "app/web/pages").glob("*.py")),
-    ROOT / "app/web/contexts.py",
+    *sorted((ROOT / "app/web/contexts").glob("*.py")),
     ROOT / "app/web/templating.py",
 )
 

@@ -1,0 +1,144 @@
+"""What several pages are given: who looks, a problem, a station, a moment, a deployment in a list."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from app.i18n import Language
+
+Section = Literal["deploy", "stacks", "account", "operator", ""]
+# `look` and `ready` are the form's: its first station, while a name is checked and when it can be had.
+StationState = Literal["wait", "look", "ready", "now", "done", "undone", "failed", "off"]
+LineEnd = Literal["", "undone", "failed", "canceled"]
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Who looks at a page.
+
+    path: where a `GET` shows it; theme: `light`, `dark`, or None for what the system wants; query: what the address
+    said besides, which another language is to show as well; has_account: whether the page of an account is for
+    him; else he may sign in.
+    """
+
+    language: Language
+    path: str
+    theme: str | None = None
+    is_operator: bool = False
+    has_account: bool = True
+    query: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ShownProblem:
+    """A problem in the viewer's language. who: `user`, `operator` or `provider`, whoever can mend it."""
+
+    code: str
+    title: str
+    detail: str
+    hint: str
+    who: str
+
+
+@dataclass(frozen=True)
+class Station:
+    """One station of the line. note: its duration, or what it will do; in the viewer's language.
+
+    began: since when (ISO 8601) it is being worked on, where it is.
+    """
+
+    name: str
+    label: str
+    state: StationState
+    state_text: str
+    note: str
+    began: str = ""
+
+
+@dataclass(frozen=True)
+class QueuePlace:
+    """Where the deployment waits. before: the station that it waits for; position: 1 is next."""
+
+    before: str
+    position: int
+
+    @property
+    def between(self) -> int:
+        """How many of those ahead are told as a number, since there is room for one or two."""
+        return self.position - 2 if self.position > 3 else 0
+
+    @property
+    def shown(self) -> Sequence[int]:
+        """The places that are drawn, whoever is next last."""
+        return [1] if self.between else range(self.position - 1, 0, -1)
+
+
+@dataclass(frozen=True)
+class LogRow:
+    """One row of the log. n: the event's number; time: minutes and seconds since the start; step: a station's label.
+
+    raw: a line of Dokploy's own, which no language has other words for.
+    """
+
+    n: int
+    time: str
+    step: str
+    text: str
+    raw: bool = False
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One thing and its value. code: whether the value is a name or an address, and so stands apart."""
+
+    label: str
+    value: str
+    code: bool = False
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A moment for people, in the viewer's language, and as ISO 8601 for programs."""
+
+    words: str
+    iso: str
+
+
+@dataclass(frozen=True)
+class SmallLine:
+    """A deployment as a small line: how far it came, and how it ended. label: the same in words."""
+
+    reached: int
+    of: int
+    end: LineEnd
+    label: str
+
+
+@dataclass(frozen=True)
+class ShownState:
+    """How a stack is: in words, and the dot before them."""
+
+    words: str
+    dot: Literal["run", "half", "look", "undone", "failed", "off"]
+
+
+@dataclass(frozen=True)
+class PastDeployment:
+    """One deployment in a list. title: what it did, or to which stack; duration: empty while it is not over."""
+
+    id: str
+    title: str
+    line: SmallLine
+    began: Moment
+    outcome: str
+    duration: str
+
+
+@dataclass(frozen=True)
+class ErrorPage:
+    """Anything that could not be shown. status: the HTTP status."""
+
+    template: ClassVar[str] = "error.html"
+    section: ClassVar[Section] = ""
+    status: int
+    problem: ShownProblem

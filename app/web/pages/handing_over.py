@@ -1,0 +1,58 @@
+"""Handing a stack over: its owner passes a code on, and whoever has a code, or a manage key, takes the stack over."""
+
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
+
+from app.deployments.intake import Asker
+from app.errors import PortalError
+from app.web.account_api import take
+from app.web.api import CallerDep, LanguageDep, PortalDep, StackDep
+from app.web.contexts import OfferedPage, OfferPage, TakenOverPage, TakeOverPage
+from app.web.deps import actor_of, origin_of, owner_of, read_form, remember_browser
+from app.web.pages.lines import moment
+from app.web.problems import note_refusal, show, status_of
+from app.web.rendering import respond
+
+router = APIRouter()
+
+TAKE_OVER: Final = "/take-over"
+
+
+@router.get("/stacks/{name}/offer")
+async def ask_to_offer(request: Request, stack: StackDep) -> Response:
+    """Ask before a code is made, and say what it does."""
+    return respond(request, OfferPage(stack.name))
+
+
+@router.post("/stacks/{name}/offer")
+async def offer(
+    request: Request, stack: StackDep, portal: PortalDep, caller: CallerDep, language: LanguageDep
+) -> Response:
+    """Make the code and show it, this once."""
+    made = await portal.handing_over.offer(stack, Asker(stack.owner, caller.actor, "user"))
+    ends = moment(made.expires_at, language)
+    page = OfferedPage(stack.name, made.code, ends, f"{origin_of(request)}{TAKE_OVER}")
+    return respond(request, page, path=f"/stacks/{stack.name}/offer")
+
+
+@router.get(TAKE_OVER)
+async def take_over_form(request: Request) -> Response:
+    """Ask for the code, or the manage key."""
+    return respond(request, TakeOverPage())
+
+
+@router.post(TAKE_OVER)
+async def take_over(request: Request, portal: PortalDep, language: LanguageDep) -> Response:
+    """Take the stack over and show its new key, this once; or ask again and say why."""
+    fields = await read_form(request)
+    owner = owner_of(request)
+    try:
+        taken = await take(portal, Asker(owner, actor_of(request), "user"), fields.get("code", ""))
+    except PortalError as error:
+        await note_refusal(request, error)
+        # What was typed may be all but a letter of a secret, and is not said again.
+        return respond(request, TakeOverPage(show(error, language)), status=status_of(error.code), path=TAKE_OVER)
+    response = respond(request, TakenOverPage(taken.name, taken.manage_key), path=f"/stacks/{taken.name}")
+    remember_browser(request, response)
+    return response
