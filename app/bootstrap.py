@@ -150,7 +150,7 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
             leftovers=leftovers,
             waiting=WaitingLine(database, concurrency=settings.runner_concurrency),
             intake=intake,
-            handing_over=HandingOver(database),
+            handing_over=HandingOver(database, Quotas.of(settings)),
             recognition=Recognition(settings, Admission(settings), accounts, sessions, tokens),
             accounts=accounts,
             sessions=sessions,

@@ -11,6 +11,7 @@ from app.audit import Action, note
 from app.database import Database
 from app.deployments import tables
 from app.deployments.intake import Asker
+from app.deployments.quota import Quotas
 from app.deployments.record import StackRecord
 from app.errors import PortalError
 from app.vault import fingerprint, new_manage_key
@@ -40,8 +41,9 @@ class TakenOver:
 class HandingOver:
     """Gives stacks to other owners. Whoever takes one over has agreed to it by doing so."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, quotas: Quotas) -> None:
         self._database = database
+        self._quotas = quotas
 
     async def offer(self, stack: StackRecord, asker: Asker) -> Offer:
         """Make the code for a stack; one that was made before counts no more."""
@@ -63,12 +65,13 @@ class HandingOver:
     async def take(self, code: str, asker: Asker) -> TakenOver:
         """Make the asker the owner of the stack that a code, or a manage key, is for.
 
-        Raises PortalError `offer_invalid`: wrong, used, expired, or the stack is gone.
+        Raises PortalError `offer_invalid`: wrong, used, expired, or the stack is gone; `stacks_of_owner`.
         """
         key, hashed = new_manage_key(), fingerprint(code)
         stack, offer = tables.stack, tables.offer
 
         def work(connection: Connection) -> TakenOver:
+            self._quotas.take_turns(self._database, connection)
             of_offer = select(offer.c.stack_id).where(offer.c.hash == hashed, offer.c.expires_at > datetime.now(UTC))
             which = stack.c.id.in_(of_offer) | (stack.c.manage_key_hash == hashed)
             found = connection.execute(
@@ -84,6 +87,7 @@ class HandingOver:
             )
             if connection.execute(taken).rowcount != 1:
                 raise PortalError("offer_invalid", field="code")
+            self._quotas.check_owner(connection, asker.owner, is_operator=asker.is_operator)
             connection.execute(delete(offer).where(offer.c.stack_id == found.id))
             note(connection, asker.actor, Action.TAKE_OVER, stack=found.name)
             return TakenOver(found.name, found.plan["url"], key)

@@ -62,9 +62,17 @@ class Quotas:
         room = 0 if added else 1
         if self.is_over(self.stacks, count_stacks(connection) + room):
             yield PortalError("stacks_full", limit=self.stacks, seconds=_STACK_GOES)
+        yield from self._of_owner(connection, owner, is_operator=is_operator, room=room)
+        yield from self._of_deployments(connection, owner, is_operator=is_operator, room=room)
+
+    def check_owner(self, connection: Connection, owner: str, *, is_operator: bool) -> None:
+        """Hold an owner, to whom this transaction has given a stack, to the limit. Raises PortalError."""
+        for refusal in self._of_owner(connection, owner, is_operator=is_operator, room=0):
+            raise refusal
+
+    def _of_owner(self, connection: Connection, owner: str, *, is_operator: bool, room: int) -> Iterator[PortalError]:
         if owner and not is_operator and self.is_over(self.stacks_per_owner, count_stacks(connection, owner) + room):
             yield PortalError("stacks_of_owner", limit=self.stacks_per_owner, seconds=_STACK_GOES)
-        yield from self._of_deployments(connection, owner, is_operator=is_operator, room=room)
 
     def _of_deployments(
         self, connection: Connection, owner: str, *, is_operator: bool, room: int

@@ -107,7 +107,6 @@ RULES: Final[Mapping[str, Rule]] = {
     "POST /deploy": Rule(Who.VISITOR, Scope.DEPLOY_START, action=Action.DEPLOY),
     "GET /deployments/{deployment_id}": _READ_DEPLOYMENT,
     "GET /deployments/{deployment_id}/record": _READ_DEPLOYMENT,
-    "GET /deployments/{deployment_id}/record.json": _READ_DEPLOYMENT,
     "POST /deployments/{deployment_id}/cancel": _CANCEL,
     "GET /stacks": _READ_STACKS,
     "GET /stacks/{name}": _READ_STACK,

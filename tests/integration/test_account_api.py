@@ -184,6 +184,20 @@ def test_of_two_codes_only_the_newer_counts_and_a_deleted_stack_has_none(portal:
         assert_problem(bob.post("/api/take-over", json={"code": newer}), 422, "offer_invalid")
 
 
+def test_nobody_takes_over_more_than_he_may_have(start_portal):
+    portal: PortalServer = start_portal(max_stacks_per_owner=2)
+    accepted = portal.deploy(new_name())
+    portal.wait(accepted["deploymentId"])
+    code = {"code": accepted["manageKey"]}
+    with browser(portal) as ada, browser(portal) as bob:
+        ready(portal, ada)
+
+        refused = ada.post("/api/take-over", json=code)
+
+        assert_problem(refused, 429, "stacks_of_owner")
+        assert bob.post("/api/take-over", json=code).status_code == 200, "the code was not used up"
+
+
 def test_a_manage_key_takes_a_stack_into_another_browser_and_is_used_up(portal: PortalServer):
     accepted = portal.deploy(new_name())
     portal.wait(accepted["deploymentId"])
