@@ -280,9 +280,18 @@ def test_the_trail_is_for_operators_and_holds_no_secret(portal: PortalServer):
 
     lines = [json.loads(line) for line in exported.text.splitlines()]
     assert len(lines) >= 4
-    assert [each["id"] for each in lines] == sorted(each["id"] for each in lines)
+    assert [each["at"] for each in lines] == sorted(each["at"] for each in lines)
     for secret in (made["token"], accepted["manageKey"], cookie):
         assert secret not in exported.text
+
+
+@pytest.mark.parametrize("asked", ["before", "stack", "actor"])
+def test_what_nothing_on_the_trail_can_be_called(start_portal, any_database_url: str, asked: str):
+    portal: PortalServer = start_portal(database_url=any_database_url, runs=False)
+    portal.client.delete("/api/stack/ada", headers={"sec-fetch-site": "cross-site"})
+    for text in ("a\0b", "\u202e", "' OR 1=1 --", "%"):
+        assert trail(portal, **{asked: text}) == []
+    assert len(trail(portal, stack="ada")) == 1
 
 
 def test_the_trail_is_read_on_page_by_page(portal: PortalServer):

@@ -25,6 +25,12 @@ CALLS = {
     ("get", "/api/stack/{name}"),
     ("delete", "/api/stack/{name}"),
     ("post", "/api/stack/{name}/redeploy"),
+    ("post", "/api/stack/{name}/offer"),
+    ("post", "/api/take-over"),
+    ("get", "/api/tokens"),
+    ("post", "/api/tokens"),
+    ("delete", "/api/tokens/{token_id}"),
+    ("get", "/api/audit"),
 }
 
 

@@ -52,6 +52,7 @@ async def stacks(
         rows=[_row(view, language) for view in shown],
         lately=[past_deployment(record, language, title=record.name) for record in gone],
         everybody=caller.is_operator,
+        of_browser=portal.settings.auth_mode == "open",
         after=shown[-1].stack.id if len(views) > PAGE else None,
         first=_id_or_none(after) is None,
     )
