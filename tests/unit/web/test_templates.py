@@ -693,6 +693,15 @@ def test_why_somebody_was_refused_stands_where_it_is_mended(renderer: Renderer):
     assert refused.index("¤title") < refused.index("/sign-in/provider")
 
 
+def test_a_cell_that_is_empty_has_no_label_on_a_phone(renderer: Renderer):
+    def labels(stack: str) -> list[str]:
+        page = AuditPage([replace(ENTRY, stack=stack, stack_path="")])
+        elements = read(renderer.render(page, Viewer(LANGUAGES["en"], "/", None))).elements
+        return [str(named["data-label"]) for tag, named in elements if tag == "td" and "data-label" in named]
+
+    assert [each for each in labels("ada") if each not in labels("")] == ["Stack"]
+
+
 def test_styles_of_charts_are_loaded_where_there_are_any(renderer: Renderer):
     for name, page in PAGES.items():
         html = renderer.render(page, Viewer(LANGUAGES["en"], "/", None))
