@@ -206,7 +206,7 @@ class Trail:
             named = _printable(actor)
             wanted.append(or_(audit.c.actor == named, audit.c.email == named))
         query = select(audit).where(*wanted).order_by(audit.c.at.desc(), audit.c.id.desc()).limit(limit)
-        return await self._read(query if before is None else query.where(_on_one_side(before, newer=False)))
+        return await self._read(query if before is None else query.where(_on_one_side(_printable(before), newer=False)))
 
     async def export(self) -> AsyncIterator[AuditEntry]:
         """Every entry, oldest first, a page in memory at a time."""

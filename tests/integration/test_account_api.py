@@ -299,6 +299,15 @@ def test_the_trail_is_for_operators_and_holds_no_secret(portal: PortalServer):
         assert secret not in exported.text
 
 
+@pytest.mark.parametrize("asked", ["before", "stack", "actor"])
+def test_what_nothing_on_the_trail_can_be_called(start_portal, any_database_url: str, asked: str):
+    portal: PortalServer = start_portal(database_url=any_database_url, runs=False)
+    portal.client.delete("/api/stack/ada", headers={"sec-fetch-site": "cross-site"})
+    for text in ("a\0b", "\u202e", "' OR 1=1 --", "%"):
+        assert trail(portal, **{asked: text}) == []
+    assert len(trail(portal, stack="ada")) == 1
+
+
 def test_the_trail_is_read_on_page_by_page(portal: PortalServer):
     for _ in range(5):
         portal.client.delete(f"/api/stack/{new_name()}", headers={"sec-fetch-site": "cross-site"})

@@ -26,6 +26,12 @@ CALLS = {
     ("delete", "/api/stack/{name}"),
     ("post", "/api/stack/{name}/redeploy"),
     ("post", "/api/stack/{name}/password"),
+    ("post", "/api/stack/{name}/offer"),
+    ("post", "/api/take-over"),
+    ("get", "/api/tokens"),
+    ("post", "/api/tokens"),
+    ("delete", "/api/tokens/{token_id}"),
+    ("get", "/api/audit"),
 }
 
 

@@ -12,8 +12,9 @@ from app.web.qr import QrCode
 class StacksPage:
     """The stacks that the viewer manages, newest first, a page at a time.
 
-    everybody: whether these are everybody's; lately: how it ended with those that are gone; kept: their files; after:
-    the id of the last stack here where there are more; first: whether these are the newest.
+    everybody: whether these are everybody's; of_browser: whether they belong to this browser, and to no account;
+    lately: how it ended with those that are gone; kept: their files; after: the id of the last stack here where there
+    are more; first: whether these are the newest.
     """
 
     template: ClassVar[str] = "stacks.html"
@@ -41,6 +42,7 @@ class StacksPage:
     lately: Sequence[PastDeployment]
     kept: Sequence[Kept] = ()
     everybody: bool = False
+    of_browser: bool = True
     after: str | None = None
     first: bool = True
 

@@ -56,6 +56,7 @@ async def stacks(
         lately=[past_deployment(record, language, title=record.name) for record in gone],
         kept=[StacksPage.Kept(each.name, each.volume, moment(each.since, language)) for each in kept],
         everybody=caller.is_operator,
+        of_browser=portal.settings.auth_mode == "open",
         after=shown[-1].stack.id if len(views) > PAGE else None,
         first=_id_or_none(after) is None,
     )

@@ -277,7 +277,9 @@ PAGES: Mapping[str, Page] = {
     "stacks, everybody's": replace(STACKS, everybody=True, lately=[]),
     "stacks, kept": replace(STACKS, kept=[KEPT]),
     "stacks, everybody's kept": StacksPage(rows=[], lately=[], kept=[KEPT], everybody=True),
+    "stacks, of an account": replace(STACKS, of_browser=False),
     "stacks, none": StacksPage(rows=[], lately=[]),
+    "stacks, none of an account": StacksPage(rows=[], lately=[], of_browser=False),
     "stacks, no more": StacksPage(rows=[], lately=[], first=False),
     "stack": STACK,
     "stack, in pages": replace(STACK, after="01JD0000000000000000000000", first=False),
@@ -705,6 +707,15 @@ def test_why_somebody_was_refused_stands_where_it_is_mended(renderer: Renderer):
     assert not unfolded("sign in, at a provider")
     refused = renderer.render(PAGES["sign in, at a provider, refused"], Viewer(LANGUAGES["en"], "/sign-in", None))
     assert refused.index("¤title") < refused.index("/sign-in/provider")
+
+
+def test_a_cell_that_is_empty_has_no_label_on_a_phone(renderer: Renderer):
+    def labels(stack: str) -> list[str]:
+        page = AuditPage([replace(ENTRY, stack=stack, stack_path="")])
+        elements = read(renderer.render(page, Viewer(LANGUAGES["en"], "/", None))).elements
+        return [str(named["data-label"]) for tag, named in elements if tag == "td" and "data-label" in named]
+
+    assert [each for each in labels("ada") if each not in labels("")] == ["Stack"]
 
 
 def test_styles_of_charts_are_loaded_where_there_are_any(renderer: Renderer):
