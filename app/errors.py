@@ -244,7 +244,7 @@ PROBLEMS: dict[str, Problem] = {
     "credential_missing": Problem(
         N_("A key is needed"),
         N_("Only whoever deployed this stack can do that."),
-        N_("Use the browser that deployed it, or send its manage key as a Bearer token."),
+        N_("Sign in as its owner, use the browser that deployed it, or send its manage key as a Bearer token."),
     ),
     "credential_unknown": Problem(
         N_("The key is not known"),

@@ -135,7 +135,8 @@ RULES: Final[Mapping[str, Rule]] = {
     "POST /sign-in": Rule(Who.EVERYBODY, action=Action.SIGN_IN),
     "GET /sign-in/provider": _EVERYBODY,
     "GET /sign-in/callback": Rule(Who.EVERYBODY, action=Action.SIGN_IN),
-    "POST /sign-out": _EVERYBODY,
+    "POST /sign-out": Rule(Who.EVERYBODY, action=Action.SIGN_OUT),
+    "GET /signed-out": _EVERYBODY,
     # For machines and developers
     "GET /docs": _EVERYBODY,
     "GET /openapi.json": _UNASKED,

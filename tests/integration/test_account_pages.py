@@ -164,7 +164,7 @@ def test_whoever_has_not_signed_in_is_asked_to(start_portal, mode: str):
         submit(client, "/sign-in", token=ADMIN_TOKEN, next="/account")
 
         assert Page(client.get("/account")).all("form", action="/account/sign-out-everywhere")
-        assert client.post("/account/sign-out-everywhere").headers["location"] == "/sign-in"
+        assert client.post("/account/sign-out-everywhere").headers["location"] == "/signed-out"
 
 
 # Tokens

@@ -202,7 +202,12 @@ def test_signing_out_ends_the_session_also_for_a_copy_of_its_cookie(portal: Port
 
         out = browser.post("/sign-out")
 
-        assert out.status_code == 303
+        assert (out.status_code, out.headers["location"]) == (303, "/signed-out")
+        page = Page(browser.get("/signed-out"))
+        assert "You have signed out here." in page.words
+        (link,) = [str(each["href"]) for each in page.all("a") if "end_session" in str(each.get("href"))]
+        assert link.startswith(portal.settings.oidc_issuer or "")
+        assert dict(parse_qsl(urlsplit(link).query))["post_logout_redirect_uri"] == f"{portal.url}/"
         assert_problem(portal.client.get("/api/stacks", headers=copied), 401, "sign_in_needed")
         assert browser.get("/stacks").headers["location"] == "/sign-in?next=/stacks"
 

@@ -13,6 +13,7 @@ class SignInPage:
 
     problem: why he was refused; ended: whether he was signed in before; provider: whether there is a provider to sign
     in at; proxy: whether a proxy in front of the portal does it. Where there is neither, only the operator signs in.
+    lasts: for how long, in words; left: whether he has just signed out; there_too: where he signs out of the provider.
     """
 
     template: ClassVar[str] = "sign_in.html"
@@ -23,6 +24,9 @@ class SignInPage:
     ended: bool = False
     provider: bool = False
     proxy: bool = False
+    lasts: str = ""
+    left: bool = False
+    there_too: str = ""
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from app.web.deps import (
 from app.web.pages.audit import MEANS, trail_of
 from app.web.pages.lines import moment
 from app.web.pages.record import ACTORS
+from app.web.pages.signing_in import SIGNED_OUT
 from app.web.problems import note_refusal, show, status_of
 from app.web.rendering import respond
 
@@ -222,6 +223,6 @@ async def sign_out_everywhere(request: Request, portal: PortalDep, caller: Calle
     """End every session of whoever is signed in."""
     if caller.session is not None:
         await portal.sessions.end_all(caller.actor, caller.session.account)
-    response = RedirectResponse("/" if portal.settings.auth_mode == "open" else "/sign-in", status_code=303)
+    response = RedirectResponse("/" if portal.settings.auth_mode == "open" else SIGNED_OUT, status_code=303)
     forget_session(request, response)
     return response

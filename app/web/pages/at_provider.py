@@ -1,21 +1,17 @@
 """Signing in at the OpenID provider: there, and back into a session."""
 
-from typing import Final
-
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
 from app.errors import PortalError
 from app.web.api import LanguageDep, PortalDep
-from app.web.contexts import SignInPage
 from app.web.deps import address_of, browser_of, forget_signing_in, path_here, remember_session
 from app.web.oidc import CALLBACK, Oidc
+from app.web.pages.signing_in import ADDRESS, sign_in_page
 from app.web.problems import headers_of, note_refusal, show, status_of
 from app.web.rendering import respond
 
 router = APIRouter()
-
-_SIGN_IN: Final = "/sign-in"
 
 
 def oidc_of(request: Request) -> Oidc:
@@ -26,7 +22,7 @@ def oidc_of(request: Request) -> Oidc:
     return oidc
 
 
-@router.get(f"{_SIGN_IN}/provider")
+@router.get("/sign-in/provider")
 async def begin(request: Request) -> Response:
     """Off to the provider."""
     return await oidc_of(request).begin(request, path_here(request.query_params.get("next", "")))
@@ -41,8 +37,8 @@ async def come_back(request: Request, portal: PortalDep, language: LanguageDep) 
         secret = await portal.sessions.begin(actor, account=account, bound_to=None, browser=browser_of(request))
     except PortalError as error:
         await note_refusal(request, error)
-        page = SignInPage("/", portal.settings.admin_token is not None, problem=show(error, language))
-        response: Response = respond(request, page, status=status_of(error.code), path=_SIGN_IN)
+        page = sign_in_page(portal, "/", language, problem=show(error, language))
+        response: Response = respond(request, page, status=status_of(error.code), path=ADDRESS)
         response.headers.update(headers_of(error))
     else:
         response = RedirectResponse(there, status_code=303, headers={"Cache-Control": "no-store"})

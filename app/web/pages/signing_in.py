@@ -1,5 +1,6 @@
 """Signing in and out: at the provider, or with the operator's token, and then a session in this browser."""
 
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -8,11 +9,13 @@ from fastapi.responses import RedirectResponse
 
 from app.audit import Means
 from app.errors import PortalError
+from app.i18n import Language
 from app.identity import operator
 from app.web.api import CallerDep, LanguageDep, PortalDep
 from app.web.contexts import ShownProblem, SignInPage
 from app.web.deps import Portal, address_of, browser_of, forget_session, path_here, read_form, remember_session
 from app.web.limits import limits_of
+from app.web.oidc import Oidc
 from app.web.problems import note_refusal, show, status_of
 from app.web.rendering import respond
 
@@ -21,15 +24,16 @@ log = structlog.get_logger()
 router = APIRouter()
 
 ADDRESS: Final = "/sign-in"
+SIGNED_OUT: Final = "/signed-out"
 
 
 @router.get(ADDRESS)
-async def sign_in_form(request: Request, portal: PortalDep, caller: CallerDep) -> Response:
+async def sign_in_form(request: Request, portal: PortalDep, caller: CallerDep, language: LanguageDep) -> Response:
     """Ask who it is, and say so where a session has ended; whoever is signed in goes on."""
     there = _there(portal, request.query_params.get("next", ""))
     if caller.session is not None:
         return RedirectResponse(there, status_code=303)
-    response = respond(request, _page(portal, there, ended=caller.session_ended))
+    response = respond(request, sign_in_page(portal, there, language, ended=caller.session_ended))
     if caller.session_ended:
         forget_session(request, response)
     return response
@@ -41,7 +45,7 @@ async def sign_in(request: Request, portal: PortalDep, language: LanguageDep) ->
     fields = await read_form(request)
     there = _there(portal, fields.get("next", ""))
     if portal.settings.admin_token is None:
-        return respond(request, _page(portal, there), status=403, path=ADDRESS)
+        return respond(request, sign_in_page(portal, there, language), status=403, path=ADDRESS)
     limit, address = limits_of(request).wrong_credential, address_of(request) or ""
     await limit.check(address)
     if not portal.recognition.is_admin_token(fields.get("token", "").strip()):
@@ -49,7 +53,7 @@ async def sign_in(request: Request, portal: PortalDep, language: LanguageDep) ->
         await limit.count(address)
         error = PortalError("token_wrong")
         await note_refusal(request, error)
-        page = _page(portal, there, problem=show(error, language))
+        page = sign_in_page(portal, there, language, problem=show(error, language))
         return respond(request, page, status=status_of(error.code), path=ADDRESS)
     actor = operator(Means.ADMIN_TOKEN, address_of(request)).actor
     secret = await portal.sessions.begin(
@@ -60,15 +64,21 @@ async def sign_in(request: Request, portal: PortalDep, language: LanguageDep) ->
     return response
 
 
-def _page(portal: Portal, there: str, *, problem: ShownProblem | None = None, ended: bool = False) -> SignInPage:
-    mode = portal.settings.auth_mode
+def sign_in_page(
+    portal: Portal, there: str, language: Language, *, problem: ShownProblem | None = None, ended: bool = False
+) -> SignInPage:
+    """The page on which somebody signs in, as AUTH_MODE wants it."""
+    settings = portal.settings
     return SignInPage(
         there,
-        possible=portal.settings.admin_token is not None,
+        possible=settings.admin_token is not None,
         problem=problem,
         ended=ended,
-        provider=mode == "oidc",
-        proxy=mode == "proxy",
+        provider=settings.auth_mode == "oidc",
+        proxy=settings.auth_mode == "proxy",
+        lasts=language.plural(
+            "You stay signed in for {count} hour.", "You stay signed in for {count} hours.", settings.session_hours
+        ),
     )
 
 
@@ -82,6 +92,15 @@ async def sign_out(request: Request, portal: PortalDep, caller: CallerDep) -> Re
     """End the session in this browser."""
     if caller.session is not None:
         await portal.sessions.end(caller.actor, caller.session)
-    response = RedirectResponse("/", status_code=303)
+    response = RedirectResponse("/" if portal.settings.auth_mode == "open" else SIGNED_OUT, status_code=303)
     forget_session(request, response)
     return response
+
+
+@router.get(SIGNED_OUT)
+async def signed_out(request: Request, portal: PortalDep, language: LanguageDep) -> Response:
+    """Say that it is done, and where the provider signs somebody out: our own policy lets no form lead there."""
+    oidc: Oidc | None = request.app.state.oidc
+    there_too = await oidc.end_address() if oidc is not None else None
+    page = replace(sign_in_page(portal, "/", language), left=True, there_too=there_too or "")
+    return respond(request, page, path=ADDRESS)

@@ -321,6 +321,7 @@ PAGES: Mapping[str, Page] = {
     "sign in, at a provider, refused": SignInPage("/", possible=False, provider=True, problem=PROBLEM),
     "sign in, at a provider, wrong token": SignInPage("/", provider=True, problem=WRONG_TOKEN),
     "sign in, by a proxy": SignInPage("/", proxy=True),
+    "sign in, left": SignInPage("/", provider=True, left=True, there_too="https://id.example/end"),
     "sign in, by a proxy alone": SignInPage("/", possible=False, proxy=True),
     "account": replace(ACCOUNT, cookie_only=True),
     "account, new": replace(ACCOUNT, tokens=[], cookie_only=True),
