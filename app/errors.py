@@ -237,8 +237,8 @@ PROBLEMS: dict[str, Problem] = {
     ),
     "cross_site": Problem(
         N_("Sent from another site"),
-        N_("The browser says that another site sent this request."),
-        N_("Open this portal and do it here."),
+        N_("Another site sent this request, or the browser does not say which."),
+        N_("Open this portal and do it here. A program sends a token."),
     ),
     # Who may.
     "credential_missing": Problem(

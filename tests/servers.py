@@ -38,6 +38,8 @@ NO_LIMITS = {
     "deploy_rate_per_actor": "off",
     "wrong_credential_rate": "off",
 }
+# What a browser says of a request that a page of the portal itself makes.
+HERE = {"sec-fetch-site": "same-origin"}
 NO_LIMITS_IN_ENVIRONMENT = {name.upper(): str(value) for name, value in NO_LIMITS.items()}
 
 
@@ -106,7 +108,8 @@ class PortalServer:
             assert time.monotonic() < deadline, "the portal did not start in time"
             time.sleep(0.005)
         self.url = f"http://127.0.0.1:{self._server.servers[0].sockets[0].getsockname()[1]}"
-        self.client = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+        # As pages of its own ask; what asks in another way says so.
+        self.client = httpx.Client(base_url=self.url, headers={"origin": self.url}, timeout=30, trust_env=False)
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=self._server.config.get_loop_factory()) as runner:

@@ -181,7 +181,7 @@ async def authorize(request: Request) -> None:
     if caller.has_credential:
         await limit_actor(request, caller.counted_as)
     if request.method not in {"GET", "HEAD"}:
-        same_site(request)
+        same_site(request, caller)
     portal = portal_of(request)
     if caller.key_hash is not None and not await portal.records.knows_key(caller.key_hash):
         await limits_of(request).wrong_credential.count(address_of(request) or "")

@@ -206,11 +206,12 @@ def _bearer_of(request: Request) -> str | None:
     return token.strip() or None if scheme.lower() == "bearer" else None
 
 
-def same_site(request: Request) -> None:
+def same_site(request: Request, caller: Caller) -> None:
     """Refuse what another site's page makes a browser send with our cookies (CSRF).
 
     Raises PortalError `cross_site`. A Bearer token cannot be sent by another site, and then no cookie counts, so it
-    needs no such check; what a browser adds by itself, as for a proxy that asks for a password, does.
+    needs no such check; what a browser adds by itself, as for a proxy that asks for a password, does. Every browser
+    says where a request that changes something comes from: where it does not, nobody is to be known by a cookie.
     """
     if _bearer_of(request) is not None:
         return
@@ -220,6 +221,8 @@ def same_site(request: Request) -> None:
             raise PortalError("cross_site")
         return
     origin = request.headers.get("origin")
+    if origin is None and caller.has_credential:
+        raise PortalError("cross_site")
     if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
         raise PortalError("cross_site")
 

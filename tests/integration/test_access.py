@@ -14,10 +14,9 @@ from tests.integration.access import CLOSED, CLOSED_CALLERS, OPEN, OPEN_CALLERS
 from tests.integration.test_http import OPERATOR
 from tests.integration.test_pages import HTML
 from tests.integration.test_ways_in import issuer, sign_in, start_closed  # noqa: F401 - fixtures
-from tests.servers import ADMIN_TOKEN, Emulator, PortalServer, portal_settings
+from tests.servers import ADMIN_TOKEN, HERE, Emulator, PortalServer, portal_settings
 
 Headers = dict[str, str]
-HERE = {"sec-fetch-site": "same-origin"}
 OWN = [scope.value for scope in Scope if scope is not Scope.ADMIN]
 # What would change something is asked for so that it is refused once it is allowed: what is asked then shows that.
 BODIES: Mapping[str, dict[str, Any]] = {

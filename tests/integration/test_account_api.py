@@ -13,7 +13,7 @@ from app.identity import Scope
 from tests.integration.conftest import Servers
 from tests.integration.test_failures import new_name
 from tests.integration.test_http import OPERATOR, assert_problem
-from tests.servers import ADMIN_TOKEN, PortalServer
+from tests.servers import ADMIN_TOKEN, HERE, PortalServer
 
 ALL = [scope.value for scope in Scope if scope is not Scope.ADMIN]
 
@@ -30,8 +30,7 @@ def bearer(secret: str) -> dict[str, str]:
 @contextmanager
 def browser(portal: PortalServer) -> Iterator[httpx.Client]:
     """A browser that has deployed something, so that it has a cookie."""
-    headers = {"sec-fetch-site": "same-origin"}
-    with httpx.Client(base_url=portal.url, headers=headers, timeout=30, trust_env=False) as client:
+    with httpx.Client(base_url=portal.url, headers=HERE, timeout=30, trust_env=False) as client:
         client.post("/deploy", data={"name": new_name()})
         yield client
 

@@ -468,7 +468,7 @@ def listed(portal: PortalServer, headers: dict[str, str], **more: Any) -> list[d
 
 @pytest.fixture
 def browser(portal: PortalServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=portal.url, timeout=30, trust_env=False) as client:
+    with httpx.Client(base_url=portal.url, headers={"origin": portal.url}, timeout=30, trust_env=False) as client:
         yield client
 
 

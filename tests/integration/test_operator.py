@@ -294,7 +294,7 @@ def test_the_operator_keeps_his_own_stacks_as_a_browser(portal: PortalServer, op
     assert operator.get(f"/api/stack/{name}").status_code == 200
 
 
-@pytest.mark.parametrize("headers", FROM_ELSEWHERE, ids=str)
+@pytest.mark.parametrize("headers", [*FROM_ELSEWHERE, {}], ids=str)
 @pytest.mark.parametrize("more", [{}, {"authorization": "Basic dXNlcjpwYXNzd29yZA=="}], ids=["plain", "behind a login"])
 def test_another_site_cannot_use_the_session(
     servers: Servers, operator: httpx.Client, headers: dict[str, str], more: dict[str, str]

@@ -14,7 +14,7 @@ from app.web.templating import asset
 from tests.integration.conftest import Servers
 from tests.integration.test_failures import new_name
 from tests.integration.test_http import NOBODY, assert_problem
-from tests.servers import ADMIN_TOKEN, Emulator, PortalServer
+from tests.servers import ADMIN_TOKEN, HERE, Emulator, PortalServer
 
 HTML = {"accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
 
@@ -66,13 +66,17 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def browser(shared_servers: Servers) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=shared_servers.portal.url, headers=HTML, timeout=30, trust_env=False) as client:
+    with httpx.Client(
+        base_url=shared_servers.portal.url, headers={**HTML, **HERE}, timeout=30, trust_env=False
+    ) as client:
         yield client
 
 
 @pytest.fixture
 def stranger(shared_servers: Servers) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=shared_servers.portal.url, headers=HTML, timeout=30, trust_env=False) as client:
+    with httpx.Client(
+        base_url=shared_servers.portal.url, headers={**HTML, **HERE}, timeout=30, trust_env=False
+    ) as client:
         yield client
 
 
@@ -352,7 +356,7 @@ def test_only_what_cannot_change_is_kept_for_ever(servers: Servers, path: str, s
 
 def test_a_page_that_broke_has_the_same_policy(start_portal):
     portal: PortalServer = start_portal()
-    with httpx.Client(base_url=portal.url, headers=HTML, trust_env=False) as browser:
+    with httpx.Client(base_url=portal.url, headers={**HTML, **HERE}, trust_env=False) as browser:
         here = submit(browser, "/deploy", name="ada")
         portal.wait(here.rpartition("/")[2])
         usual = browser.get("/").headers

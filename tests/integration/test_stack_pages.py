@@ -14,11 +14,11 @@ from tests.integration.test_failures import new_name
 from tests.integration.test_http import NOBODY, OPERATOR, WRONG, assert_problem, key_of
 from tests.integration.test_pages import HTML, Page, assert_nothing_inline, password_of, submit
 from tests.integration.test_store import Store
-from tests.servers import PortalServer, asker
+from tests.servers import HERE, PortalServer, asker
 
 
 def new_browser(portal: PortalServer) -> httpx.Client:
-    return httpx.Client(base_url=portal.url, headers=HTML, timeout=30, trust_env=False)
+    return httpx.Client(base_url=portal.url, headers={**HTML, **HERE}, timeout=30, trust_env=False)
 
 
 @pytest.fixture
