@@ -4,12 +4,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 from sqlalchemy import Column, Connection, Index, Select, String, Table, and_, insert, or_, select
 
 from app.database import Database, Moment, metadata
 from app.ids import new_id
+
+W = TypeVar("W", bound=StrEnum)
 
 # What is kept of a text that came from outside, such as the name in a request that was refused.
 _LONGEST: Final = 80
@@ -233,19 +235,24 @@ def _on_one_side(entry_id: str, *, newer: bool) -> Any:
     return or_(audit.c.at < moment, and_(audit.c.at == moment, audit.c.id < entry_id))
 
 
+def _word(kind: type[W], word: str) -> W:
+    """One of our words; or, as it stands, one that only a newer portal has: nothing of the trail is left out."""
+    return kind(word) if word in set(kind) else cast("W", word)
+
+
 def _entry(row: Mapping[Any, Any]) -> AuditEntry:
     return AuditEntry(
         id=row["id"],
         at=row["at"],
         actor=Actor(
             id=row["actor"],
-            role=Role(row["role"]),
-            means=Means(row["means"]),
+            role=_word(Role, row["role"]),
+            means=_word(Means, row["means"]),
             email=row["email"],
             address=row["address"],
         ),
-        action=Action(row["action"]),
-        outcome=AuditOutcome(row["outcome"]),
+        action=_word(Action, row["action"]),
+        outcome=_word(AuditOutcome, row["outcome"]),
         code=row["code"],
         stack=row["stack"],
         deployment_id=row["deployment_id"],

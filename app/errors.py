@@ -306,6 +306,11 @@ PROBLEMS: dict[str, Problem] = {
         N_("A token is made for one thing or more, out of those that there are."),
         N_("Choose what the token may do."),
     ),
+    "nothing_yours": Problem(
+        N_("Nothing is yours yet"),
+        N_("A token reaches what is yours, and nothing is yet."),
+        N_("Deploy a stack first."),
+    ),
     "tokens_full": Problem(
         N_("Too many tokens"),
         N_("One owner has at most {maximum} tokens."),

@@ -27,10 +27,8 @@ class Vault:
         fernets = [Fernet(_derive(key, "encrypt")) for key in keys]
         self._newest = fernets[0]
         self._fernet = MultiFernet(fernets)
-        # The library wants them oldest first.
         self._given = tuple(keys)
         self._clock = clock
-        self._signer = URLSafeSerializer([_derive(key, "sign") for key in reversed(keys)], salt="cookie")
 
     def encrypt(self, text: str) -> bytes:
         """Encrypt a text for the store."""
@@ -54,6 +52,11 @@ class Vault:
             return self.encrypt(self.decrypt(token))
         return None
 
+    def _signer(self, cookie: str) -> URLSafeSerializer:
+        # The library wants them oldest first. Browsers have had theirs since before cookies had salts of their own.
+        salt = "cookie" if cookie == "asd_browser" else cookie
+        return URLSafeSerializer([_derive(key, "sign") for key in reversed(self._given)], salt=salt)
+
     def seal(self, text: str, purpose: str) -> str:
         """Encrypt a text that a browser holds for a while and must not read."""
         return self._sealer(purpose).encrypt_at_time(text.encode(), int(self._clock())).decode()
@@ -68,14 +71,14 @@ class Vault:
     def _sealer(self, purpose: str) -> MultiFernet:
         return MultiFernet([Fernet(_derive(key, f"seal.{purpose}")) for key in self._given])
 
-    def sign(self, text: str) -> str:
-        """Sign a text for a cookie."""
-        return str(self._signer.dumps(text))
+    def sign(self, text: str, cookie: str) -> str:
+        """Sign a text for a cookie; what one of them holds is good for nothing in another."""
+        return str(self._signer(cookie).dumps(text))
 
-    def unsign(self, signed: str) -> str | None:
-        """Return the text of a signed cookie, or None where the signature is not ours."""
+    def unsign(self, signed: str, cookie: str) -> str | None:
+        """Return the text of a signed cookie, or None where the signature is not ours, or another cookie's."""
         try:
-            text = self._signer.loads(signed)
+            text = self._signer(cookie).loads(signed)
         except BadSignature:
             return None
         return text if isinstance(text, str) else None

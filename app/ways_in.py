@@ -42,6 +42,9 @@ class WaysIn(BaseSettings):
     session_hours: int = Field(12, ge=1, le=720, examples=["12"])
     """How long somebody who has signed in stays signed in."""
 
+    token_owner_days: int = Field(90, ge=1, le=3650, examples=["90"])
+    """How long an account's tokens count after it was last signed in, or seen behind the proxy."""
+
     allowed_domains: CommaList = Field((), examples=["example.com", "*"])
     """Whose verified e-mail address is in one of these domains may use the portal; `*` lets in whomever the provider
     lets in."""

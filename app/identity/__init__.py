@@ -2,7 +2,7 @@
 
 from app.identity.accounts import Account, Accounts
 from app.identity.admission import Admission, Claims
-from app.identity.caller import NOBODY, Caller, Ownership
+from app.identity.caller import NOBODY, Caller, Ownership, nobody
 from app.identity.recognition import OPERATOR, PROXY, Recognition, Shown, new_browser_owner, operator
 from app.identity.scopes import EVERY_SCOPE, OWN_SCOPES, SCOPE_LABELS, Scope, parse_scopes
 from app.identity.sessions import Session, Sessions
@@ -33,6 +33,7 @@ __all__ = [
     "Tokens",
     "is_token",
     "new_browser_owner",
+    "nobody",
     "operator",
     "parse_scopes",
 ]

@@ -12,6 +12,8 @@ from app.identity.admission import Claims
 from app.identity.tables import account as table
 from app.ids import new_id
 
+# What the owner of a stack of theirs begins with.
+ACCOUNT: Final = "account:"
 # A proxy tells who it is at every request; that somebody was seen is written down less often.
 _SEEN_AGAIN: Final = timedelta(minutes=10)
 
@@ -27,7 +29,7 @@ class Account:
     @property
     def owner(self) -> str:
         """What his stacks have as their owner."""
-        return f"account:{self.id}"
+        return f"{ACCOUNT}{self.id}"
 
 
 class Accounts:

@@ -6,7 +6,8 @@ from typing import Final
 
 from app.audit import Actor, Means, Role
 from app.errors import PortalError
-from app.identity.scopes import Scope
+from app.identity.accounts import ACCOUNT
+from app.identity.scopes import OWN_SCOPES, Scope
 from app.identity.sessions import Session
 
 
@@ -16,6 +17,11 @@ class Ownership:
 
     owner: str
     manage_key_hash: str = field(repr=False)
+
+    @property
+    def has_account(self) -> bool:
+        """Whether it belongs to somebody with an account."""
+        return self.owner.startswith(ACCOUNT)
 
 
 @dataclass(frozen=True)
@@ -59,12 +65,22 @@ class Caller:
         """Who it is where requests are counted; a manage key is somebody of its own."""
         return f"key:{self.key_hash[:16]}" if self.key_hash is not None else self.actor.id
 
+    @property
+    def gets_keys(self) -> bool:
+        """Whether he is told the manage keys of what he makes: they open all of it, and go on for ever.
+
+        Not whoever has an account, nor a token that was made for less.
+        """
+        has_account = self.owner is not None and self.owner.startswith(ACCOUNT)
+        return not has_account and self.scopes >= OWN_SCOPES
+
     def owns(self, stack: Ownership) -> bool:
         """Whether a stack is this caller's, or everybody's are."""
         if self.is_operator:
             return True
         if self.key_hash is not None:
-            return hmac.compare_digest(self.key_hash, stack.manage_key_hash)
+            # Whoever has an account is known by it, and ends with it: its stacks have no key that opens them.
+            return not stack.has_account and hmac.compare_digest(self.key_hash, stack.manage_key_hash)
         return self.owner is not None and hmac.compare_digest(self.owner.encode(), stack.owner.encode())
 
     def may(self, scope: Scope) -> bool:
@@ -77,6 +93,10 @@ class Caller:
             raise PortalError("scope_missing", scope=scope.value)
 
 
-STRANGER: Final = Actor("anonymous", Role.STRANGER, Means.NOTHING)
-NOBODY: Final = Caller(STRANGER)
+def nobody(address: str | None) -> Caller:
+    """Whoever has shown nothing, or nothing that counts."""
+    return Caller(Actor("anonymous", Role.STRANGER, Means.NOTHING, address=address))
+
+
+NOBODY: Final = nobody(None)
 """Whoever has shown nothing, from nowhere."""

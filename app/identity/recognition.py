@@ -2,13 +2,14 @@
 
 import hmac
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
 from app.audit import Actor, Means, Role
 from app.errors import PortalError
-from app.identity.accounts import Account, Accounts
+from app.identity.accounts import ACCOUNT, Account, Accounts
 from app.identity.admission import Admission, Claims
-from app.identity.caller import STRANGER, Caller
+from app.identity.caller import Caller, nobody
 from app.identity.scopes import EVERY_SCOPE, OWN_SCOPES, Scope
 from app.identity.sessions import Session, Sessions
 from app.identity.tokens import Token, Tokens
@@ -46,6 +47,7 @@ class Recognition:
         self._issuer = {"open": None, "oidc": settings.oidc_issuer, "proxy": PROXY}[settings.auth_mode]
         admin = settings.admin_token
         self._admin_token = admin.get_secret_value() if admin else None
+        self._seen_within = timedelta(days=settings.token_owner_days)
         self._admission = admission
         self._accounts = accounts
         self._sessions = sessions
@@ -69,12 +71,9 @@ class Recognition:
         if self._is_open and shown.browser is not None:
             actor = Actor(shown.browser, Role.USER, Means.BROWSER, address=shown.address)
             return Caller(actor, shown.browser, OWN_SCOPES, session_ended=ended)
-        return Caller(
-            Actor(STRANGER.id, STRANGER.role, STRANGER.means, address=shown.address),
-            # Without accounts anybody may deploy; what that makes is his who gets its manage key.
-            scopes=OWN_SCOPES if self._is_open else frozenset(),
-            session_ended=ended,
-        )
+        # Without accounts anybody may deploy; what that makes is his who gets its manage key.
+        scopes = OWN_SCOPES if self._is_open else frozenset()
+        return replace(nobody(shown.address), scopes=scopes, session_ended=ended)
 
     # A Bearer
 
@@ -93,10 +92,12 @@ class Recognition:
         if token.is_over:
             raise PortalError("token_expired")
         if token.owner == OPERATOR:
-            maker: Caller | None = operator(Means.TOKEN, address)
-        elif token.owner.startswith("account:"):
-            account = await self._accounts.find(token.owner.removeprefix("account:"))
-            let_in = account is not None and self._is_admitted(account)
+            # One that was made with ADMIN_TOKEN ends with it, as sessions do.
+            is_bound = token.bound_to is None or token.bound_to == self.admin_binding
+            maker: Caller | None = operator(Means.TOKEN, address) if is_bound else None
+        elif token.owner.startswith(ACCOUNT):
+            account = await self._accounts.find(token.owner.removeprefix(ACCOUNT))
+            let_in = account is not None and self._is_admitted(account) and self._was_seen(account)
             maker = self._person(account, Means.TOKEN, address) if account and let_in else None
         elif self._is_open:
             maker = Caller(Actor(token.owner, Role.USER, Means.TOKEN, address=address), token.owner, OWN_SCOPES)
@@ -109,6 +110,10 @@ class Recognition:
         role = Role.OPERATOR if Scope.ADMIN in scopes else Role.USER
         actor = Actor(maker.actor.id, role, Means.TOKEN, maker.actor.email, address)
         return Caller(actor, maker.owner, scopes)
+
+    def _was_seen(self, account: Account) -> bool:
+        """Whether somebody was there lately: of one who has left, nobody tells the portal."""
+        return datetime.now(UTC) - account.seen_at < self._seen_within
 
     def is_admin_token(self, text: str) -> bool:
         """Whether this is the operator's token."""

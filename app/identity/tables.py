@@ -46,6 +46,7 @@ token = Table(
     Column("id", ID, primary_key=True),
     Column("hash", String(64), nullable=False),
     Column("owner", String(80), nullable=False),  # whose stacks it reaches
+    Column("bound_to", String(64)),  # fingerprint of the operator's token that it was made with: another one ends it
     Column("name", String(80), nullable=False),
     Column("scopes", Json, nullable=False),
     Column("created_at", Moment, nullable=False),

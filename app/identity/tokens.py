@@ -2,11 +2,11 @@
 
 import secrets
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
 
 from app.audit import Action, Actor, note
 from app.database import Database
@@ -25,6 +25,8 @@ MAX_TOKENS: Final = 50
 """How many one owner may have that are good."""
 # That a token was used is written down once in so long.
 _USED_AGAIN: Final = timedelta(minutes=1)
+# How long one that is over stays on the list.
+_LISTED: Final = timedelta(days=30)
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Token:
     expires_at: datetime
     used_at: datetime | None
     revoked_at: datetime | None
+    bound_to: str | None = field(default=None, repr=False)
 
     @property
     def is_over(self) -> bool:
@@ -63,9 +66,19 @@ class Tokens:
         self._database = database
 
     async def make(
-        self, actor: Actor, *, owner: str, name: str, scopes: Collection[Scope], days: int
+        self,
+        actor: Actor,
+        *,
+        owner: str,
+        name: str,
+        scopes: Collection[Scope],
+        days: int,
+        bound_to: str | None = None,
     ) -> tuple[Token, str]:
         """Make a token; the second that is returned is the token itself, which nobody can show again.
+
+        bound_to: fingerprint of what its maker came with, so that it ends with that. Those that are over for long are
+        swept out.
 
         Raises PortalError: `token_name_invalid`, `token_days_invalid`, `tokens_full`.
         """
@@ -75,14 +88,16 @@ class Tokens:
         if not 1 <= days <= MAX_DAYS:
             raise PortalError("token_days_invalid", field="expiresInDays", maximum=MAX_DAYS)
         secret, now = _PREFIX + secrets.token_urlsafe(32), datetime.now(UTC)
-        made = Token(new_id(), owner, name, frozenset(scopes), now, now + timedelta(days=days), None, None)
+        made = Token(new_id(), owner, name, frozenset(scopes), now, now + timedelta(days=days), None, None, bound_to)
 
         def work(connection: Connection) -> None:
+            connection.execute(delete(table).where(table.c.expires_at < now - _LISTED))
             connection.execute(
                 insert(table).values(
                     id=made.id,
                     hash=fingerprint(secret),
                     owner=owner,
+                    bound_to=bound_to,
                     name=name,
                     scopes=sorted(made.scopes),
                     created_at=now,
@@ -115,7 +130,7 @@ class Tokens:
 
     async def of(self, owner: str | None) -> list[Token]:
         """The tokens of an owner, or with none everybody's, the newest first; what is over for long is left out."""
-        lately = datetime.now(UTC) - timedelta(days=30)
+        lately = datetime.now(UTC) - _LISTED
         conditions = [
             table.c.expires_at > lately,
             or_(table.c.revoked_at.is_(None), table.c.revoked_at > lately),
@@ -154,4 +169,5 @@ def _token(row: Any) -> Token:
         expires_at=row.expires_at,
         used_at=row.used_at,
         revoked_at=row.revoked_at,
+        bound_to=row.bound_to,
     )

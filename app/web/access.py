@@ -14,9 +14,18 @@ from app.deployments.keeping import KeptFiles
 from app.deployments.record import DeploymentRecord, StackRecord, Whose
 from app.deployments.request import MAX_NAME, could_be_name, normalize_name
 from app.errors import PortalError
-from app.identity import Caller, Ownership, Scope
+from app.identity import Caller, Ownership, Scope, nobody
 from app.ids import could_be_id
-from app.web.deps import Portal, address_of, identify, may_be_guess, portal_of, same_site
+from app.web.deps import (
+    Portal,
+    address_of,
+    caller_of,
+    identify,
+    may_be_guess,
+    must_be_from_here,
+    must_say_where_from,
+    portal_of,
+)
 from app.web.limits import limit_actor, limits_of
 
 log = structlog.get_logger()
@@ -169,28 +178,43 @@ async def authorize(request: Request) -> None:
     request.state.rule = rule
     if rule.who is Who.UNASKED:
         return
+    caller = await _recognise(request, rule)
+    portal = portal_of(request)
+    if caller.key_hash is not None and not await portal.records.knows_key(caller.key_hash):
+        await limits_of(request).wrong_credential.count(address_of(request) or "")
+        # Nobody is to act as nobody who thinks that he has shown who he is; nor to learn which names there are.
+        if rule.who is Who.VISITOR and (rule.of is None or not _is_open(portal)):
+            raise PortalError("credential_unknown")
+    _must_be(rule, caller, is_open=_is_open(portal))
+    if rule.scope is not None and caller.is_known:
+        caller.must(rule.scope)
+    await _find(request, portal, rule, caller)
+
+
+async def _recognise(request: Request, rule: Rule) -> Caller:
+    """Leave the caller in the request's state: nobody, from somewhere, until he is recognised."""
+    request.state.caller = nobody(address_of(request))
+    changes = request.method not in {"GET", "HEAD"}
+    if changes:
+        must_be_from_here(request)
     if may_be_guess(request):
         await limits_of(request).wrong_credential.check(address_of(request) or "")
     try:
         caller = await identify(request)
     except PortalError:
-        if rule.who is Who.EVERYBODY:
-            return
-        raise
+        if rule.who is not Who.EVERYBODY:
+            raise
+        return caller_of(request)
     request.state.caller = caller
     if caller.has_credential:
         await limit_actor(request, caller.counted_as)
-    if request.method not in {"GET", "HEAD"}:
-        same_site(request, caller)
-    portal = portal_of(request)
-    if caller.key_hash is not None and not await portal.records.knows_key(caller.key_hash):
-        await limits_of(request).wrong_credential.count(address_of(request) or "")
-        if rule.who is Who.VISITOR and rule.of is None:
-            # Nobody is to act as nobody who thinks that he has shown who he is.
-            raise PortalError("credential_unknown")
-    _must_be(rule, caller, is_open=portal.settings.auth_mode == "open")
-    if rule.scope is not None and caller.is_known:
-        caller.must(rule.scope)
+        if changes:
+            must_say_where_from(request)
+    return caller
+
+
+async def _find(request: Request, portal: Portal, rule: Rule, caller: Caller) -> None:
+    """Find what the path names, and see that it is the caller's."""
     name = request.path_params.get("name", "")
     if rule.of in {"kept", "stack_or_kept"} and (kept := await files_of(portal, caller, name)):
         request.state.kept = kept[0]
@@ -223,19 +247,24 @@ async def _stack(portal: Portal, caller: Caller, rule: Rule, name: str) -> Stack
     found = await portal.records.find_stack(wanted) if could_be_name(wanted) else None
     if found is not None and caller.owns(Ownership(found.owner, found.manage_key_hash)):
         return found
-    if found is not None and rule.action is not None:
+    # That a name is taken, whoever may deploy learns from the form; a key that is another stack's, from nobody.
+    if found is not None and rule.action is not None and (caller.is_known or _is_open(portal)):
         raise PortalError("credential_wrong" if caller.has_credential else "credential_missing")
     raise PortalError("stack_not_found", name=wanted[:MAX_NAME])
+
+
+def _is_open(portal: Portal) -> bool:
+    return portal.settings.auth_mode == "open"
 
 
 async def _deployment(portal: Portal, caller: Caller, rule: Rule, deployment_id: str) -> DeploymentRecord:
     found = await find_deployment(portal, deployment_id)
     if owns_deployment(caller, found):
         return found
+    if not _is_open(portal):
+        raise PortalError("deployment_not_found")
     if rule.action is not None:
         raise PortalError("credential_wrong" if caller.has_credential else "credential_missing")
-    if portal.settings.auth_mode != "open":
-        raise PortalError("deployment_not_found")
     # Without accounts whoever was given the address may look: nobody can guess it, and it shows no secret.
     return found
 
@@ -325,10 +354,8 @@ async def audit_refusal(request: Request, error: PortalError) -> None:
     rule: Rule | None = getattr(request.state, "rule", None)
     if rule is None or rule.action is None or error.code not in _REFUSALS:
         return
-    caller = request.state.caller
+    actor = caller_of(request).actor
     try:
-        await portal_of(request).trail.refused(
-            caller.actor, rule.action, error.code, stack=request.path_params.get("name")
-        )
+        await portal_of(request).trail.refused(actor, rule.action, error.code, stack=request.path_params.get("name"))
     except StoreAway as away:
         log.warning("audit_lost", action=rule.action, code=error.code, reason=away.reason)

@@ -9,10 +9,11 @@ from fastapi.responses import StreamingResponse
 from app.deployments.handing_over import TakenOver
 from app.deployments.intake import Asker
 from app.errors import PortalError
-from app.identity import Caller, Scope, Token, parse_scopes
+from app.identity import OPERATOR, Caller, Scope, Token, parse_scopes
 from app.web import account_models as models
 from app.web.api import CallerDep, PortalDep, StackDep, problems
-from app.web.deps import Portal, read_json
+from app.web.deps import Portal, address_of, portal_of, read_json
+from app.web.limits import limits_of
 
 router = APIRouter()
 
@@ -66,15 +67,24 @@ async def make_token(
 ) -> models.NewTokenAnswer:
     """Make a token for a program. It is shown this once, and kept as a fingerprint."""
     body = await read_json(request, models.TokenBody)
-    owner = token_owner(caller)
-    if owner is None:
-        raise PortalError("sign_in_needed")
-    scopes = scopes_for(caller, body.scopes)
-    token, secret = await portal.tokens.make(
-        caller.actor, owner=owner, name=body.name, scopes=scopes, days=body.expires_in_days
-    )
+    token, secret = await make(portal, caller, name=body.name, scopes=body.scopes, days=body.expires_in_days)
     response.headers["Cache-Control"] = "no-store"
     return models.NewTokenAnswer(**models.token_answer(token).model_dump(by_alias=False), token=secret)
+
+
+async def make(portal: Portal, caller: Caller, *, name: str, scopes: object, days: int) -> tuple[Token, str]:
+    """Make a token for a form or a program. Raises PortalError, `nothing_yours` for a browser that has no stack yet."""
+    owner = token_owner(caller)
+    if owner is None:
+        raise PortalError("nothing_yours")
+    return await portal.tokens.make(
+        caller.actor,
+        owner=owner,
+        name=name,
+        scopes=scopes_for(caller, scopes),
+        days=days,
+        bound_to=portal.recognition.admin_binding if owner == OPERATOR else None,
+    )
 
 
 def scopes_for(caller: Caller, wanted: object) -> frozenset[Scope]:
@@ -124,19 +134,25 @@ async def offer(found: StackDep, portal: PortalDep, caller: CallerDep, response:
         }
     },
 )
-async def take_over(
-    request: Request, portal: PortalDep, caller: CallerDep, response: Response
-) -> models.TakenOverAnswer:
+async def take_over(request: Request, caller: CallerDep, response: Response) -> models.TakenOverAnswer:
     """Take a stack over with the code that its owner has passed on, or with its manage key; it gets a new key."""
     body = await read_json(request, models.TakeOverBody)
-    taken = await take(portal, Asker(caller.owner or "", caller.actor, "api"), body.code)
+    taken = await take(request, Asker(caller.owner or "", caller.actor, "api"), body.code)
     response.headers["Cache-Control"] = "no-store"
-    return models.TakenOverAnswer(stack_name=taken.name, url=taken.url, manage_key=taken.manage_key)
+    key = taken.manage_key if caller.gets_keys else None
+    return models.TakenOverAnswer(stack_name=taken.name, url=taken.url, manage_key=key)
 
 
-async def take(portal: Portal, asker: Asker, code: str) -> TakenOver:
-    """Take over for a form or a program. Raises PortalError `offer_invalid`."""
-    return await portal.handing_over.take(code.strip(), asker)
+async def take(request: Request, asker: Asker, code: str) -> TakenOver:
+    """Take over for a form or a program; a code that does not fit counts as a guess. Raises PortalError."""
+    limit, address = limits_of(request).wrong_credential, address_of(request) or ""
+    await limit.check(address)
+    try:
+        return await portal_of(request).handing_over.take(code.strip(), asker)
+    except PortalError as error:
+        if error.code == "offer_invalid":
+            await limit.count(address)
+        raise
 
 
 @router.get(

@@ -71,8 +71,8 @@ class TakenOverAnswer(Answer):
 
     stack_name: str
     url: str
-    manage_key: str
-    """Its new key; the one before opens nothing any more."""
+    manage_key: str | None
+    """Its new key, as POST /api/deploy answers it; the one before opens nothing any more."""
 
 
 class AuditAnswer(Answer):
@@ -127,11 +127,11 @@ def audit_entry(entry: AuditEntry) -> AuditAnswer.Entry:
     return AuditAnswer.Entry(
         id=entry.id,
         at=entry.at,
-        actor=ActorAnswer(id=actor.id, email=actor.email, role=actor.role.value),
-        means=actor.means.value,
+        actor=ActorAnswer(id=actor.id, email=actor.email, role=str(actor.role)),
+        means=str(actor.means),
         address=actor.address,
-        action=entry.action.value,
-        outcome=entry.outcome.value,
+        action=str(entry.action),
+        outcome=str(entry.outcome),
         code=entry.code,
         stack=entry.stack,
         deployment_id=entry.deployment_id,

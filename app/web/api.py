@@ -252,7 +252,7 @@ async def deploy(request: Request, response: Response, portal: PortalDep, caller
         url=accepted.url,
         status_url=models.status_url(accepted.deployment_id),
         events_url=models.events_url(accepted.deployment_id),
-        manage_key=accepted.manage_key,
+        manage_key=accepted.manage_key if caller.gets_keys else None,
     )
 
 

@@ -176,8 +176,8 @@ async def identify(request: Request) -> Caller:
     session = request.cookies.get(_own(request, _SESSION_COOKIE))
     shown = Shown(
         bearer=_bearer_of(request),
-        session=portal.vault.unsign(session) or "" if session else None,
-        browser=portal.vault.unsign(browser) if browser else None,
+        session=portal.vault.unsign(session, _SESSION_COOKIE) or "" if session else None,
+        browser=portal.vault.unsign(browser, _BROWSER_COOKIE) if browser else None,
         claims=claims_of(request) if portal.settings.auth_mode == "proxy" else None,
         address=address_of(request),
     )
@@ -206,25 +206,32 @@ def _bearer_of(request: Request) -> str | None:
     return token.strip() or None if scheme.lower() == "bearer" else None
 
 
-def same_site(request: Request, caller: Caller) -> None:
-    """Refuse what another site's page makes a browser send with our cookies (CSRF).
+def must_be_from_here(request: Request) -> None:
+    """Refuse what another site's page makes a browser send with our cookies (CSRF). Raises PortalError `cross_site`.
 
-    Raises PortalError `cross_site`. A Bearer token cannot be sent by another site, and then no cookie counts, so it
-    needs no such check; what a browser adds by itself, as for a proxy that asks for a password, does. Every browser
-    says where a request that changes something comes from: where it does not, nobody is to be known by a cookie.
+    A Bearer token cannot be sent by another site, and then no cookie counts, so it needs no such check; what a browser
+    adds by itself, as for a proxy that asks for a password, does.
     """
     if _bearer_of(request) is not None:
         return
-    site = request.headers.get("sec-fetch-site")
-    if site is not None:
-        if site not in {"same-origin", "none"}:
-            raise PortalError("cross_site")
-        return
-    origin = request.headers.get("origin")
-    if origin is None and caller.has_credential:
+    site, origin = _from_where(request)
+    if site is not None and site not in {"same-origin", "none"}:
         raise PortalError("cross_site")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+    if site is None and origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
         raise PortalError("cross_site")
+
+
+def must_say_where_from(request: Request) -> None:
+    """Refuse a change by somebody who is known by a cookie, or a proxy, without a word of where it comes from.
+
+    Every browser has one. Raises PortalError `cross_site`.
+    """
+    if _bearer_of(request) is None and _from_where(request) == (None, None):
+        raise PortalError("cross_site")
+
+
+def _from_where(request: Request) -> tuple[str | None, str | None]:
+    return request.headers.get("sec-fetch-site"), request.headers.get("origin")
 
 
 def owner_of(request: Request) -> str:
@@ -243,9 +250,10 @@ def browser_of(request: Request) -> str | None:
 
 def actor_of(request: Request) -> Actor:
     """Who asks, for the record; a browser by the name that `owner_of` has given it."""
-    actor = caller_of(request).actor
-    named = getattr(request.state, "new_browser", None)
-    return actor if named is None else replace(actor, id=named, role=Role.USER, means=Means.BROWSER)
+    caller, named = caller_of(request), getattr(request.state, "new_browser", None)
+    if named is None or caller.is_known:
+        return caller.actor
+    return replace(caller.actor, id=named, role=Role.USER, means=Means.BROWSER)
 
 
 def remember_browser(request: Request, response: Response) -> None:
@@ -255,7 +263,7 @@ def remember_browser(request: Request, response: Response) -> None:
     if owner is None and caller.actor.means is Means.BROWSER:
         owner = caller.owner
     if owner is not None:
-        signed = portal_of(request).vault.sign(owner)
+        signed = portal_of(request).vault.sign(owner, _BROWSER_COOKIE)
         _set_cookie(request, response, _own(request, _BROWSER_COOKIE), signed, hidden=True)
 
 
@@ -270,7 +278,7 @@ def remember_session(request: Request, response: Response, secret: str) -> None:
     name = _own(request, _SESSION_COOKIE)
     # It outlives the session, so that the browser can be told that this has ended.
     seconds = int(portal.sessions.lives.total_seconds()) + _DAY
-    _set_cookie(request, response, name, portal.vault.sign(secret), hidden=True, seconds=seconds)
+    _set_cookie(request, response, name, portal.vault.sign(secret, _SESSION_COOKIE), hidden=True, seconds=seconds)
 
 
 def forget_session(request: Request, response: Response) -> None:

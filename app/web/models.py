@@ -91,7 +91,8 @@ class AcceptedAnswer(Answer):
     url: str
     status_url: str
     events_url: str
-    manage_key: str
+    manage_key: str | None
+    """What opens this stack, shown this once; none for whoever has an account, or a token that was made for less."""
     """Manages the stack: send it as a Bearer token. Shown now, and to nobody else."""
 
 
@@ -479,7 +480,7 @@ def deployment_answer(record: DeploymentRecord, labels: Mapping[str, str], langu
         last_event=record.last_event,
         cancel_requested=record.cancel_requested,
         trigger=record.trigger,
-        actor=ActorAnswer(id=_public_id(record.actor), email=record.actor.email, role=record.actor.role.value),
+        actor=ActorAnswer(id=_public_id(record.actor), email=record.actor.email, role=str(record.actor.role)),
         changes_password=record.changes_password,
         declared=None if record.declared is None else _camel(record.declared),
         plan=_camel(record.plan),

@@ -62,6 +62,7 @@ STATUSES: Final[Mapping[str, int]] = {
     "token_name_invalid": 422,
     "token_days_invalid": 422,
     "tokens_full": 409,
+    "nothing_yours": 409,
     "token_not_found": 404,
     "offer_invalid": 422,
     "sign_in_failed": 400,

@@ -166,7 +166,6 @@ def test_with_accounts(
                 cookie_of(bob),
                 cookie_of(ada),
                 {"authorization": "Bearer asd_wrong"},
-                world.key,
                 world.token("stack:read"),
                 world.token(*OWN),
                 cookie_of(olga),

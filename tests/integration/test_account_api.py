@@ -1,6 +1,7 @@
 """Tokens, handing stacks over and the audit trail, as programs meet them."""
 
 import json
+import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -106,7 +107,7 @@ def test_tokens_neither_make_nor_see_tokens(portal: PortalServer):
     assert_problem(portal.client.get("/api/tokens", headers=token), 403, "person_only")
     assert_problem(portal.client.post("/api/tokens", json=body, headers=token), 403, "person_only")
     assert_problem(portal.client.post("/api/tokens", json=body, headers=bearer("asd_x")), 403, "person_only")
-    assert_problem(portal.client.post("/api/tokens", json=body), 401, "sign_in_needed")
+    assert_problem(portal.client.post("/api/tokens", json=body), 409, "nothing_yours")
     assert portal.client.get("/api/tokens").json() == {"tokens": []}
 
 
@@ -254,7 +255,7 @@ def test_everything_that_is_done_to_a_stack_is_on_the_trail(portal: PortalServer
         ("deploy", "browser", "done", None),
         ("remove", "browser", "refused", "credential_wrong"),
         ("remove", "manage_key", "refused", "credential_wrong"),
-        ("redeploy", "browser", "refused", "cross_site"),
+        ("redeploy", "nothing", "refused", "cross_site"),
         ("redeploy", "browser", "done", None),
         ("offer", "browser", "done", None),
         ("remove", "admin_token", "done", None),
@@ -319,3 +320,82 @@ def test_the_trail_is_read_on_page_by_page(portal: PortalServer):
     assert not {each["id"] for each in newest["entries"]} & {each["id"] for each in older["entries"]}
     assert_problem(portal.client.get("/api/audit?limit=0", headers=OPERATOR), 422, "request_invalid")
     assert portal.client.get("/api/audit?before=nobody", headers=OPERATOR).json()["entries"] == []
+
+
+# Found by whoever looked for a way around
+
+
+def test_a_token_is_given_no_key_that_opens_more_than_it_may(portal: PortalServer):
+    with browser(portal) as client:
+        narrow = bearer(make(client, ["deploy:start", "stack:manage"])["token"])
+        whole = bearer(make(client)["token"])
+
+    assert portal.client.post("/api/deploy", json={"name": new_name()}, headers=narrow).json()["manageKey"] is None
+    assert portal.client.post("/api/deploy", json={"name": new_name()}, headers=whole).json()["manageKey"]
+    loose = portal.deploy(new_name())
+    taken = portal.client.post("/api/take-over", json={"code": loose["manageKey"]}, headers=narrow)
+    assert (taken.status_code, taken.json()["manageKey"]) == (200, None)
+
+
+def test_tokens_that_were_made_with_the_operators_token_end_with_it(start_portal):
+    before: PortalServer = start_portal()
+    body = {"name": "ci", "scopes": ["admin"]}
+    token = bearer(before.client.post("/api/tokens", json=body, headers=OPERATOR).json()["token"])
+    with httpx.Client(base_url=before.url, headers=HERE, trust_env=False) as client:
+        client.post("/sign-in", data={"token": ADMIN_TOKEN})
+        other = bearer(client.post("/api/tokens", json=body).json()["token"])
+    for each in (token, other):
+        assert before.client.get("/api/overview", headers=each).status_code == 200
+    before.stop()
+
+    for admin_token in ("another-token-of-the-operator", None):
+        after: PortalServer = start_portal(admin_token=admin_token)
+        for each in (token, other):
+            assert_problem(after.client.get("/api/overview", headers=each), 401, "token_revoked")
+        after.stop()
+
+
+def test_a_browser_with_nothing_has_no_tokens_to_fill_the_store_with(portal: PortalServer):
+    body = {"name": "x", "scopes": ["stack:read"]}
+    assert_problem(portal.client.post("/api/tokens", json=body), 409, "nothing_yours")
+    assert portal.client.post("/account/tokens", data={"name": "x", "stack:read": "on"}).status_code == 409
+
+
+def test_the_operator_is_himself_on_the_trail_whatever_browser_he_sits_at(portal: PortalServer):
+    name = new_name()
+    with httpx.Client(base_url=portal.url, headers=HERE, trust_env=False) as client:
+        client.post("/sign-in", data={"token": ADMIN_TOKEN})
+        client.post("/deploy", data={"name": name})
+
+    (line,) = trail(portal, stack=name)
+
+    assert (line["actor"]["id"], line["actor"]["role"], line["means"]) == ("operator", "operator", "session")
+
+
+def test_wrong_codes_are_guesses(start_portal):
+    guarded: PortalServer = start_portal(wrong_credential_rate="10/minute")
+
+    answers = [guarded.client.post("/api/take-over", json={"code": f"asdo_{n}"}).status_code for n in range(12)]
+
+    assert answers == [422] * 10 + [429] * 2
+
+
+def test_words_of_a_newer_portal_are_shown_as_they_are(start_portal):
+    portal: PortalServer = start_portal()
+    portal.deploy("ada")
+    with sqlite3.connect(portal.database) as database:
+        database.execute(
+            "INSERT INTO audit (id, at, actor, role, means, action, outcome) "
+            "VALUES ('01JD0000000000000000000000', '2026-01-01 00:00:00', 'x', 'agent', 'passkey', 'sleep', 'undone')"
+        )
+    database.close()
+
+    line = trail(portal)[-1]
+
+    assert (line["actor"]["role"], line["means"], line["action"], line["outcome"]) == (
+        *("agent", "passkey", "sleep", "undone"),
+    )
+    page = portal.client.get("/operator/audit", headers={**OPERATOR, "accept": "text/html"})
+    assert (page.status_code, "passkey" in page.text) == (200, True)
+    exported = portal.client.get("/api/audit", headers={**OPERATOR, "accept": "application/x-ndjson"})
+    assert len(exported.text.splitlines()) == 2

@@ -69,7 +69,7 @@ def session(
             ),
         )
     database.close()
-    return {"cookie": f"asd_session={Vault([key]).sign(secret)}"}
+    return {"cookie": f"asd_session={Vault([key]).sign(secret, 'asd_session')}"}
 
 
 # The way in and out

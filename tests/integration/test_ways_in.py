@@ -1,5 +1,6 @@
 """The ways into a portal that is not open: at a real OpenID provider, and by the word of a proxy."""
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -243,19 +244,6 @@ def test_the_operators_token_still_opens_a_portal_whose_provider_is_away(start_p
         assert browser.get("/operator").status_code == 200
 
 
-def test_a_manage_key_opens_its_own_stack_and_nothing_else(portal: PortalServer):
-    with signed_in(portal, "ada") as ada:
-        answer = ada.post("/api/deploy", json={"name": new_name()}).json()
-        while ada.get(answer["statusUrl"]).json()["conclusion"] is None:
-            pass
-    key = {"authorization": f"Bearer {answer['manageKey']}"}
-
-    assert portal.client.get(f"/api/stack/{answer['stackName']}", headers=key).status_code == 200
-    assert portal.client.get(answer["statusUrl"], headers=key).status_code == 200
-    assert_problem(portal.client.post("/api/deploy", json={"name": new_name()}, headers=key), 401, "sign_in_needed")
-    assert_problem(portal.client.get("/api/check/ada", headers=key), 401, "sign_in_needed")
-
-
 # By a proxy's word
 
 
@@ -311,3 +299,94 @@ def test_a_token_counts_alone_behind_a_proxy(start_portal: Start):
 
     assert_problem(portal.client.get("/api/overview", headers={**operator, **token}), 403, "scope_missing")
     assert portal.client.post("/api/deploy", json={"name": new_name()}, headers=token).status_code == 202
+
+
+# Found by whoever looked for a way around
+
+
+def test_nobody_with_an_account_has_keys_that_outlive_it(portal: PortalServer):
+    with signed_in(portal, "ada") as ada, signed_in(portal, "bob") as bob:
+        made = ada.post("/api/deploy", json={"name": new_name()}).json()
+        assert made["manageKey"] is None
+        while ada.get(made["statusUrl"]).json()["conclusion"] is None:
+            pass
+        code = ada.post(f"/api/stack/{made['stackName']}/offer").json()["code"]
+        assert bob.post("/api/take-over", json={"code": code}).json()["manageKey"] is None
+
+
+def test_a_stack_from_before_there_were_accounts_is_brought_into_one_by_its_key(
+    start_portal: Start, start_closed: Start, database_url: str
+):
+    before = start_portal(database_url=database_url)
+    made = before.deploy(new_name())
+    before.wait(made["deploymentId"])
+    before.stop()
+    after = start_closed(database_url=database_url)
+    key = {"authorization": f"Bearer {made['manageKey']}"}
+    assert after.client.get(f"/api/stack/{made['stackName']}", headers=key).status_code == 200
+
+    with signed_in(after, "ada") as ada:
+        assert ada.post("/api/take-over", json={"code": made["manageKey"]}).status_code == 200
+        assert ada.get(f"/api/stack/{made['stackName']}").json()["password"]
+    assert_problem(after.client.get(f"/api/stack/{made['stackName']}", headers=key), 401, "credential_unknown")
+
+
+def test_a_key_tells_nobody_which_stacks_there_are(portal: PortalServer):
+    with signed_in(portal, "ada") as ada:
+        name, deployment_id = deploy(portal, ada)
+    wrong = {"authorization": "Bearer asd_wrong"}
+    for path in (name, "nobodys"):
+        assert_problem(portal.client.delete(f"/api/stack/{path}", headers=wrong), 401, "credential_unknown")
+    for path in (deployment_id, "01JD0000000000000000000000"):
+        cancel = f"/api/deployments/{path}/cancel"
+        assert_problem(portal.client.post(cancel, headers=wrong), 401, "credential_unknown")
+        with signed_in(portal, "bob") as bob:
+            assert_problem(bob.post(cancel), 404, "deployment_not_found")
+
+
+def test_what_cannot_be_recognised_is_refused_like_anything_else_and_noted(start_portal: Start):
+    """Expired, revoked, doubled: each on a route that would change something."""
+    portal = proxied(start_portal, allowed_groups="developers")
+    made = portal.client.post("/api/tokens", json={"name": "ci", "scopes": ["deploy:start"]}, headers=ADA).json()
+    assert portal.client.delete(f"/api/tokens/{made['id']}", headers=ADA).status_code == 204
+    revoked = {"authorization": f"Bearer {made['token']}"}
+    stranger = {"remote-user": "eve"}
+    doubled = [("remote-user", "ada"), ("remote-user", "eve"), ("origin", portal.url)]
+
+    for headers, status, code in (
+        (revoked, 401, "token_revoked"),
+        (stranger, 403, "not_admitted"),
+        (doubled, 400, "sign_in_failed"),
+    ):
+        for method, path in (("POST", "/api/deploy"), ("DELETE", "/api/stack/ada"), ("POST", "/stacks/ada/delete")):
+            assert_problem(portal.client.request(method, path, headers=headers), status, code)
+            assert portal.client.request(method, path, headers=headers).headers["cache-control"] == "no-store"
+    noted = portal.client.get("/api/audit", headers=OPERATOR).json()["entries"]
+    assert {each["code"] for each in noted} >= {"token_revoked", "not_admitted", "sign_in_failed"}
+    assert {each["address"] for each in noted} == {"127.0.0.1"}
+
+
+def test_another_site_is_refused_before_anybody_is_recognised(start_portal: Start):
+    portal = proxied(start_portal, allowed_groups="developers")
+    elsewhere = {"remote-user": "eve", "sec-fetch-site": "cross-site"}
+
+    refused = portal.client.post("/sign-in", data={"token": OPERATOR["authorization"].split()[1]}, headers=elsewhere)
+
+    assert_problem(refused, 403, "cross_site")
+    assert "set-cookie" not in refused.headers
+
+
+def test_a_token_ends_with_its_maker_who_was_not_seen_for_long(start_closed: Start):
+    portal = start_closed(token_owner_days=30)
+    with signed_in(portal, "ada") as ada:
+        made = ada.post("/api/tokens", json={"name": "ci", "scopes": ["stack:read"], "expiresInDays": 366}).json()
+    token = {"authorization": f"Bearer {made['token']}"}
+    assert portal.client.get("/api/stacks", headers=token).status_code == 200
+
+    with sqlite3.connect(portal.database) as database:
+        database.execute("UPDATE account SET seen_at = datetime('now', '-31 days')")
+    database.close()
+
+    assert_problem(portal.client.get("/api/stacks", headers=token), 401, "token_revoked")
+    with signed_in(portal, "ada"):
+        assert portal.client.get("/api/stacks", headers=token).status_code == 200, "seen again"

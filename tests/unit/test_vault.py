@@ -41,12 +41,12 @@ def test_what_is_encrypted_is_read_back_and_not_readable():
 
 def test_after_rotation_both_are_read_and_the_newer_writes():
     before, during, after = Vault([OLD]), Vault([NEW, OLD]), Vault([NEW])
-    sealed, cookie = before.encrypt("x"), before.sign("x")
+    sealed, cookie = before.encrypt("x"), before.sign("x", "asd_browser")
 
-    assert (during.decrypt(sealed), during.unsign(cookie)) == ("x", "x")
+    assert (during.decrypt(sealed), during.unsign(cookie, "asd_browser")) == ("x", "x")
     assert after.decrypt(during.encrypt("y")) == "y"
-    assert after.unsign(during.sign("y")) == "y"
-    assert after.unsign(cookie) is None
+    assert after.unsign(during.sign("y", "asd_browser"), "asd_browser") == "y"
+    assert after.unsign(cookie, "asd_browser") is None
     with pytest.raises(SettingsError, match="SECRET_KEY lacks") as refused:
         after.decrypt(sealed)
     assert NEW not in str(refused.value)
@@ -54,27 +54,33 @@ def test_after_rotation_both_are_read_and_the_newer_writes():
 
 @pytest.mark.parametrize("signed", ["", "x", "x.y", "é", '"x".AAAA', "." * 10_000])
 def test_a_cookie_that_is_not_ours_says_nothing(signed: str):
-    assert Vault([OLD]).unsign(signed) is None
+    assert Vault([OLD]).unsign(signed, "asd_browser") is None
 
 
 def test_a_changed_cookie_says_nothing():
     vault = Vault([OLD])
-    signed = vault.sign("browser:ada")
+    signed = vault.sign("browser:ada", "asd_browser")
     for place in range(len(signed) - 1):
         changed = signed[:place] + ("A" if signed[place] != "A" else "B") + signed[place + 1 :]
-        assert vault.unsign(changed) is None
+        assert vault.unsign(changed, "asd_browser") is None
+
+
+def test_what_one_cookie_holds_is_nothing_in_another():
+    vault = Vault([OLD])
+    assert vault.unsign(vault.sign("x", "asd_session"), "asd_browser") is None
+    assert vault.unsign(vault.sign("x", "asd_browser"), "asd_session") is None
 
 
 def test_a_signed_value_that_is_no_text_says_nothing():
     vault = Vault([OLD])
-    assert vault.unsign(str(vault._signer.dumps(["a", "list"]))) is None
+    assert vault.unsign(str(vault._signer("asd_browser").dumps(["a", "list"])), "asd_browser") is None
 
 
 def test_encrypting_and_signing_use_keys_of_their_own():
     vault = Vault([OLD])
-    assert vault.unsign(vault.encrypt("x").decode()) is None
+    assert vault.unsign(vault.encrypt("x").decode(), "asd_browser") is None
     with pytest.raises(SettingsError):
-        vault.decrypt(vault.sign("x").encode())
+        vault.decrypt(vault.sign("x", "asd_browser").encode())
 
 
 def test_generated_secrets():

@@ -50,6 +50,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=26), nullable=False),
         sa.Column("hash", sa.String(length=64), nullable=False),
         sa.Column("owner", sa.String(length=80), nullable=False),
+        sa.Column("bound_to", sa.String(length=64), nullable=True),
         sa.Column("name", sa.String(length=80), nullable=False),
         sa.Column("scopes", JSON, nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),

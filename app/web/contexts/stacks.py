@@ -144,7 +144,7 @@ class TakenOverPage:
     template: ClassVar[str] = "taken_over.html"
     section: ClassVar[Section] = "stacks"
     name: str
-    manage_key: str
+    manage_key: str | None
 
 
 @dataclass(frozen=True)

@@ -11,18 +11,15 @@ from app.audit import Means
 from app.errors import N_, PortalError
 from app.i18n import Language
 from app.identity import OWN_SCOPES, SCOPE_LABELS, USUAL_DAYS, Caller, Scope, Token
-from app.web.account_api import revoke, scopes_for, token_owner, tokens_of
+from app.web.account_api import make, revoke, tokens_of
 from app.web.api import CallerDep, LanguageDep, PortalDep
 from app.web.contexts import AccountPage, Fact, NewTokenPage, ShownProblem
 from app.web.deps import (
     Portal,
-    actor_of,
     forget_session,
     origin_of,
-    owner_of,
     portal_of,
     read_form,
-    remember_browser,
 )
 from app.web.pages.audit import MEANS, trail_of
 from app.web.pages.lines import moment
@@ -188,16 +185,12 @@ async def make_token(request: Request, portal: PortalDep, caller: CallerDep, lan
     """Make a token and show it, this once; or show the form again and say why not."""
     typed = _Typed.read(await read_form(request))
     try:
-        scopes = scopes_for(caller, typed.scopes)
-        owner = token_owner(caller) or owner_of(request)
-        token, secret = await portal.tokens.make(
-            actor_of(request), owner=owner, name=typed.name, scopes=scopes, days=typed.days
-        )
+        token, secret = await make(portal, caller, name=typed.name, scopes=typed.scopes, days=typed.days)
     except PortalError as error:
         await note_refusal(request, error)
         page = await _page(request, caller, language, typed=typed, problem=show(error, language))
         return respond(request, page, status=status_of(error.code), path=ADDRESS)
-    call = next((path for scope, path in _CALLS if scope in scopes), "")
+    call = next((path for scope, path in _CALLS if scope in token.scopes), "")
     made = NewTokenPage(
         name=token.name,
         secret=secret,
@@ -205,9 +198,7 @@ async def make_token(request: Request, portal: PortalDep, caller: CallerDep, lan
         ends=moment(token.expires_at, language),
         call=f"{origin_of(request)}{call}" if call else "",
     )
-    response = respond(request, made, path=ADDRESS)
-    remember_browser(request, response)
-    return response
+    return respond(request, made, path=ADDRESS)
 
 
 @router.post("/account/tokens/{token_id}/revoke")

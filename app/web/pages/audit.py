@@ -89,15 +89,15 @@ def _entry(entry: AuditEntry, language: Language) -> AuditPage.Entry:
         who=actor.email or language.text(ACTORS.get(actor.kind, actor.kind)),
         actor=actor.id,
         only_his=trail_of(actor=actor.id),
-        means=language.text(MEANS[actor.means]),
+        means=language.text(MEANS.get(actor.means, actor.means)),
         address=actor.address or "",
-        what=language.text(ACTIONS[entry.action]),
+        what=language.text(ACTIONS.get(entry.action, entry.action)),
         subject=entry.subject or "",
         deployment_id=entry.deployment_id or "",
         stack=stack,
         # What was refused may have named anything.
         stack_path=f"/stacks/{stack}" if could_be_name(stack) else "",
-        refused=(entry.code or entry.outcome.value) if refused else "",
+        refused=(entry.code or str(entry.outcome)) if refused else "",
         reason=language.text(PROBLEMS[entry.code].title) if entry.code in PROBLEMS else "",
     )
 

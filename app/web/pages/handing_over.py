@@ -43,16 +43,18 @@ async def take_over_form(request: Request) -> Response:
 
 
 @router.post(TAKE_OVER)
-async def take_over(request: Request, portal: PortalDep, language: LanguageDep) -> Response:
+async def take_over(request: Request, caller: CallerDep, language: LanguageDep) -> Response:
     """Take the stack over and show its new key, this once; or ask again and say why."""
     fields = await read_form(request)
     owner = owner_of(request)
     try:
-        taken = await take(portal, Asker(owner, actor_of(request), "user"), fields.get("code", ""))
+        taken = await take(request, Asker(owner, actor_of(request), "user"), fields.get("code", ""))
     except PortalError as error:
         await note_refusal(request, error)
         # What was typed may be all but a letter of a secret, and is not said again.
         return respond(request, TakeOverPage(show(error, language)), status=status_of(error.code), path=TAKE_OVER)
-    response = respond(request, TakenOverPage(taken.name, taken.manage_key), path=f"/stacks/{taken.name}")
+    response = respond(
+        request, TakenOverPage(taken.name, taken.manage_key if caller.gets_keys else None), path=f"/stacks/{taken.name}"
+    )
     remember_browser(request, response)
     return response
