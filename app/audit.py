@@ -190,6 +190,8 @@ class Trail:
         actor: str | None = None,
     ) -> Sequence[AuditEntry]:
         """Entries, newest first. before: only those older than the one with this id; stack, actor: only of these."""
+        if any("\0" in each for each in (before, stack, actor) if each is not None):
+            return []  # nothing is called so, and PostgreSQL takes no such text
         wanted = [
             column == value for column, value in ((audit.c.stack, stack), (audit.c.actor, actor)) if value is not None
         ]

@@ -1,7 +1,7 @@
 """Who may do what: one table of every route, and the one place that holds requests to it, pages and API alike."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Annotated, Any, Final, Literal
 
@@ -16,7 +16,7 @@ from app.deployments.request import MAX_NAME, could_be_name, normalize_name
 from app.errors import PortalError
 from app.identity import Caller, Ownership, Scope
 from app.ids import could_be_id
-from app.web.deps import Portal, address_of, identify, may_be_guess, portal_of, same_site
+from app.web.deps import Portal, address_of, caller_of, identify, may_be_guess, portal_of, same_site
 from app.web.limits import limit_actor, limits_of
 
 log = structlog.get_logger()
@@ -81,7 +81,7 @@ RULES: Final[Mapping[str, Rule]] = {
     # The API
     "GET /health": _UNASKED,
     "GET /ready": _UNASKED,
-    "GET /api/check/{name:path}": _DEPLOY,
+    "GET /api/check/{name:text}": _DEPLOY,
     "POST /api/plan": _DEPLOY,
     "POST /api/deploy": Rule(Who.VISITOR, Scope.DEPLOY_START, action=Action.DEPLOY),
     "GET /api/deployments/{deployment_id}": _READ_DEPLOYMENT,
@@ -314,10 +314,9 @@ async def audit_refusal(request: Request, error: PortalError) -> None:
     rule: Rule | None = getattr(request.state, "rule", None)
     if rule is None or rule.action is None or error.code not in _REFUSALS:
         return
-    caller = request.state.caller
+    # Whoever could not be recognised is nobody, from somewhere.
+    actor = replace(caller_of(request).actor, address=address_of(request))
     try:
-        await portal_of(request).trail.refused(
-            caller.actor, rule.action, error.code, stack=request.path_params.get("name")
-        )
+        await portal_of(request).trail.refused(actor, rule.action, error.code, stack=request.path_params.get("name"))
     except StoreAway as away:
         log.warning("audit_lost", action=rule.action, code=error.code, reason=away.reason)

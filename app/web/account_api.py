@@ -12,8 +12,9 @@ from app.deployments.intake import Asker
 from app.errors import PortalError
 from app.identity import Caller, Scope, Token, parse_scopes
 from app.web import account_models as models
-from app.web.api import CallerDep, PortalDep, StackDep, problems
+from app.web.api import CallerDep, PortalDep, StackDep
 from app.web.deps import Portal, read_json
+from app.web.openapi import body, problems
 
 router = APIRouter()
 
@@ -21,7 +22,7 @@ AUDIT_PAGE: Final = 100
 _NDJSON: Final = "application/x-ndjson"
 
 
-@router.get("/api/tokens", tags=["tokens"], responses=problems(401, 403))
+@router.get("/api/tokens", tags=["tokens"])
 async def tokens(
     portal: PortalDep,
     caller: CallerDep,
@@ -48,13 +49,10 @@ async def tokens_of(portal: Portal, caller: Caller, *, everybody: bool) -> list[
     "/api/tokens",
     status_code=201,
     tags=["tokens"],
-    responses=problems(400, 401, 403, 408, 409, 413, 415, 422),
     openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": models.TokenBody.model_json_schema()}},
-        }
+        "requestBody": body(models.TokenBody, {"name": "CI", "scopes": ["deploy:start"], "expiresInDays": 30})
     },
+    responses=problems(409),
 )
 async def make_token(
     request: Request, portal: PortalDep, caller: CallerDep, response: Response
@@ -82,9 +80,7 @@ def scopes_for(caller: Caller, wanted: object) -> frozenset[Scope]:
     return scopes
 
 
-@router.delete(
-    "/api/tokens/{token_id}", status_code=204, tags=["tokens"], responses=problems(401, 403, 404), response_model=None
-)
+@router.delete("/api/tokens/{token_id}", status_code=204, tags=["tokens"], responses=problems(404), response_model=None)
 async def revoke_token(
     token_id: Annotated[str, Path(description="The token's id.")], portal: PortalDep, caller: CallerDep
 ) -> None:
@@ -99,7 +95,7 @@ async def revoke(portal: Portal, caller: Caller, token_id: str) -> None:
     await portal.tokens.revoke(caller.actor, token_id, owner=None if caller.is_operator else caller.owner)
 
 
-@router.post("/api/stack/{name}/offer", status_code=201, tags=["stacks"], responses=problems(401, 403, 404))
+@router.post("/api/stack/{name}/offer", status_code=201, tags=["stacks"])
 async def offer(found: StackDep, portal: PortalDep, caller: CallerDep, response: Response) -> models.OfferAnswer:
     """Make a code with which somebody may take the stack over, once, within a day. One made before counts no more."""
     made = await portal.handing_over.offer(found, Asker(found.owner, caller.actor, "api"))
@@ -110,13 +106,7 @@ async def offer(found: StackDep, portal: PortalDep, caller: CallerDep, response:
 @router.post(
     "/api/take-over",
     tags=["stacks"],
-    responses=problems(400, 401, 403, 408, 413, 415, 422),
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": models.TakeOverBody.model_json_schema()}},
-        }
-    },
+    openapi_extra={"requestBody": body(models.TakeOverBody, {"code": "the-code-that-was-passed-on"})},
 )
 async def take_over(
     request: Request, portal: PortalDep, caller: CallerDep, response: Response
@@ -142,7 +132,6 @@ async def take(portal: Portal, asker: Asker, code: str) -> TakenOver:
             "description": "A page of it; as JSON lines all of it, the oldest first",
             "content": {_NDJSON: {"schema": {"$ref": "#/components/schemas/Entry"}}},
         },
-        **problems(401, 403, 422),
     },
 )
 async def audit(
