@@ -116,10 +116,10 @@ def portal(request: pytest.FixtureRequest, plain_environment: None) -> Iterator[
 
 
 def person(portal: PortalServer) -> dict[str, str]:
-    """The headers of somebody who uses pages."""
+    """The headers of somebody who uses pages, as his browser sends them from there."""
     match portal.settings.auth_mode:
         case "proxy":
-            return dict(ADA)
+            return {**ADA, "sec-fetch-site": "same-origin"}
         case "oidc":
             with signed_in(portal, "ada") as client:
                 cookies = dict(client.cookies)
@@ -127,7 +127,8 @@ def person(portal: PortalServer) -> dict[str, str]:
             with httpx.Client(base_url=portal.url, trust_env=False) as client:
                 client.post("/deploy", data={"name": new_name()})
                 cookies = dict(client.cookies)
-    return {"cookie": "; ".join(f"{name}={value}" for name, value in cookies.items())}
+    cookie = "; ".join(f"{name}={value}" for name, value in cookies.items())
+    return {"cookie": cookie, "sec-fetch-site": "same-origin"}
 
 
 @pytest.fixture(scope="module", params=CALLERS)
