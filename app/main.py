@@ -4,36 +4,22 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final
 
 from fastapi import Depends, FastAPI
-from fastapi.openapi.utils import get_openapi
 from fastapi.staticfiles import StaticFiles
 
 from app import __version__
 from app.bootstrap import open_portal
 from app.settings import Settings
-from app.web import account_api, api, crawlers, docs, pages, problems
+from app.web import account_api, api, crawlers, docs, openapi, pages, problems
 from app.web.access import RULES, authorize, routes_of
 from app.web.deps import Portal
 from app.web.headers import Compression, EveryAnswer
-from app.web.limits import UNLIMITED, Limits, limit_address
-from app.web.models import EventAnswer, ProblemDocument
+from app.web.limits import Limits, limit_address
 from app.web.oidc import Oidc
 from app.web.pages import styleguide
 from app.web.peer import Peer
 from app.web.templating import STATIC_DIR, Renderer
-
-# What every route answers that counts its requests.
-_TOO_MANY: Final = {
-    "description": "Too many requests, stacks or deployments: a problem document",
-    "headers": {
-        "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}},
-        "RateLimit-Policy": {"description": "Each limit: `q` in `w` seconds.", "schema": {"type": "string"}},
-        "RateLimit": {"description": "Of each, `r` left; all again in `t` seconds.", "schema": {"type": "string"}},
-    },
-    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
-}
 
 
 def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
@@ -75,7 +61,7 @@ def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
     app.add_middleware(Compression)
     app.add_middleware(EveryAnswer, settings=settings)
     app.add_middleware(Peer, believed=settings.forwarded_allow_ips)
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    app.openapi = lambda: openapi.describe(app)  # type: ignore[method-assign]
     return app
 
 
@@ -89,33 +75,3 @@ def begin_shutdown(app: FastAPI) -> None:
     if portal is not None:
         portal.runner.begin_stop()
         portal.feed.poke_all()
-
-
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document, with the models that routes name but do not return."""
-    if app.openapi_schema is None:
-        document = get_openapi(title=app.title, version=app.version, routes=app.routes)
-        schemas = document["components"]["schemas"]
-        for model in (ProblemDocument, EventAnswer):
-            schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas |= schema.pop("$defs", {})
-            schemas[model.__name__] = schema
-        for unused in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(unused, None)
-        for path, operations in document["paths"].items():
-            for operation in operations.values():
-                # Every failure is a problem document, so what the framework would answer by itself is not.
-                responses = operation["responses"]
-                if "application/json" in responses.get("422", {}).get("content", {}):
-                    del responses["422"]
-                responses.setdefault("default", {"$ref": "#/components/responses/Problem"})
-                if path not in UNLIMITED:
-                    responses["429"] = _TOO_MANY
-        document["components"]["responses"] = {
-            "Problem": {
-                "description": "A problem document",
-                "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
-            }
-        }
-        app.openapi_schema = document
-    return app.openapi_schema

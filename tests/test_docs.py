@@ -242,7 +242,7 @@ def routes_of(holder: Any) -> Iterator[str]:
             yield f"GET {route.path}"
         elif isinstance(route, Route | APIRoute):
             for method in (route.methods or set()) - {"HEAD"}:
-                yield f"{method} {route.path.replace(':path', '')}"
+                yield f"{method} {route.path_format}"
 
 
 def test_every_route_is_in_the_architecture_and_every_one_there_exists(application):

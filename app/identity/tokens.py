@@ -13,7 +13,7 @@ from app.database import Database
 from app.errors import PortalError
 from app.identity.scopes import Scope
 from app.identity.tables import token as table
-from app.ids import new_id
+from app.ids import could_be_id, new_id
 from app.vault import fingerprint
 
 # Shown with a token, so that a scanner of repositories can tell what it found, and from a manage key.
@@ -145,6 +145,8 @@ class Tokens:
 
         Raises PortalError `token_not_found`. Doing it twice changes nothing.
         """
+        if not could_be_id(token_id):
+            raise PortalError("token_not_found")
         which = and_(table.c.id == token_id, *([] if owner is None else [table.c.owner == owner]))
 
         def work(connection: Connection) -> None:

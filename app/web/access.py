@@ -90,7 +90,7 @@ RULES: Final[Mapping[str, Rule]] = {
     # The API
     "GET /health": _UNASKED,
     "GET /ready": _UNASKED,
-    "GET /api/check/{name:path}": _DEPLOY,
+    "GET /api/check/{name:text}": _DEPLOY,
     "POST /api/plan": _DEPLOY,
     "POST /api/deploy": Rule(Who.VISITOR, Scope.DEPLOY_START, action=Action.DEPLOY),
     "GET /api/deployments/{deployment_id}": _READ_DEPLOYMENT,

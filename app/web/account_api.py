@@ -11,9 +11,10 @@ from app.deployments.intake import Asker
 from app.errors import PortalError
 from app.identity import OPERATOR, Caller, Scope, Token, parse_scopes
 from app.web import account_models as models
-from app.web.api import CallerDep, PortalDep, StackDep, problems
+from app.web.api import CallerDep, PortalDep, StackDep
 from app.web.deps import Portal, address_of, portal_of, read_json
 from app.web.limits import limits_of
+from app.web.openapi import body, problems
 
 router = APIRouter()
 
@@ -21,7 +22,7 @@ AUDIT_PAGE: Final = 100
 NDJSON: Final = "application/x-ndjson"
 
 
-@router.get("/api/tokens", tags=["tokens"], responses=problems(401, 403))
+@router.get("/api/tokens", tags=["tokens"])
 async def tokens(
     portal: PortalDep,
     caller: CallerDep,
@@ -54,13 +55,10 @@ def token_owner(caller: Caller) -> str | None:
     "/api/tokens",
     status_code=201,
     tags=["tokens"],
-    responses=problems(400, 401, 403, 408, 409, 413, 415, 422),
     openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": models.TokenBody.model_json_schema()}},
-        }
+        "requestBody": body(models.TokenBody, {"name": "CI", "scopes": ["deploy:start"], "expiresInDays": 30})
     },
+    responses=problems(409),
 )
 async def make_token(
     request: Request, portal: PortalDep, caller: CallerDep, response: Response
@@ -98,9 +96,7 @@ def scopes_for(caller: Caller, wanted: object) -> frozenset[Scope]:
     return scopes
 
 
-@router.delete(
-    "/api/tokens/{token_id}", status_code=204, tags=["tokens"], responses=problems(401, 403, 404), response_model=None
-)
+@router.delete("/api/tokens/{token_id}", status_code=204, tags=["tokens"], responses=problems(404), response_model=None)
 async def revoke_token(
     token_id: Annotated[str, Path(description="The token's id.")], portal: PortalDep, caller: CallerDep
 ) -> None:
@@ -115,7 +111,7 @@ async def revoke(portal: Portal, caller: Caller, token_id: str) -> None:
     await portal.tokens.revoke(caller.actor, token_id, owner=None if caller.is_operator else caller.owner)
 
 
-@router.post("/api/stack/{name}/offer", status_code=201, tags=["stacks"], responses=problems(401, 403, 404))
+@router.post("/api/stack/{name}/offer", status_code=201, tags=["stacks"])
 async def offer(found: StackDep, portal: PortalDep, caller: CallerDep, response: Response) -> models.OfferAnswer:
     """Make a code with which somebody may take the stack over, once, within a day. One made before counts no more."""
     made = await portal.handing_over.offer(found, Asker(found.owner, caller.actor, "api"))
@@ -126,13 +122,7 @@ async def offer(found: StackDep, portal: PortalDep, caller: CallerDep, response:
 @router.post(
     "/api/take-over",
     tags=["stacks"],
-    responses=problems(400, 401, 403, 408, 413, 415, 422),
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": models.TakeOverBody.model_json_schema()}},
-        }
-    },
+    openapi_extra={"requestBody": body(models.TakeOverBody, {"code": "the-code-that-was-passed-on"})},
 )
 async def take_over(request: Request, caller: CallerDep, response: Response) -> models.TakenOverAnswer:
     """Take a stack over with the code that its owner has passed on, or with its manage key; it gets a new key."""
@@ -164,7 +154,6 @@ async def take(request: Request, asker: Asker, code: str) -> TakenOver:
             "description": "A page of it; as JSON lines all of it, the oldest first",
             "content": {NDJSON: {"schema": {"$ref": "#/components/schemas/Entry"}}},
         },
-        **problems(401, 403, 422),
     },
 )
 async def audit(

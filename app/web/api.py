@@ -4,6 +4,7 @@ import time
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from starlette.convertors import PathConvertor, register_url_convertor
 
 from app.audit import Actor
 from app.deployments.events import STEP_LABELS, Kind
@@ -13,6 +14,8 @@ from app.deployments.plan import Plan, make_plan
 from app.deployments.quota import Quotas
 from app.deployments.record import DeploymentRecord, StackRecord, StackView
 from app.deployments.request import (
+    MAX_KEY,
+    MIN_KEY,
     DeploymentRequest,
     normalize_name,
     parse_idempotency_key,
@@ -25,9 +28,18 @@ from app.identity import Caller
 from app.web import models, sse
 from app.web.access import deployment_of, files_of, find_deployment, kept_of, stack_of, stack_or_kept_of, whose_stacks
 from app.web.deps import Portal, caller_of, language_of, portal_of, read_json, wait_preference
+from app.web.openapi import LOCATION, body, parameter, problems
 from app.web.passwords import password_of
 from app.web.problems import problem_response, show
 
+
+class _AnyText(PathConvertor):
+    """Whatever somebody types, slashes and line ends too; Starlette's own `path` knows no line ends."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("text", _AnyText())
 router = APIRouter()
 
 LONGEST_WAIT: Final = 300
@@ -51,34 +63,8 @@ StackOrKeptDep = Annotated[StackRecord | KeptFiles, Depends(stack_or_kept_of)]
 DeploymentDep = Annotated[DeploymentRecord, Depends(deployment_of)]
 
 
-def query(**described: str) -> list[dict[str, Any]]:
-    """Describe query parameters that something other than the route's own signature reads."""
-    return [
-        {"name": name, "in": "query", "required": False, "schema": {"type": "string"}, "description": text}
-        for name, text in described.items()
-    ]
-
-
-_LANG: Final = {"lang": f"Language of sentences: {', '.join(LANGUAGES)}."}
-
-
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Say in the OpenAPI document which problems a route answers."""
-    return {
-        status: {
-            "description": "A problem document",
-            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
-        }
-        for status in (*statuses, 503)
-    }
-
-
-_JSON_BODY: Final[dict[str, Any]] = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": models.DeployBody.model_json_schema()}},
-    }
-}
+_LANG: Final = parameter("query", "lang", f"Language of sentences: {', '.join(LANGUAGES)}.")
+_EXAMPLE: Final = {"name": "ada-lovelace"}
 
 
 @router.get("/health", tags=["health"])
@@ -118,7 +104,7 @@ async def ready(portal: PortalDep, response: Response) -> models.ReadyAnswer:
     )
 
 
-@router.get("/api/check/{name:path}", tags=["names"], openapi_extra={"parameters": query(**_LANG)})
+@router.get("/api/check/{name:text}", tags=["names"], openapi_extra={"parameters": [_LANG]})
 async def check(
     name: Annotated[str, Path(description="The name that is wanted.")],
     portal: PortalDep,
@@ -173,22 +159,20 @@ def asker_of(caller: Caller, trigger: str, *, owner: str | None = None, actor: A
     return Asker(owner or caller.owner or "", actor or caller.actor, trigger, caller.key_hash)
 
 
-def plan_for(body: models.DeployBody, portal: Portal) -> tuple[DeploymentRequest, Plan]:
+def plan_for(body: models.PlanBody, portal: Portal) -> tuple[DeploymentRequest, Plan]:
     """Check a request and decide its plan. Raises PortalError."""
     name = parse_name(body.name, portal.settings.reserved_names)
     request = DeploymentRequest(name=name, template=body.template, inputs=body.inputs)
     return request, make_plan(request, portal.template, portal.settings)
 
 
-@router.post("/api/plan", tags=["deployments"], openapi_extra=_JSON_BODY, responses=problems(400, 408, 413, 415, 422))
+@router.post("/api/plan", tags=["deployments"], openapi_extra={"requestBody": body(models.PlanBody, _EXAMPLE)})
 async def preview(request: Request, portal: PortalDep, caller: CallerDep, language: LanguageDep) -> models.PlanAnswer:
     """What a deployment would make, and what would keep it from starting. Changes nothing."""
-    return await preview_plan(await read_json(request, models.DeployBody), portal, caller, language)
+    return await preview_plan(await read_json(request, models.PlanBody), portal, caller, language)
 
 
-async def preview_plan(
-    body: models.DeployBody, portal: Portal, caller: Caller, language: Language
-) -> models.PlanAnswer:
+async def preview_plan(body: models.PlanBody, portal: Portal, caller: Caller, language: Language) -> models.PlanAnswer:
     """Decide a plan and nothing else, for a program or for the form (APL-4)."""
     try:
         _, plan = plan_for(body, portal)
@@ -224,8 +208,20 @@ def _blocked(error: PortalError, language: Language) -> models.PlanAnswer.Blocke
     "/api/deploy",
     status_code=202,
     tags=["deployments"],
-    openapi_extra=_JSON_BODY,
-    responses=problems(400, 403, 408, 409, 413, 415, 422),
+    openapi_extra={
+        "requestBody": body(models.DeployBody, _EXAMPLE),
+        "parameters": [
+            parameter(
+                "header",
+                "Idempotency-Key",
+                "Of a request that may be repeated.",
+                minLength=MIN_KEY,
+                maxLength=MAX_KEY,
+                pattern="^[!-~]+$",
+            )
+        ],
+    },
+    responses={202: LOCATION, **problems(409)},
 )
 async def deploy(request: Request, response: Response, portal: PortalDep, caller: CallerDep) -> models.AcceptedAnswer:
     """Take in a deployment. It runs on whoever watches; follow it at `eventsUrl`.
@@ -267,8 +263,7 @@ class RefusedNameError(PortalError):
 @router.get(
     "/api/deployments/{deployment_id}",
     tags=["deployments"],
-    responses=problems(404),
-    openapi_extra={"parameters": query(**_LANG)},
+    openapi_extra={"parameters": [_LANG]},
 )
 async def deployment(
     record: DeploymentDep,
@@ -289,37 +284,45 @@ async def deployment(
     tags=["deployments"],
     response_class=Response,
     openapi_extra={
-        "parameters": query(
-            after="Number of the last event that was seen.",
-            follow="`false` ends JSON lines at the newest event.",
-            **_LANG,
-        )
+        "parameters": [
+            parameter(
+                "query",
+                "after",
+                "Number of the last event that was seen.",
+                type="integer",
+                minimum=0,
+                maximum=999_999_999,
+            ),
+            parameter("header", "Last-Event-ID", "The same, as browsers send it; it counts rather than `after`."),
+            _LANG,
+        ]
     },
     responses={
         200: {
-            "description": "The events, each as EventAnswer describes it",
+            "description": "The events: as server-sent events, or each as a line of JSON",
             "content": {
-                "text/event-stream": {"schema": {"type": "string"}},
+                "text/event-stream": {"schema": {"$ref": "#/components/schemas/ServerSentEvent"}},
                 "application/x-ndjson": {"schema": {"$ref": "#/components/schemas/EventAnswer"}},
             },
         },
         204: {"description": "The run is over and the reader has seen all of it"},
-        **problems(400, 404),
+        **problems(400),
     },
 )
 async def events(
     request: Request,
     record: DeploymentDep,
+    follow: Annotated[bool, Query(description="`false` ends JSON lines at the newest event.")] = True,
 ) -> Response:
     """Follow a deployment's events: replay from any number, then live, until it is over."""
-    return sse.stream_events(request, record)
+    return sse.stream_events(request, record, follow=follow)
 
 
 @router.post(
     "/api/deployments/{deployment_id}/cancel",
     status_code=202,
     tags=["deployments"],
-    responses=problems(401, 403, 404, 409),
+    responses=problems(409),
 )
 async def cancel(record: DeploymentDep, portal: PortalDep, caller: CallerDep) -> models.FollowAnswer:
     """Cancel a deployment: what it has made is removed again. Asking twice changes nothing."""
@@ -335,7 +338,7 @@ async def cancel_deployment(portal: Portal, caller: Caller, record: DeploymentRe
         raise PortalError("deployment_over")
 
 
-@router.get("/api/stacks", tags=["stacks"], responses=problems())
+@router.get("/api/stacks", tags=["stacks"])
 async def stacks(portal: PortalDep, caller: CallerDep, response: Response) -> models.StacksAnswer:
     """The stacks that the caller manages; every stack for the operator, none for a stranger."""
     response.headers["Cache-Control"] = "no-store"
@@ -349,7 +352,7 @@ async def stacks(portal: PortalDep, caller: CallerDep, response: Response) -> mo
     )
 
 
-@router.get("/api/stack/{name}", tags=["stacks"], responses=problems(404))
+@router.get("/api/stack/{name}", tags=["stacks"])
 async def stack(
     found: StackDep,
     portal: PortalDep,
@@ -368,7 +371,7 @@ async def stack(
     "/api/stack/{name}/redeploy",
     status_code=202,
     tags=["stacks"],
-    responses=problems(401, 403, 404, 409),
+    responses={202: LOCATION, **problems(409)},
 )
 async def redeploy(
     response: Response,
@@ -387,7 +390,7 @@ async def redeploy(
     "/api/stack/{name}/password",
     status_code=202,
     tags=["stacks"],
-    responses=problems(401, 403, 404, 409),
+    responses={202: LOCATION, **problems(409)},
 )
 async def change_password(
     response: Response, found: StackDep, portal: PortalDep, caller: CallerDep
@@ -419,7 +422,12 @@ def follow_answer(deployment_id: str) -> models.FollowAnswer:
 @router.delete(
     "/api/stack/{name}",
     tags=["stacks"],
-    responses={202: {"model": models.RemovalAnswer}, **problems(400, 401, 403, 404, 409, 422, 502)},
+    openapi_extra={
+        "parameters": [
+            parameter("header", "Prefer", f"`wait=N`: how many seconds to wait for its end, at most {LONGEST_WAIT}.")
+        ]
+    },
+    responses={202: {"model": models.RemovalAnswer, **LOCATION}, **problems(400, 409, 502)},
 )
 async def delete_stack(
     request: Request,
@@ -463,7 +471,7 @@ async def delete_stack(
     return answer
 
 
-@router.get("/api/leftovers", tags=["operators"], responses=problems(401, 403))
+@router.get("/api/leftovers", tags=["operators"])
 async def leftovers(
     portal: PortalDep,
     response: Response,
@@ -474,7 +482,7 @@ async def leftovers(
     return models.leftovers_answer(await portal.leftovers.all(removed=removed))
 
 
-@router.get("/api/overview", tags=["operators"], responses=problems(401, 403))
+@router.get("/api/overview", tags=["operators"])
 async def overview(portal: PortalDep, response: Response) -> models.OverviewAnswer:
     """The numbers of the operator's page: the last 14 days, the newest deployments, what is left over."""
     response.headers["Cache-Control"] = "no-store"

@@ -31,8 +31,8 @@ from app.web.proxy_identity import claims_of
 
 M = TypeVar("M", bound=BaseModel)
 
-_BROWSER_COOKIE: Final = "asd_browser"
-_SESSION_COOKIE: Final = "asd_session"
+BROWSER_COOKIE: Final = "asd_browser"
+SESSION_COOKIE: Final = "asd_session"
 _SIGNING_IN_COOKIE: Final = "asd_signing_in"
 LANGUAGE_COOKIE: Final = "lang"
 THEME_COOKIE: Final = "theme"
@@ -172,12 +172,12 @@ async def identify(request: Request) -> Caller:
     Raises PortalError as `Recognition.caller` does.
     """
     portal = portal_of(request)
-    browser = request.cookies.get(_own(request, _BROWSER_COOKIE))
-    session = request.cookies.get(_own(request, _SESSION_COOKIE))
+    browser = request.cookies.get(_own(request, BROWSER_COOKIE))
+    session = request.cookies.get(_own(request, SESSION_COOKIE))
     shown = Shown(
         bearer=_bearer_of(request),
-        session=portal.vault.unsign(session, _SESSION_COOKIE) or "" if session else None,
-        browser=portal.vault.unsign(browser, _BROWSER_COOKIE) if browser else None,
+        session=portal.vault.unsign(session, SESSION_COOKIE) or "" if session else None,
+        browser=portal.vault.unsign(browser, BROWSER_COOKIE) if browser else None,
         claims=claims_of(request) if portal.settings.auth_mode == "proxy" else None,
         address=address_of(request),
     )
@@ -217,7 +217,7 @@ def must_be_from_here(request: Request) -> None:
     site, origin = _from_where(request)
     if site is not None and site not in {"same-origin", "none"}:
         raise PortalError("cross_site")
-    if site is None and origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+    if site is None and origin is not None and _host_of(origin) != request.headers.get("host"):
         raise PortalError("cross_site")
 
 
@@ -232,6 +232,13 @@ def must_say_where_from(request: Request) -> None:
 
 def _from_where(request: Request) -> tuple[str | None, str | None]:
     return request.headers.get("sec-fetch-site"), request.headers.get("origin")
+
+
+def _host_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # such as half of an IPv6 address
+        return None
 
 
 def owner_of(request: Request) -> str:
@@ -263,8 +270,8 @@ def remember_browser(request: Request, response: Response) -> None:
     if owner is None and caller.actor.means is Means.BROWSER:
         owner = caller.owner
     if owner is not None:
-        signed = portal_of(request).vault.sign(owner, _BROWSER_COOKIE)
-        _set_cookie(request, response, _own(request, _BROWSER_COOKIE), signed, hidden=True)
+        signed = portal_of(request).vault.sign(owner, BROWSER_COOKIE)
+        _set_cookie(request, response, _own(request, BROWSER_COOKIE), signed, hidden=True)
 
 
 def remember_choice(request: Request, response: Response, name: str, value: str) -> None:
@@ -275,15 +282,15 @@ def remember_choice(request: Request, response: Response, name: str, value: str)
 def remember_session(request: Request, response: Response, secret: str) -> None:
     """Keep the secret of a session that has begun in this browser."""
     portal = portal_of(request)
-    name = _own(request, _SESSION_COOKIE)
+    name = _own(request, SESSION_COOKIE)
     # It outlives the session, so that the browser can be told that this has ended.
     seconds = int(portal.sessions.lives.total_seconds()) + _DAY
-    _set_cookie(request, response, name, portal.vault.sign(secret, _SESSION_COOKIE), hidden=True, seconds=seconds)
+    _set_cookie(request, response, name, portal.vault.sign(secret, SESSION_COOKIE), hidden=True, seconds=seconds)
 
 
 def forget_session(request: Request, response: Response) -> None:
     """Take the session's cookie from this browser."""
-    _set_cookie(request, response, _own(request, _SESSION_COOKIE), "", hidden=True, seconds=0)
+    _set_cookie(request, response, _own(request, SESSION_COOKIE), "", hidden=True, seconds=0)
 
 
 def remember_signing_in(request: Request, response: Response, sealed: str, *, seconds: int) -> None:
@@ -302,12 +309,16 @@ def forget_signing_in(request: Request, response: Response) -> None:
 
 
 def _own(request: Request, name: str) -> str:
+    return cookie_name(request.app.state.settings, name)
+
+
+def cookie_name(settings: Settings, name: str) -> str:
     """The name of a cookie that nobody but this host can set.
 
     Stacks live on sibling names of the portal's, run whatever their owners like, and may set cookies for the whole
     domain; with this prefix, which browsers allow over https only, those are another cookie.
     """
-    return f"__Host-{name}" if request.app.state.settings.portal_is_tls else name
+    return f"__Host-{name}" if settings.portal_is_tls else name
 
 
 def _set_cookie(

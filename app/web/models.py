@@ -34,15 +34,24 @@ class Answer(BaseModel):
     )
 
 
-class DeployBody(Body):
-    """What to deploy."""
+class PlanBody(Body):
+    """What would be deployed."""
 
-    name: Any = Field(None, json_schema_extra={"type": "string", "minLength": 3, "maxLength": 30})
-    """The stack's name: 3 to 30 letters, digits and hyphens."""
+    name: Any = None
+    """The stack's name; what is wrong with it is told in `blocked`."""
     template: str = Field("opencode", max_length=60)
     """What kind of stack; there is one, `opencode`."""
     inputs: dict[str, str] = Field(default_factory=dict, max_length=50)
     """What the template asks for; the usual one asks for nothing."""
+
+
+class DeployBody(PlanBody):
+    """What to deploy."""
+
+    model_config = ConfigDict(json_schema_extra={"required": ["name"]})
+
+    name: Any = Field(None, json_schema_extra={"type": "string"})
+    """The stack's name: 3 to 30 letters, digits and hyphens."""
 
 
 class ProblemDocument(Answer):
@@ -55,6 +64,12 @@ class ProblemDocument(Answer):
         code: str
         message: str
 
+    class Left(Answer):
+        """One thing in Dokploy that could not be removed."""
+
+        kind: str
+        name: str
+
     type: str
     title: str
     status: int
@@ -65,6 +80,12 @@ class ProblemDocument(Answer):
     """What to do next."""
     who_can_mend: Literal["user", "operator", "provider"]
     errors: list[FieldError]
+    suggestions: list[str] = Field(default_factory=list)
+    """Names near one that is taken, which are not."""
+    leftovers: list[Left] = Field(default_factory=list)
+    """What of a stack could not be removed."""
+    status_url: str | None = None
+    """Where the deployment is that ended so."""
 
 
 class CheckAnswer(Answer):
@@ -403,6 +424,17 @@ class EventAnswer(Answer):
     current_phase: str
     undoing: bool
     conclusion: str | None
+
+
+class ServerSentEvent(Answer):
+    """One event of a stream. event: its `type`, or `heartbeat`, `gap` or `waiting`, which have no number."""
+
+    id: str | None = None
+    """The event's `n`: send it as `Last-Event-ID` to go on from there."""
+    event: str
+    data: str = Field(json_schema_extra={"contentMediaType": "application/json"})
+    """An EventAnswer; of one without a number something of its own."""
+    retry: int | None = None
 
 
 def status_url(deployment_id: str) -> str:

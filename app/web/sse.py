@@ -62,8 +62,8 @@ def _is_number(text: str) -> bool:
     return bool(re.fullmatch(r"[0-9]{1,9}", text))
 
 
-def stream_events(request: Request, record: DeploymentRecord) -> Response:
-    """Answer with the events of a deployment, from the reader's place on.
+def stream_events(request: Request, record: DeploymentRecord, *, follow: bool) -> Response:
+    """Answer with the events of a deployment, from the reader's place on. follow: JSON lines, past the newest event.
 
     204 to a reader that has seen a completed run to its end, so that EventSource stops asking.
     """
@@ -74,7 +74,6 @@ def stream_events(request: Request, record: DeploymentRecord) -> Response:
         return Response(status_code=204, headers=HEADERS)
     reading = Reading(record.last_event, gap=place) if place > record.last_event else Reading(place)
     if _NDJSON in request.headers.get("accept", ""):
-        follow = request.query_params.get("follow", "true") != "false"
         lines = _lines(request, record, reading, language, follow=follow)
         return StreamingResponse(lines, media_type=_NDJSON, headers=HEADERS)
     return EventSourceResponse(

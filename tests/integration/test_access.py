@@ -71,7 +71,7 @@ class World:
     def ask(self, route: str, who: str, headers: Headers) -> int:
         method, path = route.split()
         name = self.kept.get(who, "nobodys") if "erase" in path else "ada"
-        path = path.replace("{deployment_id}", self.deployment).replace("{name:path}", "free").replace("{name}", name)
+        path = path.replace("{deployment_id}", self.deployment).replace("{name:text}", "free").replace("{name}", name)
         path = path.replace("{token_id}", "01JD0000000000000000000000")
         asked = BODIES.get(route, {})
         more = {"follow": "false"} if path.endswith("/events") else {}

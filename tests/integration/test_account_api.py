@@ -98,6 +98,13 @@ def test_a_token_that_was_revoked_opens_nothing_from_then_on(portal: PortalServe
         assert_problem(refused, 401, "token_revoked")
         assert 'error="invalid_token"' in refused.headers["www-authenticate"]
         assert client.delete(f"/api/tokens/{made['id']}").status_code == 204
+        # Where it would change something, the trail is told, though not by whom.
+        assert_problem(
+            portal.client.post("/api/deploy", json={"name": new_name()}, headers=token), 401, "token_revoked"
+        )
+        (entry, *_) = portal.client.get("/api/audit", headers=OPERATOR).json()["entries"]
+        assert (entry["action"], entry["outcome"], entry["code"]) == ("deploy", "refused", "token_revoked")
+        assert (entry["actor"]["id"], entry["address"]) == ("anonymous", "127.0.0.1")
 
 
 def test_tokens_neither_make_nor_see_tokens(portal: PortalServer):

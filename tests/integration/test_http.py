@@ -235,6 +235,10 @@ def test_bad_requests_on_postgresql(start_portal, any_database_url: str):
         assert portal.client.get(path, headers=OPERATOR).status_code == 404, path
     assert portal.client.get("/stacks?after=a%00b", headers=OPERATOR).status_code == 200
     assert portal.client.delete("/api/stack/a%00b", headers=OPERATOR).status_code == 404
+    assert portal.client.delete("/api/tokens/a%00b", headers=OPERATOR).status_code == 404
+    for query in ("stack", "actor", "before"):
+        answer = portal.client.get("/api/audit", params={query: "a\0b"}, headers=OPERATOR)
+        assert (answer.status_code, answer.json()["entries"]) == (200, []), query
     assert portal.client.get("/stacks/a%00b/delete").status_code == 404
     assert portal.client.post("/stacks/a%00b/delete").status_code == 404
 
@@ -326,6 +330,7 @@ def test_a_name_that_can_be(portal: PortalServer, name: str, normalized: str):
         ("/api/check/a/b/c", "name_characters"),
         ("/api/check/%2e%2e%2fetc", "name_characters"),
         ("/api/check/%00", "name_characters"),
+        ("/api/check/a%0Ab%0D", "name_blank_inside"),
         ("/api/check/%ff%fe", "name_not_ascii"),
         ("/api/check/%F0%9F%98%80", "name_not_ascii"),
         ("/api/check/ada?lang=xx", None),
@@ -532,6 +537,7 @@ FROM_ELSEWHERE = [
     {"origin": "https://evil.example"},
     {"origin": "null"},
     {"origin": "http://127.0.0.1:1"},
+    {"origin": "http://[::1"},
 ]
 
 

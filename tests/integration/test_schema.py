@@ -1,14 +1,17 @@
 """The API's own description: every route is in it, with its failures, and the page made from it renders."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from app.errors import PROBLEMS
+from app.web.access import RULES, Who
 from app.web.problems import STATUSES
 from tests.integration.conftest import Servers
 from tests.integration.test_http import OPERATOR
+from tests.servers import PortalServer
 
 CALLS = {
     ("get", "/health"),
@@ -75,6 +78,57 @@ def test_every_failure_is_described(document: dict[str, Any]):
         assert {"202", "401", "403", "404", "409", "503"} <= document["paths"][path][method]["responses"].keys()
 
 
+def test_every_call_says_who_may_make_it_as_the_table_has_it(document: dict[str, Any]):
+    schemes = document["components"]["securitySchemes"]
+    assert schemes["session"]["name"] == "asd_session"
+    assert schemes["browser"]["name"] == "asd_browser"
+    for route, rule in RULES.items():
+        method, path = route.lower().replace(":text", "").split()
+        if (method, path) not in CALLS:
+            continue
+        operation = document["paths"][path][method]
+        ways = {name: scopes for way in operation["security"] for name, scopes in way.items()}
+        assert ways.keys() <= schemes.keys()
+        assert ("operatorToken" in ways) == (rule.who not in {Who.UNASKED, Who.EVERYBODY}), route
+        assert ways.get("token", []) == ([rule.scope] if rule.scope else []), route
+        if rule.scope is not None:
+            assert operation["x-scope"] == rule.scope
+            assert operation["description"].endswith(f"A token needs `{rule.scope}`.")
+        assert {"401", "403"} <= operation["responses"].keys() or rule.who is Who.UNASKED, route
+        assert ("404" in operation["responses"]) == (rule.of is not None or "{token_id}" in path), route
+        assert ("429" in operation["responses"]) == (path not in {"/health", "/ready"}), route
+    assert {} in document["paths"]["/api/deploy"]["post"]["security"]
+    assert {} not in document["paths"]["/api/stack/{name}"]["delete"]["security"]
+
+
+def test_what_has_to_be_shown_depends_on_how_people_come_in(start_portal: Callable[..., PortalServer]):
+    portal = start_portal(
+        auth_mode="proxy", proxy_auth_addresses="127.0.0.1", proxy_auth_user_header="X-User", app_env="production"
+    )
+    document = portal.client.get("/openapi.json").json()
+
+    schemes = document["components"]["securitySchemes"]
+    assert (schemes["proxy"]["in"], schemes["proxy"]["name"]) == ("header", "X-User")
+    assert schemes["session"]["name"] == "__Host-asd_session"
+    assert "browser" not in schemes
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            assert {} not in operation["security"]
+
+
+def test_bodies_are_described_with_an_example_that_is_taken(servers: Servers, document: dict[str, Any]):
+    taken = {}
+    for path, operations in document["paths"].items():
+        if body := operations.get("post", {}).get("requestBody"):
+            (content,) = body["content"].values()
+            for field in resolved(document, content["schema"])["properties"].values():
+                assert field["description"]
+            answer = servers.portal.client.post(path, json=content["example"], headers=OPERATOR)
+            taken[path] = answer.status_code
+
+    assert taken == {"/api/plan": 200, "/api/deploy": 202, "/api/tokens": 201, "/api/take-over": 422}
+
+
 def test_references_lead_somewhere(document: dict[str, Any]):
     def references(part: Any) -> list[str]:
         if isinstance(part, dict):
@@ -131,6 +185,14 @@ def test_the_page_of_it_renders(servers: Servers, document: dict[str, Any]):
     assert answer.status_code == 200
     for method, path in CALLS:
         assert f"{method.upper()} {path}" in answer.text
+    # What a call reads, with an example, what a token needs for it, and what its answers are like.
+    assert "3 to 30 letters, digits and hyphens. (string, required)" in re.sub(r"\s+", " ", answer.text)
+    assert "&#34;name&#34;: &#34;ada-lovelace&#34;" in answer.text
+    assert "A token needs <code>stack:delete</code>." in answer.text
+    for name in document["components"]["schemas"]:
+        assert f'id="{name}"' in answer.text
+    for target in re.findall(r'href="#([^"]+)"', answer.text):
+        assert f'id="{target}"' in answer.text, target
     # What a problem document's `type` leads to is there, for every code.
     assert set(re.findall(r'<dt id="([a-z_]+)">', answer.text)) == set(PROBLEMS)
     assert set(STATUSES) <= set(PROBLEMS)

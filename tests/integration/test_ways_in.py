@@ -279,6 +279,16 @@ def test_a_strangers_identity_headers_say_nothing(start_portal: Start):
     assert open_portal.client.get("/api/overview", headers={**ADA, "remote-groups": "operators"}).status_code == 401
 
 
+def test_what_a_proxy_cannot_have_said_is_refused_and_put_on_the_trail(start_portal: Start):
+    portal = proxied(start_portal)
+
+    refused = portal.client.post("/api/deploy", json={"name": new_name()}, headers={"remote-user": "a\tb"})
+
+    assert_problem(refused, 400, "sign_in_failed")
+    (entry,) = portal.client.get("/api/audit", headers=OPERATOR).json()["entries"]
+    assert (entry["action"], entry["code"], entry["actor"]["id"]) == ("deploy", "sign_in_failed", "anonymous")
+
+
 def test_behind_a_proxy_another_site_cannot_act_for_somebody(start_portal: Start):
     """The proxy adds who he is to whatever his browser sends."""
     portal = proxied(start_portal)

@@ -21,22 +21,37 @@ class DocsPage:
 
     @dataclass(frozen=True)
     class Row:
-        """A name and what it means."""
+        """A name and what it means. kind: what it can be; shape: what the JSON is like that it comes with."""
 
         name: str
         text: str
+        kind: str = ""
+        shape: str = ""
+
+    @dataclass(frozen=True)
+    class Shape:
+        """What some JSON is like."""
+
+        name: str
+        text: str
+        fields: Sequence["DocsPage.Row"]
 
     @dataclass(frozen=True)
     class Call:
-        """One call."""
+        """One call. credentials: any of them will do; body: what it reads, if anything; example: of such a body."""
 
         method: str
         path: str
-        summary: str
+        summary: Sequence[str]
+        credentials: Sequence[str]
         parameters: Sequence["DocsPage.Row"]
+        body: "DocsPage.Shape | None"
+        example: str
         answers: Sequence["DocsPage.Row"]
 
     calls: Sequence[Call]
+    credentials: Sequence[Row]
+    shapes: Sequence[Shape]
     codes: Sequence[Row]
 
 
