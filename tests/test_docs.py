@@ -31,9 +31,10 @@ from app.main import create_app
 from app.outages import Reason
 from app.sandbox import SandboxSettings
 from app.secret_files import may_come_from_file
-from app.settings import Settings, load_settings
+from app.settings import Settings, load_settings, require_closed
 from app.web.problems import STORE_CODES
 from tests import check_dockerfile
+from tests.providers import serve_scripted_provider
 from tests.servers import TOKEN, Emulator, PortalServer, portal_settings
 
 ROOT = Path(__file__).parent.parent
@@ -170,6 +171,28 @@ def test_each_documented_way_in_is_accepted(monkeypatch: pytest.MonkeyPatch):
             for name, value in given.items():
                 patch.setenv(name, value)
             load_settings(_env_file=None)
+
+
+def test_the_portal_has_one_address_in_the_documents():
+    """The lists beside each other are for one portal, and its redirect address must be that of its route."""
+    text = read("DEPLOYMENT.md")
+    named = set(re.findall(r"^ *PORTAL_URL=https://(\S+)$", text, flags=re.MULTILINE))
+    named |= set(re.findall(r"Host\(`([^`]+)`\)", text)) | set(re.findall(r"`https://([^/`]+)/sign-in/callback`", text))
+
+    assert len(named) == 1
+    assert f"Add a domain: `{named.pop()}`" in text
+
+
+def test_what_inside_dokploy_needs_is_enough_to_start(monkeypatch: pytest.MonkeyPatch):
+    (example,) = (
+        body for language, body in blocks(section("DEPLOYMENT.md", "Inside Dokploy (recommended)")) if language == "ini"
+    )
+    for line in example.splitlines():
+        monkeypatch.setenv(*line.strip().split("=", 1))
+    settings = load_settings(_env_file=None, dokploy_api_token="a-key")
+
+    require_closed(settings)
+    assert (settings.app_env, settings.allow_open_portal) == ("production", False)
 
 
 def test_variables_in_the_documents_exist():
@@ -657,19 +680,22 @@ def test_the_check_prints_what_the_document_shows(emulator: Emulator, tmp_path: 
         body for language, body in blocks(section("DEPLOYMENT.md", "Inside Dokploy (recommended)")) if language == "ini"
     )
     given = dict(line.strip().split("=", 1) for line in example.splitlines())
-    given |= {"DOKPLOY_URL": emulator.url, "DOKPLOY_API_TOKEN": TOKEN}
+    issuer = given["OIDC_ISSUER"]
+    with serve_scripted_provider() as provider:
+        given |= {"DOKPLOY_URL": emulator.url, "DOKPLOY_API_TOKEN": TOKEN, "OIDC_ISSUER": provider.issuer}
+        # In production the provider's address would have to be https.
+        given |= {"APP_ENV": "development"}
+        done = subprocess.run(
+            [sys.executable, "-m", "app", "check"],
+            cwd=tmp_path,
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **given},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
+        )
 
-    done = subprocess.run(
-        [sys.executable, "-m", "app", "check"],
-        cwd=tmp_path,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **given},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    )
-
-    assert done.stdout == shown.replace("http://dokploy:3000", emulator.url)
+    assert done.stdout == shown.replace("http://dokploy:3000", emulator.url).replace(issuer, provider.issuer)
     assert done.stderr == ""
 
 
