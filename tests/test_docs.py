@@ -409,7 +409,11 @@ def test_compose_up_is_the_sandbox_alone(compose):
 
 
 def test_compose_services_do_not_fight_for_ports(compose):
-    published = [port.split(":")[0] for service in compose["services"].values() for port in service.get("ports", ())]
+    published = [
+        port.rpartition(":")[0].rpartition(":")[2]
+        for service in compose["services"].values()
+        for port in service.get("ports", ())
+    ]
 
     assert len(published) == len(set(published))
     assert {profile for service in compose["services"].values() for profile in service.get("profiles", ())} == {
@@ -422,6 +426,13 @@ def test_compose_services_do_not_fight_for_ports(compose):
     assert "ports" not in compose["services"]["postgres"]
 
 
+def test_compose_publishes_a_portal_for_its_own_machine_alone(compose):
+    """It speaks plain http: what is published on every address is there beside the proxy, without TLS."""
+    for name, service in compose["services"].items():
+        for port in service.get("ports", ()):
+            assert name == "sandbox" or port.startswith("127.0.0.1:"), name
+
+
 def test_compose_has_replicas_and_the_two_sides_apart(compose):
     services = compose["services"]
     of_postgres = [name for name, service in services.items() if "postgres" in service.get("depends_on", ())]
@@ -430,7 +441,7 @@ def test_compose_has_replicas_and_the_two_sides_apart(compose):
     for name in of_postgres:
         assert services[name]["environment"] == services["portal-pg"]["environment"]
         assert set(services[name]["profiles"]) <= set(services["postgres"]["profiles"]), "they start together"
-    first, last = map(int, services["portal-replicas"]["ports"][0].split(":")[0].split("-"))
+    first, last = map(int, services["portal-replicas"]["ports"][0].split(":")[1].split("-"))
     assert last - first + 1 == services["portal-replicas"]["deploy"]["replicas"] == 2
     assert services["portal-web"]["command"] == ["serve", "--web-only"]
     assert services["portal-runner"]["command"] == ["runner"]
@@ -457,12 +468,15 @@ def test_compose_hands_on_every_setting_and_an_empty_one_counts_as_not_set(compo
     )
 
 
-def test_compose_with_secrets_in_files(compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The second file, on top of the first, is enough beside what is no secret."""
-    override = yaml.safe_load(read("docker-compose.secrets.yml"))
+@pytest.mark.parametrize("everything", [False, True])
+def test_compose_with_secrets_in_files(compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, everything: bool):
+    """The second file, on top of the first, is enough beside what is no secret; with its comments taken out, too."""
+    text = read("docker-compose.secrets.yml")
+    head, services, rest = text.partition("services:\n")
+    override = yaml.safe_load(head + services + (re.sub(r"^( +)# ", r"\1", rest, flags=re.M) if everything else rest))
     (name,) = override["services"]
     given = override["services"][name]["environment"]
-    values = {"SECRET_KEY": "a-key-that-is-only-for-tests", "DOKPLOY_API_TOKEN": "a-key"}
+    values = {"SECRET_KEY": "a-key-that-is-only-for-tests", "DOKPLOY_API_TOKEN": "a-key", "REDIS_URL": "redis://redis"}
 
     assert {variable.removesuffix("_FILE") for variable in given} <= SECRETS
     assert set(given.values()) == {f"/run/secrets/{secret}" for secret in override["secrets"]}
@@ -479,6 +493,7 @@ def test_compose_with_secrets_in_files(compose, tmp_path: Path, monkeypatch: pyt
     )
     assert (settings.app_env, settings.secret_key) == ("production", (values["SECRET_KEY"],))
     assert settings.dokploy_api_token.get_secret_value() == values["DOKPLOY_API_TOKEN"]
+    assert (settings.redis_url is not None, settings.oidc_client_secret is not None) == (everything, everything)
 
 
 def test_compose_itself_accepts_the_files():
