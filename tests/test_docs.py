@@ -22,16 +22,22 @@ import yaml
 from fastapi.routing import APIRoute
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
+from sqlalchemy.exc import DBAPIError
 from starlette.routing import Mount, Route
 
+from app.audit import COMMAND_LINE, Action, Trail
 from app.cli import app as command_line
+from app.database import Database
 from app.deployments.events import Event
 from app.errors import PROBLEMS
+from app.identity import SCOPE_LABELS, Scope
 from app.main import create_app
+from app.migrations import migrate
 from app.outages import Reason
 from app.sandbox import SandboxSettings
 from app.secret_files import may_come_from_file
 from app.settings import Settings, load_settings, require_closed
+from app.web.access import RULES
 from app.web.problems import STORE_CODES
 from tests import check_dockerfile
 from tests.providers import serve_scripted_provider
@@ -196,7 +202,7 @@ def test_what_inside_dokploy_needs_is_enough_to_start(monkeypatch: pytest.Monkey
 
 
 def test_variables_in_the_documents_exist():
-    of_scripts = {"ANSWER", "ID", "KEY", "PASSWORD", "PWD", "ORGANIZATION"}
+    of_scripts = {"ANSWER", "ID", "KEY", "PASSWORD", "PWD", "ORGANIZATION", "TOKEN"}
     of_tests = {"CONTRACT_IMAGE", "REQUIRE_BROWSER", "REQUIRE_PROXIES", "PYTEST_ARGS", "MATRIX_ARGS", "BENCH_ARGS"}
     of_others = {"OPENCODE_SERVER_PASSWORD", "POSTGRES_PASSWORD"}
     known = set(FIELDS) | {f"{name}_FILE" for name in SECRETS} | of_scripts | of_tests | of_others
@@ -246,6 +252,20 @@ def test_every_command_is_described_and_every_one_described_exists():
         for word in re.findall(r"(?:-m app|ai-stack-deployer) ([a-z][a-z-]{3,})", read(document)):
             if document.endswith(".md") or "-m app" in read(document):
                 assert word in commands | {"python"}, f"{document}: {word}"
+
+
+def test_every_scope_is_described_and_every_one_described_exists():
+    described = {cells[0].strip("`"): cells[1] for cells in rows(section("DEPLOYMENT.md", "Tokens for programs"))}
+
+    assert list(described) == list(Scope)
+    assert described == SCOPE_LABELS
+
+
+def test_a_scope_that_nothing_needs_is_told_as_such():
+    needed = {rule.scope for rule in RULES.values()} | {Scope.ADMIN}  # what is for operators asks who one is
+
+    unused = re.findall(r"No call needs `([^`]+)` yet", section("DEPLOYMENT.md", "Tokens for programs"))
+    assert unused == [scope for scope in Scope if scope not in needed]
 
 
 # Routes, events, codes, rooms, layers
@@ -760,6 +780,60 @@ def test_a_backup_made_as_the_document_says_is_the_whole_record(
     again = start_portal(database_url=f"sqlite+aiosqlite:///{tmp_path}/two/portal.db")
     assert again.client.get("/api/stack/ada", headers=headers).json()["password"] == password
     assert again.client.delete("/api/stack/ada", headers=headers).json()["removed"]
+
+
+def test_a_token_is_made_and_used_as_the_document_says(start_portal: Callable[..., PortalServer], tmp_path: Path):
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    make, use, *_ = (body for language, body in blocks(section("DEPLOYMENT.md", "Tokens for programs")))
+    portal = start_portal(database_url=f"sqlite+aiosqlite:///{tmp_path}/portal.db")
+    settings = {"DATABASE_URL": portal.settings.database_url, "SECRET_KEY": portal.settings.secret_key[0]}
+    settings |= {"DOKPLOY_URL": portal.settings.dokploy_base, "DOKPLOY_API_TOKEN": TOKEN}
+    settings |= {"STACK_DOMAIN_SUFFIX": "localhost", "STACK_IMAGE": portal.settings.stack_image}
+    start, follow = use.replace("https://portal.ai.example.com", str(portal.client.base_url).rstrip("/")).splitlines()
+    script = [
+        "TOKEN=$(" + make.strip().replace("docker exec ai-stack-deployer python", sys.executable) + ")",
+        f'ID=$({start} | sed -E \'s/.*"deploymentId":"([^"]+)".*/\\1/\')',
+        follow,
+    ]
+
+    done = subprocess.run(
+        ["bash", "-eu"],
+        input="\n".join(script),
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **settings},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert any("ada is ready" in event.get("message", "") for event in events)
+
+
+@pytest.mark.anyio
+async def test_what_is_old_on_the_trail_is_taken_out_as_the_document_says(any_database_url: str):
+    scripts = [body for language, body in blocks(section("DEPLOYMENT.md", "The audit trail")) if language == "sql"]
+    script = scripts[0 if any_database_url.startswith("sqlite") else 1]
+    database = Database(any_database_url)
+    await migrate(database)
+    trail = Trail(database)
+
+    async def run(statements: str) -> None:
+        await database.write(lambda connection: [connection.exec_driver_sql(each) for each in statements.splitlines()])
+
+    await trail.refused(COMMAND_LINE, Action.DEPLOY, "sign_in_needed")
+    await run(script.replace("2026-01-01", "2000-01-01"))
+    assert len(await trail.entries(limit=10)) == 1, "it is not as old as that"
+    await run(script.replace("2026-01-01", "9999-01-01"))
+    assert await trail.entries(limit=10) == []
+
+    await trail.refused(COMMAND_LINE, Action.DEPLOY, "sign_in_needed")
+    with pytest.raises(DBAPIError, match="the audit trail is only added to"):
+        await run("DELETE FROM audit")
+    assert len(await trail.entries(limit=10)) == 1
+    await database.close()
 
 
 def test_a_secret_key_can_be_changed_while_the_old_one_is_kept(start_portal: Callable[..., PortalServer]):
