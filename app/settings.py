@@ -65,8 +65,8 @@ class Settings(WaysIn):
     portal can read."""
 
     admin_token: Secret[SecretStr | None] = Field(None, min_length=16, examples=["another-long-random-text"])
-    """Token of the operator, who signs in with it or sends it as a Bearer token: may manage every stack. Unset, nobody
-    can."""
+    """Token of the operator, who signs in with it or sends it as a Bearer token: may manage every stack. So may those
+    of `OPERATOR_EMAILS` and `OPERATOR_GROUPS`, without it."""
 
     dokploy_url: HttpUrl = Field(examples=["https://dokploy.example.com"])
     """Address of the Dokploy server, without `/api`."""

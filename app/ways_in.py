@@ -36,7 +36,7 @@ class WaysIn(BaseSettings):
     allow_open_portal: bool = Field(False, examples=["true"])
     """Lets `AUTH_MODE=open` start in production on an address that others reach."""
 
-    portal_url: str | None = Field(None, max_length=300, examples=["https://deploy.example.com"])
+    portal_url: str | None = Field(None, max_length=300, examples=["https://portal.ai.example.com"])
     """Public address of this portal, without a path. Needed with `AUTH_MODE=oidc`."""
 
     session_hours: int = Field(12, ge=1, le=720, examples=["12"])
@@ -180,7 +180,7 @@ class WaysIn(BaseSettings):
         needed = {
             "OIDC_ISSUER": (self.oidc_issuer, "https://id.example.com/realms/main"),
             "OIDC_CLIENT_ID": (self.oidc_client_id, "ai-stack-deployer"),
-            "PORTAL_URL": (self.portal_url, "https://deploy.example.com"),
+            "PORTAL_URL": (self.portal_url, "https://portal.ai.example.com"),
         }
         for name, (value, example) in needed.items():
             if value is None:

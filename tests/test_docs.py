@@ -22,18 +22,25 @@ import yaml
 from fastapi.routing import APIRoute
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
+from sqlalchemy.exc import DBAPIError
 from starlette.routing import Mount, Route
 
+from app.audit import COMMAND_LINE, Action, Trail
 from app.cli import app as command_line
+from app.database import Database
 from app.deployments.events import Event
 from app.errors import PROBLEMS
+from app.identity import SCOPE_LABELS, Scope
 from app.main import create_app
+from app.migrations import migrate
 from app.outages import Reason
 from app.sandbox import SandboxSettings
 from app.secret_files import may_come_from_file
-from app.settings import Settings, load_settings
+from app.settings import Settings, load_settings, require_closed
+from app.web.access import RULES
 from app.web.problems import STORE_CODES
 from tests import check_dockerfile
+from tests.providers import serve_scripted_provider
 from tests.servers import TOKEN, Emulator, PortalServer, portal_settings
 
 ROOT = Path(__file__).parent.parent
@@ -172,8 +179,30 @@ def test_each_documented_way_in_is_accepted(monkeypatch: pytest.MonkeyPatch):
             load_settings(_env_file=None)
 
 
+def test_the_portal_has_one_address_in_the_documents():
+    """The lists beside each other are for one portal, and its redirect address must be that of its route."""
+    text = read("DEPLOYMENT.md")
+    named = set(re.findall(r"^ *PORTAL_URL=https://(\S+)$", text, flags=re.MULTILINE))
+    named |= set(re.findall(r"Host\(`([^`]+)`\)", text)) | set(re.findall(r"`https://([^/`]+)/sign-in/callback`", text))
+
+    assert len(named) == 1
+    assert f"Add a domain: `{named.pop()}`" in text
+
+
+def test_what_inside_dokploy_needs_is_enough_to_start(monkeypatch: pytest.MonkeyPatch):
+    (example,) = (
+        body for language, body in blocks(section("DEPLOYMENT.md", "Inside Dokploy (recommended)")) if language == "ini"
+    )
+    for line in example.splitlines():
+        monkeypatch.setenv(*line.strip().split("=", 1))
+    settings = load_settings(_env_file=None, dokploy_api_token="a-key")
+
+    require_closed(settings)
+    assert (settings.app_env, settings.allow_open_portal) == ("production", False)
+
+
 def test_variables_in_the_documents_exist():
-    of_scripts = {"ANSWER", "ID", "KEY", "PASSWORD", "PWD", "ORGANIZATION"}
+    of_scripts = {"ANSWER", "ID", "KEY", "PASSWORD", "PWD", "ORGANIZATION", "TOKEN"}
     of_tests = {"CONTRACT_IMAGE", "REQUIRE_BROWSER", "REQUIRE_PROXIES", "PYTEST_ARGS", "MATRIX_ARGS", "BENCH_ARGS"}
     of_others = {"OPENCODE_SERVER_PASSWORD", "POSTGRES_PASSWORD"}
     known = set(FIELDS) | {f"{name}_FILE" for name in SECRETS} | of_scripts | of_tests | of_others
@@ -223,6 +252,20 @@ def test_every_command_is_described_and_every_one_described_exists():
         for word in re.findall(r"(?:-m app|ai-stack-deployer) ([a-z][a-z-]{3,})", read(document)):
             if document.endswith(".md") or "-m app" in read(document):
                 assert word in commands | {"python"}, f"{document}: {word}"
+
+
+def test_every_scope_is_described_and_every_one_described_exists():
+    described = {cells[0].strip("`"): cells[1] for cells in rows(section("DEPLOYMENT.md", "Tokens for programs"))}
+
+    assert list(described) == list(Scope)
+    assert described == SCOPE_LABELS
+
+
+def test_a_scope_that_nothing_needs_is_told_as_such():
+    needed = {rule.scope for rule in RULES.values()} | {Scope.ADMIN}  # what is for operators asks who one is
+
+    unused = re.findall(r"No call needs `([^`]+)` yet", section("DEPLOYMENT.md", "Tokens for programs"))
+    assert unused == [scope for scope in Scope if scope not in needed]
 
 
 # Routes, events, codes, rooms, layers
@@ -386,7 +429,11 @@ def test_compose_up_is_the_sandbox_alone(compose):
 
 
 def test_compose_services_do_not_fight_for_ports(compose):
-    published = [port.split(":")[0] for service in compose["services"].values() for port in service.get("ports", ())]
+    published = [
+        port.rpartition(":")[0].rpartition(":")[2]
+        for service in compose["services"].values()
+        for port in service.get("ports", ())
+    ]
 
     assert len(published) == len(set(published))
     assert {profile for service in compose["services"].values() for profile in service.get("profiles", ())} == {
@@ -399,6 +446,13 @@ def test_compose_services_do_not_fight_for_ports(compose):
     assert "ports" not in compose["services"]["postgres"]
 
 
+def test_compose_publishes_a_portal_for_its_own_machine_alone(compose):
+    """It speaks plain http: what is published on every address is there beside the proxy, without TLS."""
+    for name, service in compose["services"].items():
+        for port in service.get("ports", ()):
+            assert name == "sandbox" or port.startswith("127.0.0.1:"), name
+
+
 def test_compose_has_replicas_and_the_two_sides_apart(compose):
     services = compose["services"]
     of_postgres = [name for name, service in services.items() if "postgres" in service.get("depends_on", ())]
@@ -407,7 +461,7 @@ def test_compose_has_replicas_and_the_two_sides_apart(compose):
     for name in of_postgres:
         assert services[name]["environment"] == services["portal-pg"]["environment"]
         assert set(services[name]["profiles"]) <= set(services["postgres"]["profiles"]), "they start together"
-    first, last = map(int, services["portal-replicas"]["ports"][0].split(":")[0].split("-"))
+    first, last = map(int, services["portal-replicas"]["ports"][0].split(":")[1].split("-"))
     assert last - first + 1 == services["portal-replicas"]["deploy"]["replicas"] == 2
     assert services["portal-web"]["command"] == ["serve", "--web-only"]
     assert services["portal-runner"]["command"] == ["runner"]
@@ -434,12 +488,15 @@ def test_compose_hands_on_every_setting_and_an_empty_one_counts_as_not_set(compo
     )
 
 
-def test_compose_with_secrets_in_files(compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The second file, on top of the first, is enough beside what is no secret."""
-    override = yaml.safe_load(read("docker-compose.secrets.yml"))
+@pytest.mark.parametrize("everything", [False, True])
+def test_compose_with_secrets_in_files(compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, everything: bool):
+    """The second file, on top of the first, is enough beside what is no secret; with its comments taken out, too."""
+    text = read("docker-compose.secrets.yml")
+    head, services, rest = text.partition("services:\n")
+    override = yaml.safe_load(head + services + (re.sub(r"^( +)# ", r"\1", rest, flags=re.M) if everything else rest))
     (name,) = override["services"]
     given = override["services"][name]["environment"]
-    values = {"SECRET_KEY": "a-key-that-is-only-for-tests", "DOKPLOY_API_TOKEN": "a-key"}
+    values = {"SECRET_KEY": "a-key-that-is-only-for-tests", "DOKPLOY_API_TOKEN": "a-key", "REDIS_URL": "redis://redis"}
 
     assert {variable.removesuffix("_FILE") for variable in given} <= SECRETS
     assert set(given.values()) == {f"/run/secrets/{secret}" for secret in override["secrets"]}
@@ -456,6 +513,7 @@ def test_compose_with_secrets_in_files(compose, tmp_path: Path, monkeypatch: pyt
     )
     assert (settings.app_env, settings.secret_key) == ("production", (values["SECRET_KEY"],))
     assert settings.dokploy_api_token.get_secret_value() == values["DOKPLOY_API_TOKEN"]
+    assert (settings.redis_url is not None, settings.oidc_client_secret is not None) == (everything, everything)
 
 
 def test_compose_itself_accepts_the_files():
@@ -657,19 +715,22 @@ def test_the_check_prints_what_the_document_shows(emulator: Emulator, tmp_path: 
         body for language, body in blocks(section("DEPLOYMENT.md", "Inside Dokploy (recommended)")) if language == "ini"
     )
     given = dict(line.strip().split("=", 1) for line in example.splitlines())
-    given |= {"DOKPLOY_URL": emulator.url, "DOKPLOY_API_TOKEN": TOKEN}
+    issuer = given["OIDC_ISSUER"]
+    with serve_scripted_provider() as provider:
+        given |= {"DOKPLOY_URL": emulator.url, "DOKPLOY_API_TOKEN": TOKEN, "OIDC_ISSUER": provider.issuer}
+        # In production the provider's address would have to be https.
+        given |= {"APP_ENV": "development"}
+        done = subprocess.run(
+            [sys.executable, "-m", "app", "check"],
+            cwd=tmp_path,
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **given},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
+        )
 
-    done = subprocess.run(
-        [sys.executable, "-m", "app", "check"],
-        cwd=tmp_path,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **given},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    )
-
-    assert done.stdout == shown.replace("http://dokploy:3000", emulator.url)
+    assert done.stdout == shown.replace("http://dokploy:3000", emulator.url).replace(issuer, provider.issuer)
     assert done.stderr == ""
 
 
@@ -719,6 +780,60 @@ def test_a_backup_made_as_the_document_says_is_the_whole_record(
     again = start_portal(database_url=f"sqlite+aiosqlite:///{tmp_path}/two/portal.db")
     assert again.client.get("/api/stack/ada", headers=headers).json()["password"] == password
     assert again.client.delete("/api/stack/ada", headers=headers).json()["removed"]
+
+
+def test_a_token_is_made_and_used_as_the_document_says(start_portal: Callable[..., PortalServer], tmp_path: Path):
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    make, use, *_ = (body for language, body in blocks(section("DEPLOYMENT.md", "Tokens for programs")))
+    portal = start_portal(database_url=f"sqlite+aiosqlite:///{tmp_path}/portal.db")
+    settings = {"DATABASE_URL": portal.settings.database_url, "SECRET_KEY": portal.settings.secret_key[0]}
+    settings |= {"DOKPLOY_URL": portal.settings.dokploy_base, "DOKPLOY_API_TOKEN": TOKEN}
+    settings |= {"STACK_DOMAIN_SUFFIX": "localhost", "STACK_IMAGE": portal.settings.stack_image}
+    start, follow = use.replace("https://portal.ai.example.com", str(portal.client.base_url).rstrip("/")).splitlines()
+    script = [
+        "TOKEN=$(" + make.strip().replace("docker exec ai-stack-deployer python", sys.executable) + ")",
+        f'ID=$({start} | sed -E \'s/.*"deploymentId":"([^"]+)".*/\\1/\')',
+        follow,
+    ]
+
+    done = subprocess.run(
+        ["bash", "-eu"],
+        input="\n".join(script),
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **settings},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert any("ada is ready" in event.get("message", "") for event in events)
+
+
+@pytest.mark.anyio
+async def test_what_is_old_on_the_trail_is_taken_out_as_the_document_says(any_database_url: str):
+    scripts = [body for language, body in blocks(section("DEPLOYMENT.md", "The audit trail")) if language == "sql"]
+    script = scripts[0 if any_database_url.startswith("sqlite") else 1]
+    database = Database(any_database_url)
+    await migrate(database)
+    trail = Trail(database)
+
+    async def run(statements: str) -> None:
+        await database.write(lambda connection: [connection.exec_driver_sql(each) for each in statements.splitlines()])
+
+    await trail.refused(COMMAND_LINE, Action.DEPLOY, "sign_in_needed")
+    await run(script.replace("2026-01-01", "2000-01-01"))
+    assert len(await trail.entries(limit=10)) == 1, "it is not as old as that"
+    await run(script.replace("2026-01-01", "9999-01-01"))
+    assert await trail.entries(limit=10) == []
+
+    await trail.refused(COMMAND_LINE, Action.DEPLOY, "sign_in_needed")
+    with pytest.raises(DBAPIError, match="the audit trail is only added to"):
+        await run("DELETE FROM audit")
+    assert len(await trail.entries(limit=10)) == 1
+    await database.close()
 
 
 def test_a_secret_key_can_be_changed_while_the_old_one_is_kept(start_portal: Callable[..., PortalServer]):

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 import typer
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, insert
 
+from app.bootstrap import configure_logging
 from app.database import Database, StoreAway
 from app.deployments.plan import registry_of
 from app.deployments.quota import Quotas, count_stacks
@@ -25,10 +26,11 @@ from app.dokploy import (
     DokployUnreadable,
 )
 from app.dokploy.compatibility import find_misfits
-from app.errors import SettingsError
+from app.errors import PortalError, SettingsError
 from app.migrations import HEAD, current
-from app.settings import Settings, load_settings
+from app.settings import Settings, load_settings, require_closed
 from app.vault import Vault, load_keys
+from app.web.provider import Provider
 
 # The version that the portal was built against.
 _KNOWN_VERSION: Final = "v0.30."
@@ -44,7 +46,20 @@ Resolve = Callable[[str], list[str]]
 class Finding:
     """What became of one item of the list; `do` is empty where nothing is to be done."""
 
-    item: Literal["settings", "store", "stacks", "secrets", "dokploy", "token", "version", "calls", "registry", "dns"]
+    item: Literal[
+        "settings",
+        "open",
+        "provider",
+        "store",
+        "stacks",
+        "secrets",
+        "dokploy",
+        "token",
+        "version",
+        "calls",
+        "registry",
+        "dns",
+    ]
     result: Literal["ok", "warn", "fail", "skip"]
     detail: str
     do: str = ""
@@ -53,8 +68,9 @@ class Finding:
 def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array instead of lines.")] = False,
 ) -> None:
-    """Check that the portal could serve: settings, store, Dokploy and its calls, registry, DNS. Status 1 if not."""
-    # Nothing but the findings: what is worth a warning is one of them.
+    """Check that the portal could serve: settings, ways in, store, Dokploy, registry, DNS. Status 1 if not."""
+    # Nothing but the findings: what is worth a line of the log is one of them.
+    configure_logging("critical", readable=False)
     try:
         settings = load_settings()
     except SettingsError as error:
@@ -71,12 +87,43 @@ async def examine(settings: Settings, resolve: Resolve | None = None) -> list[Fi
     store, is_empty = await _store(settings)
     return [
         Finding("settings", "ok", "they can be read"),
+        _open(settings),
+        *await _provider(settings),
         *store,
         await _secrets(settings, store[0], is_empty=is_empty),
         *await _dokploy(settings),
         _registry(settings),
         await _dns(settings, resolve or _addresses),
     ]
+
+
+def _open(settings: Settings) -> Finding:
+    """See whether `serve` would start for whoever can reach it."""
+    try:
+        require_closed(settings)
+    except SettingsError as error:
+        return Finding("open", "fail", str(error), "until then `serve` does not start")
+    if settings.auth_mode == "open":
+        return Finding("open", "ok", "AUTH_MODE is open: whoever reaches the portal may deploy")
+    return Finding("open", "ok", f"AUTH_MODE is {settings.auth_mode}")
+
+
+async def _provider(settings: Settings) -> list[Finding]:
+    """Read what the OpenID provider says of itself, as signing in does."""
+    if settings.auth_mode != "oidc":
+        return []
+    issuer = settings.oidc_issuer or ""  # the settings see to it
+    try:
+        await Provider(settings).description()
+    except PortalError as error:
+        why = _in_one_line(error.log, settings)
+        if error.code == "provider_away":
+            do = "see that it runs, and that the portal reaches it; until then nobody can sign in"
+            return [Finding("provider", "fail", f"{issuer}: no answer ({why})", do)]
+        where = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
+        do = f"open {where}, and set OIDC_ISSUER to the `issuer` in it, letter for letter"
+        return [Finding("provider", "fail", f"{issuer}: {why}", do)]
+    return [Finding("provider", "ok", f"{issuer} answers, and calls itself so")]
 
 
 async def _store(settings: Settings) -> tuple[list[Finding], bool]:

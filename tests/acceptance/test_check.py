@@ -1,12 +1,13 @@
 """The check before a deployment, as an operator runs it: what it prints, its exit status, and what it must not print."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.providers import ScriptedProvider, serve_scripted_provider
 from tests.servers import TOKEN, Emulator, PortalServer
 
 SECRETS = {
@@ -14,7 +15,7 @@ SECRETS = {
     "ADMIN_TOKEN": "hush-hush-the-operators-token",
     "STACK_REGISTRY_PASSWORD": "hush-hush-the-registry",
 }
-ITEMS = ["settings", "store", "secrets", "dokploy", "token", "version", "calls", "registry", "dns"]
+ITEMS = ["settings", "open", "store", "secrets", "dokploy", "token", "version", "calls", "registry", "dns"]
 
 
 @pytest.fixture
@@ -167,6 +168,75 @@ def test_a_store_that_cannot_be_written(check, environment, url: str, says: str)
     assert status == 1
     assert says in told(lines, "FAIL")["store"]
     assert told(lines, "FAIL").keys() == {"store"}
+
+
+def test_a_portal_that_would_not_start_for_being_open(check, portal_command, environment):
+    closed = {**environment, "ALLOW_OPEN_PORTAL": "false"}
+
+    status, lines = check(**closed)
+
+    assert status == 1
+    assert told(lines, "FAIL").keys() == {"open"}
+    serving = portal_command("serve", **closed)
+    assert serving.wait() == 1
+    assert serving.output.removeprefix("error: ").strip() in told(lines, "FAIL")["open"]
+
+
+@pytest.fixture
+def provider() -> Iterator[ScriptedProvider]:
+    with serve_scripted_provider() as served:
+        yield served
+
+
+def with_provider(environment: dict[str, str], issuer: str) -> dict[str, str]:
+    return {
+        **environment,
+        # In production the provider's address would have to be https.
+        "APP_ENV": "development",
+        "AUTH_MODE": "oidc",
+        "PORTAL_URL": "https://portal.ai.example.com",
+        "OIDC_ISSUER": issuer,
+        "OIDC_CLIENT_ID": "portal",
+        "OIDC_CLIENT_SECRET": "hush-hush-the-client",
+        "ALLOWED_DOMAINS": "example.com",
+    }
+
+
+def test_a_provider_that_does_not_answer(check, environment):
+    status, lines = check(**with_provider(environment, "http://127.0.0.1:9"))
+
+    assert status == 1
+    assert told(lines, "FAIL").keys() == {"provider"}
+    assert told(lines, "FAIL")["provider"].startswith("http://127.0.0.1:9: no answer (ConnectError); ")
+    assert told(lines, "ok")["open"] == "AUTH_MODE is oidc"
+
+
+@pytest.mark.parametrize(
+    ("description", "statuses", "says"),
+    [
+        ({"issuer": "https://id.example.com/"}, {}, "OIDC_ISSUER is not what the provider calls itself; "),
+        ({"jwks_uri": None}, {}, "the provider's description cannot be read; "),
+        ({}, {"/.well-known/openid-configuration": 404}, "the provider has no description of itself; "),
+        ({}, {"/.well-known/openid-configuration": 503}, "no answer (503); "),
+    ],
+)
+def test_a_provider_that_is_not_as_it_should_be(check, environment, provider, description, statuses, says: str):
+    provider.description, provider.statuses = description, statuses
+
+    status, lines = check(**with_provider(environment, provider.issuer))
+
+    assert status == 1
+    assert told(lines, "FAIL").keys() == {"provider"}
+    assert told(lines, "FAIL")["provider"].startswith(f"{provider.issuer}: {says}")
+
+
+def test_a_provider_that_answers(check, environment, provider: ScriptedProvider):
+    status, lines = check(**with_provider(environment, provider.issuer))
+
+    assert status == 0
+    assert [item for _, item, _ in lines] == ["settings", "open", "provider", *ITEMS[2:]]
+    assert told(lines, "ok")["provider"] == f"{provider.issuer} answers, and calls itself so"
+    assert provider.paths() == ["/.well-known/openid-configuration"], "one question is enough"
 
 
 def test_a_setting_that_is_missing(portal_command, environment):
