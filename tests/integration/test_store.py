@@ -100,6 +100,12 @@ class Store:
         assert await self.journal.renew(worker, lease)
         return run
 
+    async def cancel(self, accepted: Accepted, asker: Asker = ADA) -> bool:
+        """Cancel a deployment as it is read now."""
+        record = await self.records.deployment(accepted.deployment_id)
+        assert record is not None
+        return await self.intake.cancel(record, asker.actor)
+
     async def conclude(self, run: Run, conclusion: Conclusion = Conclusion.SUCCEEDED, **more: Any) -> None:
         end = DeploymentCompleted(run.name, run.kind, "https://ada", conclusion, None, [])
         await self.journal.record(run, Checkpoint(events=[end]), conclusion=conclusion, **more)
@@ -359,20 +365,20 @@ async def test_cancelling(store: Store):
     run = await store.claim_one()
     assert await store.journal.cancellations(run.worker) == []
 
-    assert await store.intake.cancel(accepted.deployment_id, ADA.actor)
-    assert await store.intake.cancel(accepted.deployment_id, ADA.actor)
+    assert await store.cancel(accepted)
+    assert await store.cancel(accepted)
     assert await store.journal.cancellations(run.worker) == [run.id]
     assert await store.journal.cancellations("somebody else") == []
     await store.conclude(run, Conclusion.CANCELED, frees_name=True)
 
-    assert not await store.intake.cancel(accepted.deployment_id, ADA.actor)
+    assert not await store.cancel(accepted)
     assert await store.journal.cancellations(run.worker) == []
 
 
 async def test_what_was_cancelled_does_not_succeed(store: Store):
     accepted = await store.deploy()
     run = await store.claim_one()
-    assert await store.intake.cancel(accepted.deployment_id, ADA.actor)
+    assert await store.cancel(accepted)
     before = await store.everything()
 
     with pytest.raises(CanceledMeanwhile):
@@ -390,7 +396,7 @@ async def test_a_success_whose_answer_was_lost_cannot_be_cancelled(store: Store,
     answers: list[bool] = []
 
     async def cancel() -> None:
-        answers.append(await peer.intake.cancel(accepted.deployment_id, ADA.actor))
+        answers.append(await peer.cancel(accepted))
 
     store.database.lose_answer, store.database.lost = 1, cancel
     await store.conclude(run, unless_canceled=True)
@@ -407,7 +413,7 @@ async def test_a_cancel_and_a_success_at_once_are_one_of_the_two(store: Store, p
         run = await store.claim_one()
 
         canceled, concluded = await asyncio.gather(
-            peer.intake.cancel(accepted.deployment_id, ADA.actor),
+            peer.cancel(accepted),
             store.conclude(run, unless_canceled=True),
             return_exceptions=True,
         )
@@ -423,7 +429,7 @@ async def test_a_cancel_during_an_undo_is_not_written_down(store: Store):
     await store.journal.record(run, Checkpoint(events=[UndoStarted()], undoing=True))
     before = await store.everything()
 
-    assert await store.intake.cancel(accepted.deployment_id, ADA.actor)
+    assert await store.cancel(accepted)
 
     assert await store.everything() == before
     assert await store.journal.cancellations(run.worker) == []
