@@ -68,6 +68,13 @@ class Asker:
         """Whether it is an operator, whom the limits of an owner do not hold."""
         return self.actor.role is Role.OPERATOR
 
+    def fingerprint_of(self, idempotency_key: str) -> str:
+        """Hash an Idempotency-Key for storing, with who sent it: the answer that it repeats holds a manage key.
+
+        Those who have shown nothing are one, and have only their keys, which nobody is to guess.
+        """
+        return fingerprint(json.dumps([self.owner or self.key_hash or "", idempotency_key]))
+
     def may_use(self, kept: KeptFiles) -> bool:
         """Whether files that were kept are his: by the owner, or by the manage key of the stack that had them."""
         by_key = self.key_hash is not None and hmac.compare_digest(self.key_hash, kept.manage_key_hash)
@@ -122,7 +129,7 @@ class Intake:
         """
         accepted = Accepted(new_id(), plan.name, plan.url, new_manage_key())
         body_hash = hashlib.sha256(json.dumps(asdict(request), sort_keys=True).encode()).hexdigest()
-        key_hash = fingerprint(idempotency_key) if idempotency_key else None
+        key_hash = asker.fingerprint_of(idempotency_key) if idempotency_key else None
 
         stacks = 0
 

@@ -250,6 +250,57 @@ async def test_a_replay_works_when_the_stack_is_gone(store: Store):
     assert await store.count(tables.deployment) == 1
 
 
+WITH_KEY, WITH_ANOTHER = (replace(asker(""), key_hash=fingerprint(key)) for key in ("asd_one", "asd_another"))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (ADA, asker("browser:bob")),
+        (ADA, asker("")),
+        (asker(""), ADA),
+        (WITH_KEY, asker("")),
+        (asker(""), WITH_KEY),
+        (WITH_KEY, WITH_ANOTHER),
+        (WITH_KEY, ADA),
+    ],
+)
+async def test_nobody_gets_the_answer_of_somebody_else(store: Store, first: Asker, second: Asker):
+    mine = await store.deploy(asker=first, key=KEY)
+
+    await refused(store.deploy(asker=second, key=KEY), "name_taken")
+
+    other = await store.deploy("bob", asker=second, key=KEY)
+    assert other.manage_key != mine.manage_key
+    assert await store.deploy(asker=first, key=KEY) == mine
+    assert await store.deploy("bob", asker=second, key=KEY) == other
+
+
+async def test_of_two_with_one_key_and_one_name_at_once_one_has_the_stack(store: Store, peer: Store):
+    answers = await asyncio.gather(
+        store.deploy(key=KEY), peer.deploy(asker=asker("browser:bob"), key=KEY), return_exceptions=True
+    )
+
+    (error,) = [answer for answer in answers if isinstance(answer, PortalError)]
+    assert error.code == "name_taken"
+
+
+async def test_who_has_shown_nothing_gets_his_answer_by_the_key_alone(store: Store):
+    first = await store.deploy(asker=asker(""), key=KEY)
+
+    assert await store.deploy(asker=asker(""), key=KEY) == first
+
+
+async def test_an_answer_that_an_older_portal_kept_is_repeated_to_nobody(store: Store):
+    """It does not say whose it is."""
+    await store.deploy(key=KEY)
+    older = update(tables.idempotency).values(key_hash=fingerprint(KEY))
+    await store.database.write(lambda connection: connection.execute(older))
+
+    await refused(store.deploy(key=KEY), "name_taken")
+    assert (await store.deploy("bob", key=KEY)).name == "bob"
+
+
 async def test_an_idempotency_key_lives_for_a_day(store: Store):
     first = await store.deploy(key=KEY)
     await store.conclude(await store.claim_one(), Conclusion.FAILED, frees_name=True)
