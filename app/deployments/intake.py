@@ -140,9 +140,9 @@ class Intake:
             if key_hash and (replay := self._replay(connection, key_hash, body_hash)):
                 return replay
             self._admit()
-            self._insert_stack(connection, accepted, plan, template, asker, declare(request, template))
+            owner = self._insert_stack(connection, accepted, plan, template, asker, declare(request, template))
             # After the insert, which says that a name is taken: that is the better reason.
-            self._quotas.check_stack(connection, asker.owner, is_operator=asker.is_operator)
+            self._quotas.check_stack(connection, owner, is_operator=asker.is_operator)
             stacks = count_stacks(connection)
             note(connection, asker.actor, Action.DEPLOY, stack=plan.name, deployment_id=accepted.deployment_id)
             if key_hash:
@@ -193,7 +193,8 @@ class Intake:
         template: Template,
         asker: Asker,
         declared: Mapping[str, Any],
-    ) -> None:
+    ) -> str:
+        """Add a stack with its deployment, and say whose it is; "" for one who has no other."""
         stack_id, now, frozen = new_id(), _now(), plan.to_json()
         connection.execute(
             insert(tables.stack).values(
@@ -243,6 +244,7 @@ class Intake:
             asker=asker,
             options={"declared": declared},
         )
+        return kept.owner if kept else asker.owner
 
     @staticmethod
     def _take_up_files(connection: Connection, plan: Plan, asker: Asker) -> KeptFiles | None:
