@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, func, insert, select, update
 from sqlalchemy import event as hooks
 from sqlalchemy.exc import OperationalError
 
+from app.audit import Means, Role
 from app.database import Database, StoreAway
 from app.deployments import tables
 from app.deployments.events import (
@@ -1000,6 +1001,28 @@ async def test_stacks_come_with_their_newest_deployments_in_as_many_queries_as_o
     assert [view.newest.resources["volume"].name for view in views] == [
         f"portal-ai-workspace-{name}" for name in ("eve", "bob", "ada")
     ]
+
+
+@pytest.mark.parametrize(
+    ("role", "means", "read"),
+    [
+        ("auditor", "passkey", (Role.USER, Means.NOTHING)),
+        (None, None, (Role.USER, Means.NOTHING)),
+        ("operator", "token", (Role.OPERATOR, Means.TOKEN)),
+    ],
+)
+async def test_what_a_newer_portal_says_of_who_it_was_is_no_reason_to_fail(
+    store: Store, role: str | None, means: str | None, read: tuple[Role, Means]
+):
+    accepted = await store.deploy()
+    newer = update(tables.deployment).values(actor_role=role, actor_means=means)
+    await store.database.write(lambda connection: connection.execute(newer))
+
+    record = await store.records.deployment(accepted.deployment_id)
+
+    assert record is not None
+    assert record.actor.id == ADA.actor.id
+    assert (record.actor.role, record.actor.means) == read
 
 
 async def test_lists_are_read_page_by_page(store: Store):
