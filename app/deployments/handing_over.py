@@ -11,7 +11,8 @@ from app.audit import Action, note
 from app.database import Database
 from app.deployments import tables
 from app.deployments.intake import Asker
-from app.deployments.quota import Quotas
+from app.deployments.ownership import must_be_unchanged
+from app.deployments.quota import TURN, Quotas
 from app.deployments.record import StackRecord
 from app.errors import PortalError
 from app.vault import fingerprint, new_manage_key
@@ -46,11 +47,17 @@ class HandingOver:
         self._quotas = quotas
 
     async def offer(self, stack: StackRecord, asker: Asker) -> Offer:
-        """Make the code for a stack; one that was made before counts no more."""
+        """Make the code for a stack; one that was made before counts no more.
+
+        Raises PortalError `stack_not_found` once the stack is gone or somebody else's.
+        """
         now = datetime.now(UTC)
         offer = Offer(_PREFIX + secrets.token_urlsafe(24), now + OFFER_LIVES)
 
         def work(connection: Connection) -> None:
+            # First, as `take` does: so of two that are made at once the later sees the earlier.
+            if not must_be_unchanged(connection, stack, asker.actor):
+                raise PortalError("stack_not_found", name=stack.name)
             connection.execute(delete(tables.offer).where(tables.offer.c.stack_id == stack.id))
             connection.execute(
                 insert(tables.offer).values(
@@ -71,24 +78,31 @@ class HandingOver:
         stack, offer = tables.stack, tables.offer
 
         def work(connection: Connection) -> TakenOver:
-            self._quotas.take_turns(self._database, connection)
-            of_offer = select(offer.c.stack_id).where(offer.c.hash == hashed, offer.c.expires_at > datetime.now(UTC))
-            which = stack.c.id.in_(of_offer) | (stack.c.manage_key_hash == hashed)
+            # One at a time, whatever the limits are.
+            self._database.take_turns(connection, TURN)
+            of_offer = select(offer.c.stack_id).where(offer.c.hash == hashed)
+            which = connection.scalar(
+                select(stack.c.id).where(stack.c.id.in_(of_offer) | (stack.c.manage_key_hash == hashed))
+            )
+            # Locked before anything is decided. What the row says now is never compared with a snapshot from before
+            # the wait: PostgreSQL reads only the locked row anew, and not what else is in its query.
             found = connection.execute(
-                select(stack).where(which, stack.c.removed_at.is_(None)).with_for_update()
+                select(stack).where(stack.c.id == which, stack.c.removed_at.is_(None)).with_for_update(key_share=True)
             ).first()
             if found is None:
                 raise PortalError("offer_invalid", field="code")
-            # The condition again, so that of two who come with the same code at once only one has it.
+            of_it = delete(offer).where(offer.c.stack_id == found.id)
+            used = connection.execute(of_it.where(offer.c.hash == hashed, offer.c.expires_at > datetime.now(UTC)))
+            is_its_key = stack.c.manage_key_hash == hashed
             taken = (
                 update(stack)
-                .where(stack.c.id == found.id, stack.c.manage_key_hash == found.manage_key_hash)
+                .where(stack.c.id == found.id, *([] if used.rowcount else [is_its_key]))
                 .values(owner=asker.owner or f"key:{found.id}", manage_key_hash=fingerprint(key))
             )
             if connection.execute(taken).rowcount != 1:
                 raise PortalError("offer_invalid", field="code")
+            connection.execute(of_it)
             self._quotas.check_owner(connection, asker.owner, is_operator=asker.is_operator)
-            connection.execute(delete(offer).where(offer.c.stack_id == found.id))
             note(connection, asker.actor, Action.TAKE_OVER, stack=found.name)
             return TakenOver(found.name, found.plan["url"], key)
 

@@ -17,6 +17,7 @@ from app.database import Database
 from app.deployments import keeping, tables
 from app.deployments.events import STEPS, Conclusion, DeploymentQueued, Kind, Status
 from app.deployments.keeping import KeptFiles
+from app.deployments.ownership import must_be_unchanged, must_match
 from app.deployments.plan import Plan, declare
 from app.deployments.quota import Quotas, count_stacks
 from app.deployments.record import DeploymentRecord, Records, StackRecord
@@ -66,6 +67,13 @@ class Asker:
     def is_operator(self) -> bool:
         """Whether it is an operator, whom the limits of an owner do not hold."""
         return self.actor.role is Role.OPERATOR
+
+    def fingerprint_of(self, idempotency_key: str) -> str:
+        """Hash an Idempotency-Key for storing, with who sent it: the answer that it repeats holds a manage key.
+
+        Those who have shown nothing are one, and have only their keys, which nobody is to guess.
+        """
+        return fingerprint(json.dumps([self.owner or self.key_hash or "", idempotency_key]))
 
     def may_use(self, kept: KeptFiles) -> bool:
         """Whether files that were kept are his: by the owner, or by the manage key of the stack that had them."""
@@ -121,7 +129,7 @@ class Intake:
         """
         accepted = Accepted(new_id(), plan.name, plan.url, new_manage_key())
         body_hash = hashlib.sha256(json.dumps(asdict(request), sort_keys=True).encode()).hexdigest()
-        key_hash = fingerprint(idempotency_key) if idempotency_key else None
+        key_hash = asker.fingerprint_of(idempotency_key) if idempotency_key else None
 
         stacks = 0
 
@@ -132,9 +140,9 @@ class Intake:
             if key_hash and (replay := self._replay(connection, key_hash, body_hash)):
                 return replay
             self._admit()
-            self._insert_stack(connection, accepted, plan, template, asker, declare(request, template))
+            owner = self._insert_stack(connection, accepted, plan, template, asker, declare(request, template))
             # After the insert, which says that a name is taken: that is the better reason.
-            self._quotas.check_stack(connection, asker.owner, is_operator=asker.is_operator)
+            self._quotas.check_stack(connection, owner, is_operator=asker.is_operator)
             stacks = count_stacks(connection)
             note(connection, asker.actor, Action.DEPLOY, stack=plan.name, deployment_id=accepted.deployment_id)
             if key_hash:
@@ -185,7 +193,8 @@ class Intake:
         template: Template,
         asker: Asker,
         declared: Mapping[str, Any],
-    ) -> None:
+    ) -> str:
+        """Add a stack with its deployment, and say whose it is; "" for one who has no other."""
         stack_id, now, frozen = new_id(), _now(), plan.to_json()
         connection.execute(
             insert(tables.stack).values(
@@ -235,6 +244,7 @@ class Intake:
             asker=asker,
             options={"declared": declared},
         )
+        return kept.owner if kept else asker.owner
 
     @staticmethod
     def _take_up_files(connection: Connection, plan: Plan, asker: Asker) -> KeptFiles | None:
@@ -350,7 +360,7 @@ class Intake:
 
         volume: what becomes of its files; None: what whoever removed it last has chosen. During its creation that run
         is cancelled instead, and during a removal with the same choice that one is returned. Raises PortalError:
-        `stack_busy` while something else changes the stack, `stack_not_found` once it is gone.
+        `stack_busy` while something else changes the stack, `stack_not_found` once it is gone or somebody else's.
         """
         deployment_id = new_id()
 
@@ -365,7 +375,7 @@ class Intake:
                 asker=asker,
                 options={"volume": volume},
             )
-            self._must_exist(connection, stack)
+            self._must_be_there(connection, stack, asker)
             if volume is None:
                 table = tables.deployment
                 chosen = {"volume": self._chosen_before(connection, stack.id, deployment_id)}
@@ -380,12 +390,13 @@ class Intake:
                 newest = await self._records.newest_deployment(stack.id)
                 if newest is None:
                     raise PortalError("stack_not_found", name=stack.name) from None
+                must_match(stack, newest, asker.actor)
                 if newest.kind is Kind.REMOVE and volume in {None, newest.options.get("volume")}:
                     return newest.id
                 # An undo erases the volume, so that a creation cannot be left with it.
                 if newest.kind is not Kind.CREATE or volume == "keep":
                     raise PortalError("stack_busy", name=stack.name) from None
-                if await self.cancel(newest.id, asker.actor):
+                if await self.cancel(newest, asker.actor):
                     return newest.id
                 # It has ended in this very moment, so that there is a stack to remove.
             else:
@@ -397,7 +408,7 @@ class Intake:
         """Queue the erasing of what was kept of a stack that is gone, and return its deployment's id.
 
         It is a removal as any: the stack holds its name until the files are gone, and were seen to be. Asking twice
-        gives the same one. Raises PortalError: `stack_not_found` once nothing is kept, `name_taken` or
+        gives the same one. Raises PortalError: `stack_not_found` once nothing is kept for him, `name_taken` or
         `name_cleaning_up` where somebody holds the name by now.
         """
         deployment_id, stack = new_id(), tables.stack
@@ -415,6 +426,7 @@ class Intake:
                 options={"volume": "erase"},
             )
             connection.execute(update(stack).where(stack.c.id == kept.stack_id).values(removed_at=None))
+            must_be_unchanged(connection, kept, asker.actor)
             if not keeping.is_still_kept(connection, kept):
                 raise PortalError("stack_not_found", name=kept.name)
             note(connection, asker.actor, Action.ERASE_KEPT, stack=kept.name, deployment_id=deployment_id)
@@ -425,6 +437,7 @@ class Intake:
         except IntegrityError:
             newest = await self._records.newest_deployment(kept.stack_id)
             if newest is not None and newest.conclusion is None:
+                must_match(kept, newest, asker.actor)
                 return newest.id
             raise await self.taken(kept.name) from None
         self._wake("queued")
@@ -456,7 +469,7 @@ class Intake:
 
         changes_password: with a new password; a change that was not finished is gone on with in either case. Raises
         PortalError: `stack_busy` while something else changes the stack, `name_cleaning_up` where it is to go,
-        `stack_not_found` once it is gone, `dokploy_away`, and `in_flight_full` or `in_flight_of_owner`.
+        `stack_not_found` once it is gone or somebody else's, `dokploy_away`, `in_flight_full`, `in_flight_of_owner`.
         """
         deployment_id = new_id()
 
@@ -466,7 +479,7 @@ class Intake:
             self._insert_deployment(
                 connection, deployment_id, stack.id, name=stack.name, plan=stack.plan, kind=Kind.REDEPLOY, asker=asker
             )
-            self._must_exist(connection, stack)
+            self._must_be_there(connection, stack, asker)
             before = self._before(connection, stack.id, deployment_id)
             is_made = before.kind == Kind.CREATE and before.conclusion == Conclusion.SUCCEEDED
             if before.kind != Kind.REDEPLOY and not is_made:
@@ -503,29 +516,30 @@ class Intake:
         return anew
 
     @staticmethod
-    def _must_exist(connection: Connection, stack: StackRecord) -> None:
+    def _must_be_there(connection: Connection, stack: StackRecord, asker: Asker) -> None:
         """Look last: now that a run is the stack's only open one, nobody else can end the stack.
 
-        Its name, and with it the volume's, may be somebody else's by now.
+        Its name, and with it the volume's, may be somebody else's by now, and so may the stack.
         """
-        query = select(tables.stack.c.removed_at).where(tables.stack.c.id == stack.id)
-        if connection.scalar(query) is not None:
+        if not must_be_unchanged(connection, stack, asker.actor):
             raise PortalError("stack_not_found", name=stack.name)
 
-    async def cancel(self, deployment_id: str, actor: Actor) -> bool:
+    async def cancel(self, deployment: DeploymentRecord, actor: Actor) -> bool:
         """Ask for a deployment to be cancelled; False where it is already over.
 
-        What is cancelled does not succeed any more. Asking twice, or while it is being undone, changes nothing.
+        What is cancelled does not succeed any more. Asking twice, or while it is being undone, changes nothing. Raises
+        PortalError `stack_not_found` where the stack is somebody else's by now.
         """
         table = tables.deployment
-        is_open = and_(table.c.id == deployment_id, table.c.status != Status.COMPLETED)
+        is_open = and_(table.c.id == deployment.id, table.c.status != Status.COMPLETED)
         new = and_(is_open, table.c.undoing.is_(False), table.c.cancel_requested_at.is_(None))
 
         def ask_to_cancel(connection: Connection) -> bool:
             ask = update(table).where(new).values(cancel_requested_at=_now()).returning(table.c.name)
             asked = connection.scalar(ask)
+            must_be_unchanged(connection, deployment, actor)
             if asked is not None:
-                note(connection, actor, Action.CANCEL, stack=asked, deployment_id=deployment_id)
+                note(connection, actor, Action.CANCEL, stack=asked, deployment_id=deployment.id)
             # Also for one that was asked for before: whoever asks again may have been told nothing.
             self._database.notify(connection, "cancel")
             return asked is not None or connection.execute(select(table.c.id).where(is_open)).first() is not None

@@ -13,6 +13,9 @@ from app.deployments.events import Kind, Status
 from app.errors import PortalError
 from app.settings import Settings
 
+TURN: Final = "quota"
+"""What transactions take turns at that add to what is counted."""
+
 # From which share of the places on the operator is told that they run out.
 _NEAR: Final = 0.8
 # When to come back, in seconds: somebody has to delete a stack first, or a deployment to end.
@@ -45,7 +48,7 @@ class Quotas:
     def take_turns(self, database: Database, connection: Connection) -> None:
         """Let only one transaction at a time add and count, until it is over: two would not see each other's."""
         if self != Quotas():
-            database.take_turns(connection, "quota")
+            database.take_turns(connection, TURN)
 
     def check_stack(self, connection: Connection, owner: str, *, is_operator: bool) -> None:
         """Hold a new stack and its deployment, which this transaction has added, to the limits. Raises PortalError."""

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Select, and_, or_, select
 from sqlalchemy.engine import Row
@@ -16,6 +16,8 @@ from app.deployments import keeping, tables
 from app.deployments.events import Conclusion, Kind, RecordedEvent, Status
 from app.deployments.keeping import KeptFiles
 from app.deployments.saga import ResourceState, StepState
+
+E = TypeVar("E", bound=StrEnum)
 
 # An event stream is read in pages, so that one reader of a long log cannot fill the memory.
 PAGE = 500
@@ -455,6 +457,11 @@ def _deployment_records(connection: Connection, query: Select[Any]) -> list[tupl
     ]
 
 
+def _known(word: str | None, otherwise: E) -> E:
+    """Read a word of a list; one that is not in it was written by a newer portal beside this one."""
+    return next((each for each in type(otherwise) if each == word), otherwise)
+
+
 def _deployment_record(
     row: Row[Any], steps: Sequence[Row[Any]], resources: Sequence[Row[Any]], removed: Mapping[str, datetime | None]
 ) -> DeploymentRecord:
@@ -469,8 +476,8 @@ def _deployment_record(
         trigger=row.trigger,
         actor=Actor(
             id=row.actor,
-            role=Role(row.actor_role or Role.USER),
-            means=Means(row.actor_means or Means.NOTHING),
+            role=_known(row.actor_role, Role.USER),
+            means=_known(row.actor_means, Means.NOTHING),
             email=row.actor_email,
         ),
         options=row.options,

@@ -334,7 +334,7 @@ async def cancel_deployment(portal: Portal, caller: Caller, record: DeploymentRe
     """Cancel for a form or a program. Raises PortalError."""
     if record.kind is Kind.REMOVE and record.conclusion is None:
         raise PortalError("removal_goes_on")
-    if not await portal.intake.cancel(record.id, caller.actor):
+    if not await portal.intake.cancel(record, caller.actor):
         raise PortalError("deployment_over")
 
 

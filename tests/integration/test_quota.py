@@ -24,10 +24,11 @@ from app.deployments.plan import make_plan
 from app.deployments.quota import Quotas, count_stacks
 from app.deployments.record import Records, StackRecord
 from app.deployments.request import DeploymentRequest
+from app.deployments.saga import ResourceState
 from app.deployments.template import built_in_template
 from app.errors import PortalError
 from app.migrations import migrate
-from app.vault import Vault
+from app.vault import Vault, fingerprint
 from tests.integration.test_pages import HTML, Page
 from tests.servers import ADMIN_TOKEN, PortalServer, asker, portal_settings
 
@@ -155,6 +156,19 @@ class Store:
                 update(tables.stack).where(tables.stack.c.name == name).values(removed_at=datetime.now(UTC))
             )
         )
+
+    async def keep_files(self, name: str) -> None:
+        """End a stack, and keep its files."""
+        stack = await self.stack(name)
+        await self.write(
+            lambda connection: connection.execute(
+                update(tables.resource)
+                .where(tables.resource.c.stack_id == stack.id, tables.resource.c.kind == "volume")
+                .values(state=ResourceState.KEPT)
+            )
+        )
+        await self.end_all()
+        await self.let_go(name)
 
     async def write(self, work: Callable[[Connection], Any]) -> None:
         await self.database.write(work)
@@ -284,6 +298,23 @@ async def test_each_owner_has_limits_of_his_own(open_store: Callable[..., Store]
     for name in ("cleo", "dora"):
         await store.deploy(name, PROGRAM)
     await store.deploy("ada-2", as_operator(ADA))
+
+
+@pytest.mark.anyio
+async def test_files_taken_up_by_a_key_count_for_the_owner_who_gets_the_stack(open_store: Callable[..., Store]):
+    store = open_store(stacks_per_owner=1, in_flight_per_owner=2)
+    key = (await store.deploy("kept")).manage_key
+    await store.keep_files("kept")
+    with_key = replace(BOB, key_hash=fingerprint(key))
+    await store.deploy("ada")
+    await store.deploy("bob", BOB)
+
+    await refused(store.deploy("kept", with_key), "stacks_of_owner")
+
+    await store.let_go("ada")
+    await store.deploy("kept", with_key)
+    assert (await store.stack("kept")).owner == ADA.owner
+    await refused(store.deploy("ada"), "stacks_of_owner")
 
 
 @pytest.mark.anyio

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, func, insert, select, update
 from sqlalchemy import event as hooks
 from sqlalchemy.exc import OperationalError
 
+from app.audit import Means, Role
 from app.database import Database, StoreAway
 from app.deployments import tables
 from app.deployments.events import (
@@ -99,6 +100,12 @@ class Store:
         (run,) = await self.journal.claim(worker, 10)
         assert await self.journal.renew(worker, lease)
         return run
+
+    async def cancel(self, accepted: Accepted, asker: Asker = ADA) -> bool:
+        """Cancel a deployment as it is read now."""
+        record = await self.records.deployment(accepted.deployment_id)
+        assert record is not None
+        return await self.intake.cancel(record, asker.actor)
 
     async def conclude(self, run: Run, conclusion: Conclusion = Conclusion.SUCCEEDED, **more: Any) -> None:
         end = DeploymentCompleted(run.name, run.kind, "https://ada", conclusion, None, [])
@@ -244,6 +251,57 @@ async def test_a_replay_works_when_the_stack_is_gone(store: Store):
     assert await store.count(tables.deployment) == 1
 
 
+WITH_KEY, WITH_ANOTHER = (replace(asker(""), key_hash=fingerprint(key)) for key in ("asd_one", "asd_another"))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (ADA, asker("browser:bob")),
+        (ADA, asker("")),
+        (asker(""), ADA),
+        (WITH_KEY, asker("")),
+        (asker(""), WITH_KEY),
+        (WITH_KEY, WITH_ANOTHER),
+        (WITH_KEY, ADA),
+    ],
+)
+async def test_nobody_gets_the_answer_of_somebody_else(store: Store, first: Asker, second: Asker):
+    mine = await store.deploy(asker=first, key=KEY)
+
+    await refused(store.deploy(asker=second, key=KEY), "name_taken")
+
+    other = await store.deploy("bob", asker=second, key=KEY)
+    assert other.manage_key != mine.manage_key
+    assert await store.deploy(asker=first, key=KEY) == mine
+    assert await store.deploy("bob", asker=second, key=KEY) == other
+
+
+async def test_of_two_with_one_key_and_one_name_at_once_one_has_the_stack(store: Store, peer: Store):
+    answers = await asyncio.gather(
+        store.deploy(key=KEY), peer.deploy(asker=asker("browser:bob"), key=KEY), return_exceptions=True
+    )
+
+    (error,) = [answer for answer in answers if isinstance(answer, PortalError)]
+    assert error.code == "name_taken"
+
+
+async def test_who_has_shown_nothing_gets_his_answer_by_the_key_alone(store: Store):
+    first = await store.deploy(asker=asker(""), key=KEY)
+
+    assert await store.deploy(asker=asker(""), key=KEY) == first
+
+
+async def test_an_answer_that_an_older_portal_kept_is_repeated_to_nobody(store: Store):
+    """It does not say whose it is."""
+    await store.deploy(key=KEY)
+    older = update(tables.idempotency).values(key_hash=fingerprint(KEY))
+    await store.database.write(lambda connection: connection.execute(older))
+
+    await refused(store.deploy(key=KEY), "name_taken")
+    assert (await store.deploy("bob", key=KEY)).name == "bob"
+
+
 async def test_an_idempotency_key_lives_for_a_day(store: Store):
     first = await store.deploy(key=KEY)
     await store.conclude(await store.claim_one(), Conclusion.FAILED, frees_name=True)
@@ -359,20 +417,20 @@ async def test_cancelling(store: Store):
     run = await store.claim_one()
     assert await store.journal.cancellations(run.worker) == []
 
-    assert await store.intake.cancel(accepted.deployment_id, ADA.actor)
-    assert await store.intake.cancel(accepted.deployment_id, ADA.actor)
+    assert await store.cancel(accepted)
+    assert await store.cancel(accepted)
     assert await store.journal.cancellations(run.worker) == [run.id]
     assert await store.journal.cancellations("somebody else") == []
     await store.conclude(run, Conclusion.CANCELED, frees_name=True)
 
-    assert not await store.intake.cancel(accepted.deployment_id, ADA.actor)
+    assert not await store.cancel(accepted)
     assert await store.journal.cancellations(run.worker) == []
 
 
 async def test_what_was_cancelled_does_not_succeed(store: Store):
     accepted = await store.deploy()
     run = await store.claim_one()
-    assert await store.intake.cancel(accepted.deployment_id, ADA.actor)
+    assert await store.cancel(accepted)
     before = await store.everything()
 
     with pytest.raises(CanceledMeanwhile):
@@ -390,7 +448,7 @@ async def test_a_success_whose_answer_was_lost_cannot_be_cancelled(store: Store,
     answers: list[bool] = []
 
     async def cancel() -> None:
-        answers.append(await peer.intake.cancel(accepted.deployment_id, ADA.actor))
+        answers.append(await peer.cancel(accepted))
 
     store.database.lose_answer, store.database.lost = 1, cancel
     await store.conclude(run, unless_canceled=True)
@@ -407,7 +465,7 @@ async def test_a_cancel_and_a_success_at_once_are_one_of_the_two(store: Store, p
         run = await store.claim_one()
 
         canceled, concluded = await asyncio.gather(
-            peer.intake.cancel(accepted.deployment_id, ADA.actor),
+            peer.cancel(accepted),
             store.conclude(run, unless_canceled=True),
             return_exceptions=True,
         )
@@ -423,7 +481,7 @@ async def test_a_cancel_during_an_undo_is_not_written_down(store: Store):
     await store.journal.record(run, Checkpoint(events=[UndoStarted()], undoing=True))
     before = await store.everything()
 
-    assert await store.intake.cancel(accepted.deployment_id, ADA.actor)
+    assert await store.cancel(accepted)
 
     assert await store.everything() == before
     assert await store.journal.cancellations(run.worker) == []
@@ -943,6 +1001,28 @@ async def test_stacks_come_with_their_newest_deployments_in_as_many_queries_as_o
     assert [view.newest.resources["volume"].name for view in views] == [
         f"portal-ai-workspace-{name}" for name in ("eve", "bob", "ada")
     ]
+
+
+@pytest.mark.parametrize(
+    ("role", "means", "read"),
+    [
+        ("auditor", "passkey", (Role.USER, Means.NOTHING)),
+        (None, None, (Role.USER, Means.NOTHING)),
+        ("operator", "token", (Role.OPERATOR, Means.TOKEN)),
+    ],
+)
+async def test_what_a_newer_portal_says_of_who_it_was_is_no_reason_to_fail(
+    store: Store, role: str | None, means: str | None, read: tuple[Role, Means]
+):
+    accepted = await store.deploy()
+    newer = update(tables.deployment).values(actor_role=role, actor_means=means)
+    await store.database.write(lambda connection: connection.execute(newer))
+
+    record = await store.records.deployment(accepted.deployment_id)
+
+    assert record is not None
+    assert record.actor.id == ADA.actor.id
+    assert (record.actor.role, record.actor.means) == read
 
 
 async def test_lists_are_read_page_by_page(store: Store):
