@@ -37,6 +37,7 @@ NO_LIMITS = {
     "deploy_rate_per_address": "off",
     "deploy_rate_per_actor": "off",
     "wrong_credential_rate": "off",
+    "max_streams_per_address": 0,
 }
 # What a browser says of a request that a page of the portal itself makes.
 HERE = {"sec-fetch-site": "same-origin"}

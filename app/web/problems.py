@@ -68,6 +68,7 @@ STATUSES: Final[Mapping[str, int]] = {
     "provider_away": 503,
     "not_admitted": 403,
     "too_many_requests": 429,
+    "too_many_streams": 429,
     "stacks_full": 429,
     "stacks_of_owner": 429,
     "in_flight_full": 429,
@@ -112,6 +113,7 @@ _COME_BACK: Final = frozenset(
         "dokploy_away",
         "provider_away",
         "too_many_requests",
+        "too_many_streams",
         "stacks_full",
         "stacks_of_owner",
         "in_flight_full",
@@ -214,7 +216,7 @@ def install(app: FastAPI) -> None:
         if suggestions := getattr(error, "suggestions", None):
             more["suggestions"] = suggestions
         await note_refusal(request, error)
-        return _answer(request, error, **more)
+        return answer(request, error, **more)
 
     async def http_error(request: Request, raised: Exception) -> Response:
         error = cast("HTTPException", raised)
@@ -222,21 +224,21 @@ def install(app: FastAPI) -> None:
         code = codes.get(error.status_code)
         problem = PortalError(code, limit=MAX_BODY) if code else PortalError("http_error", status=error.status_code)
         headers = {"Allow": _allowed(request)} if code == "method_not_allowed" else error.headers
-        return _answer(request, problem, headers=headers, status=error.status_code)
+        return answer(request, problem, headers=headers, status=error.status_code)
 
     async def validation_error(request: Request, raised: Exception) -> Response:
         error = cast("RequestValidationError", raised)
-        return _answer(request, PortalError("request_invalid"), errors=field_errors(error.errors()))
+        return answer(request, PortalError("request_invalid"), errors=field_errors(error.errors()))
 
     async def store_error(request: Request, raised: Exception) -> Response:
         error = cast("StoreAway", raised)
         log.error("store_unavailable", reason=error.reason, detail=error.detail)
-        return _answer(request, PortalError(STORE_CODES.get(error.reason, "store_unavailable")))
+        return answer(request, PortalError(STORE_CODES.get(error.reason, "store_unavailable")))
 
     async def any_error(request: Request, error: Exception) -> Response:
         reference = secrets.token_hex(4)
         log.error("request_broke", reference=reference, path=request.url.path, exc_info=error)
-        response = _answer(request, PortalError("internal_error", reference=reference))
+        response = answer(request, PortalError("internal_error", reference=reference))
         # This one is answered outside of all middleware.
         add_headers(response.headers, request.scope, response.status_code, request.app.state.settings)
         return response
@@ -258,7 +260,7 @@ def _allowed(request: Request) -> str:
     )
 
 
-def _answer(
+def answer(
     request: Request,
     error: PortalError,
     *,
@@ -266,6 +268,7 @@ def _answer(
     status: int | None = None,
     **more: Any,
 ) -> Response:
+    """Answer with a problem: as a page to a person's browser, as a document to anything else."""
     language = language_of(request)
     if wants_page(request):
         signs_in = error.code in _SIGN_IN or (error.code in _OF_A_CALLER and caller_of(request).session_ended)

@@ -7,7 +7,7 @@ import pytest
 
 from app.errors import PortalError, SettingsError
 from app.settings import Settings
-from app.web.limits import LimitReachedError, Limits, Standing, counted_as, headers_of
+from app.web.limits import LimitReachedError, Limits, Standing, Streams, counted_as, headers_of
 from tests.servers import portal_settings
 
 pytestmark = pytest.mark.anyio
@@ -138,6 +138,27 @@ async def test_addresses_that_came_long_ago_are_forgotten():
 )
 def test_who_is_counted_together(one: str, other: str, together: bool):
     assert (counted_as(one) == counted_as(other)) is together
+
+
+def test_a_stream_that_breaks_off_is_held_no_longer():
+    streams = Streams(1)
+
+    for error in (RuntimeError, asyncio.CancelledError):
+        with pytest.raises(error), streams.hold("2001:db8::1"):
+            with pytest.raises(PortalError, match="too_many_streams"), streams.hold("2001:db8::2"):
+                pass
+            with streams.hold("192.0.2.1"):
+                pass
+            raise error
+    with streams.hold("2001:db8::2"):
+        pass
+
+
+def test_nought_streams_are_as_many_as_one_likes():
+    streams = Streams(0)
+
+    with streams.hold("192.0.2.1"), streams.hold("192.0.2.1"):
+        pass
 
 
 def test_the_headers_are_those_of_the_draft():
