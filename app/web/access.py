@@ -1,7 +1,7 @@
 """Who may do what: one table of every route, and the one place that holds requests to it, pages and API alike."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Annotated, Any, Final, Literal
 
@@ -16,8 +16,8 @@ from app.deployments.request import MAX_NAME, could_be_name, normalize_name
 from app.errors import PortalError
 from app.identity import Caller, Ownership, Scope
 from app.ids import could_be_id
-from app.web.deps import Portal, address_of, identify, may_be_guess, portal_of, same_site
-from app.web.limits import limit_actor, limits_of
+from app.web.deps import Portal, address_of, caller_of, identify, may_be_guess, portal_of, same_site
+from app.web.limits import counted_as, limit_actor, limits_of
 
 log = structlog.get_logger()
 
@@ -321,14 +321,19 @@ _REFUSALS: Final = frozenset(
 
 
 async def audit_refusal(request: Request, error: PortalError) -> None:
-    """Put on the trail that somebody was refused what he asked for, where it would have changed something."""
+    """Put on the trail that somebody was refused what he asked for, where it would have changed something.
+
+    From one address once a minute for each action and code: what strangers send must not fill the store.
+    """
     rule: Rule | None = getattr(request.state, "rule", None)
     if rule is None or rule.action is None or error.code not in _REFUSALS:
         return
-    caller = request.state.caller
+    address = address_of(request)
+    if not limits_of(request).refusals.is_first((counted_as(address or ""), rule.action, error.code)):
+        return
+    # Whoever was refused as he was recognised, as with a token that is over, is nobody yet.
+    actor = replace(caller_of(request).actor, address=address)
     try:
-        await portal_of(request).trail.refused(
-            caller.actor, rule.action, error.code, stack=request.path_params.get("name")
-        )
+        await portal_of(request).trail.refused(actor, rule.action, error.code, stack=request.path_params.get("name"))
     except StoreAway as away:
         log.warning("audit_lost", action=rule.action, code=error.code, reason=away.reason)

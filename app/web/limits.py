@@ -4,7 +4,7 @@ import ipaddress
 import math
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -33,6 +33,9 @@ _REDIS_PAUSE: Final = 2.0
 _REDIS_CONNECTIONS: Final = 32
 # When somebody may ask again for a stream: nobody knows when another of his ends.
 _STREAM_SECONDS: Final = 10
+# The trail keeps what is on it for ever, so strangers must not fill it.
+_REFUSAL_SECONDS: Final = 60
+_MOST_REFUSALS: Final = 10_000
 # What a platform asks to know whether the portal lives.
 UNLIMITED: Final = frozenset({"/health", "/ready"})
 # What begins a deployment, as the routes are written.
@@ -213,6 +216,31 @@ class Streams:
                 del self._held[who]
 
 
+class Lately:
+    """What has happened within some seconds: of what happens again and again only the first is told.
+
+    Of more than it has room for the oldest is forgotten.
+    """
+
+    def __init__(self, seconds: float, *, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._most = most
+        self._clock = clock
+        self._told: dict[Hashable, float] = {}
+
+    def is_first(self, what: Hashable) -> bool:
+        """Whether it has not been told within that time; it is from now on."""
+        now = self._clock()
+        told_at = self._told.get(what)
+        if told_at is not None and now - told_at < self._seconds:
+            return False
+        self._told.pop(what, None)
+        self._told[what] = now
+        if len(self._told) > self._most:
+            del self._told[next(iter(self._told))]
+        return True
+
+
 class Limits:
     """The limits of a portal, counted together with others on the same Redis."""
 
@@ -225,6 +253,7 @@ class Limits:
         )
         self.wrong_credential = WrongCredentials(self._rate("wrong-credential", settings.wrong_credential_rate))
         self.streams = Streams(settings.max_streams_per_address)
+        self.refusals = Lately(_REFUSAL_SECONDS, most=_MOST_REFUSALS)
 
     def _rate(self, policy: str, said: str) -> Rate:
         return Rate(self._counts, policy, said)

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
@@ -17,7 +17,7 @@ from app.errors import PROBLEMS, PortalError, SettingsError
 from app.i18n import Language
 from app.outages import Reason
 from app.web.access import audit_refusal
-from app.web.contexts import ErrorPage, ShownProblem
+from app.web.contexts import ErrorPage, Page, ShownProblem
 from app.web.deps import MAX_BODY, InvalidBodyError, caller_of, language_of
 from app.web.headers import add_headers
 from app.web.limits import note_limit
@@ -204,6 +204,17 @@ async def note_refusal(request: Request, error: PortalError) -> None:
     """Keep by which limit a request was refused, for its headers, and put on the trail that it was."""
     note_limit(request, error)
     await audit_refusal(request, error)
+
+
+async def refuse(request: Request, error: PortalError, page: Page, *, path: str = "/") -> HTMLResponse:
+    """Answer with a page of its own that says a problem: noted, and with the status and the headers that belong to it.
+
+    path: where a `GET` shows the page.
+    """
+    await note_refusal(request, error)
+    response = respond(request, page, status=status_of(error.code), path=path)
+    response.headers.update(headers_of(error))
+    return response
 
 
 def install(app: FastAPI) -> None:
