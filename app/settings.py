@@ -65,8 +65,8 @@ class Settings(WaysIn):
     portal can read."""
 
     admin_token: Secret[SecretStr | None] = Field(None, min_length=16, examples=["another-long-random-text"])
-    """Token of the operator, who signs in with it or sends it as a Bearer token: may manage every stack. Unset, nobody
-    can."""
+    """Token of the operator, who signs in with it or sends it as a Bearer token: may manage every stack. Unset, only
+    those on the lists of operators may."""
 
     dokploy_url: HttpUrl = Field(examples=["https://dokploy.example.com"])
     """Address of the Dokploy server, without `/api`."""
@@ -226,8 +226,8 @@ class Settings(WaysIn):
     sse_heartbeat_seconds: float = Field(5.0, gt=0, le=10, examples=["5"])
     """Silence on an event stream after which a heartbeat is sent."""
 
-    forwarded_allow_ips: str = Field("127.0.0.1", examples=["127.0.0.1", "10.0.0.0/8"])
-    """Proxies whose X-Forwarded headers are believed."""
+    forwarded_allow_ips: str = Field("127.0.0.1", examples=["127.0.0.1", "10.0.1.5"])
+    """Proxies whose X-Forwarded headers are believed; never a network that stacks are on."""
 
     @classmethod
     def settings_customise_sources(
