@@ -354,6 +354,11 @@ PROBLEMS: dict[str, Problem] = {
         N_("There were too many requests in a short time."),
         N_("Wait {seconds} s, then try again."),
     ),
+    "too_many_streams": Problem(
+        N_("Too many open streams"),
+        N_("One address may follow {limit} deployments at once."),
+        N_("Wait {seconds} s, then try again."),
+    ),
     "stacks_full": Problem(
         N_("No room for more stacks"),
         N_("The number of stacks on this portal is limited to {limit}."),

@@ -13,9 +13,10 @@ from app.bootstrap import open_portal
 from app.settings import Settings
 from app.web import account_api, api, crawlers, docs, openapi, pages, problems
 from app.web.access import RULES, authorize, routes_of
+from app.web.counting import EveryRequest
 from app.web.deps import Portal
 from app.web.headers import Compression, EveryAnswer
-from app.web.limits import Limits, limit_address
+from app.web.limits import Limits, limit_deploys
 from app.web.oidc import Oidc
 from app.web.pages import styleguide
 from app.web.peer import Peer
@@ -41,7 +42,7 @@ def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
         redoc_url=None,
         # Its own redirects would lose a body, and one address a page is enough.
         redirect_slashes=False,
-        dependencies=[Depends(limit_address), Depends(authorize)],
+        dependencies=[Depends(limit_deploys), Depends(authorize)],
     )
     app.state.settings = settings
     app.state.stopping = asyncio.Event()
@@ -58,6 +59,8 @@ def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
     if undecided := set(routes_of(app)) - set(RULES):
         raise AssertionError(f"nobody has decided who may use {sorted(undecided)}")
     problems.install(app)
+    # From the inside out: what is refused here gets the headers of every answer, too.
+    app.add_middleware(EveryRequest)
     app.add_middleware(Compression)
     app.add_middleware(EveryAnswer, settings=settings)
     app.add_middleware(Peer, believed=settings.forwarded_allow_ips)

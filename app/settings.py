@@ -184,6 +184,10 @@ class Settings(WaysIn):
     wrong_credential_rate: str = Field("10/minute", examples=["10/minute", "off"])
     """How often one address may come with a token or a key that is wrong; `off` for no limit."""
 
+    max_streams_per_address: int = Field(50, ge=0, le=100_000, examples=["50"])
+    """How many event streams one address may hold at once at one portal process; 0 for no limit. A page that gets none
+    asks again and again instead."""
+
     redis_url: Secret[SecretStr | None] = Field(
         None, examples=["redis://:password@redis:6379/0", "rediss://redis:6380"]
     )
@@ -222,8 +226,8 @@ class Settings(WaysIn):
     sse_heartbeat_seconds: float = Field(5.0, gt=0, le=10, examples=["5"])
     """Silence on an event stream after which a heartbeat is sent."""
 
-    forwarded_allow_ips: str = Field("127.0.0.1", examples=["127.0.0.1", "10.0.0.0/8"])
-    """Proxies whose X-Forwarded headers are believed."""
+    forwarded_allow_ips: str = Field("127.0.0.1", examples=["127.0.0.1", "10.0.1.5"])
+    """Proxies whose X-Forwarded headers are believed; never a network that stacks are on."""
 
     @classmethod
     def settings_customise_sources(

@@ -84,7 +84,7 @@ class WaysIn(BaseSettings):
     """Takes an address for verified of which the provider does not say whether it is. For providers at which nobody
     chooses his own."""
 
-    proxy_auth_addresses: CommaList = Field((), examples=["10.0.1.5", "10.0.1.0/24"])
+    proxy_auth_addresses: CommaList = Field((), examples=["10.0.1.5", "10.0.1.5,10.0.1.6"])
     """Addresses and networks of the proxy, from which alone identity headers are believed. Needed with
     `AUTH_MODE=proxy`."""
 

@@ -92,6 +92,7 @@ def sandbox_settings(port: int, folder: Path) -> Settings:
         **dict.fromkeys(("max_stacks", "max_stacks_per_owner", "max_in_flight", "max_in_flight_per_owner"), 0),
         **dict.fromkeys(("rate_per_address", "rate_per_actor", "wrong_credential_rate"), "off"),
         **dict.fromkeys(("deploy_rate_per_address", "deploy_rate_per_actor"), "off"),
+        "max_streams_per_address": 0,
     }
     given = {name: value for name, value in values.items() if not is_given(name)}
     return load_settings(_env_file=None, **given, port=port)

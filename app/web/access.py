@@ -26,7 +26,7 @@ from app.web.deps import (
     must_say_where_from,
     portal_of,
 )
-from app.web.limits import limit_actor, limits_of
+from app.web.limits import counted_as, limit_actor, limits_of
 
 log = structlog.get_logger()
 
@@ -350,9 +350,15 @@ _REFUSALS: Final = frozenset(
 
 
 async def audit_refusal(request: Request, error: PortalError) -> None:
-    """Put on the trail that somebody was refused what he asked for, where it would have changed something."""
+    """Put on the trail that somebody was refused what he asked for, where it would have changed something.
+
+    From one address once a minute for each action and code: what strangers send must not fill the store.
+    """
     rule: Rule | None = getattr(request.state, "rule", None)
     if rule is None or rule.action is None or error.code not in _REFUSALS:
+        return
+    address = address_of(request)
+    if not limits_of(request).refusals.is_first((counted_as(address or ""), rule.action, error.code)):
         return
     actor = caller_of(request).actor
     try:

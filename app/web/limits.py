@@ -3,7 +3,9 @@
 import ipaddress
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -29,6 +31,11 @@ _IPV6_NETWORK: Final = 64
 _REDIS_SECONDS: Final = 0.5
 _REDIS_PAUSE: Final = 2.0
 _REDIS_CONNECTIONS: Final = 32
+# When somebody may ask again for a stream: nobody knows when another of his ends.
+_STREAM_SECONDS: Final = 10
+# The trail keeps what is on it for ever, so strangers must not fill it.
+_REFUSAL_SECONDS: Final = 60
+_MOST_REFUSALS: Final = 10_000
 # What a platform asks to know whether the portal lives.
 UNLIMITED: Final = frozenset({"/health", "/ready"})
 # What begins a deployment, as the routes are written.
@@ -38,8 +45,9 @@ _DEPLOYS: Final = frozenset(
         *("/stacks/{name}/password", "/api/stack/{name}/password"),
     }
 )
-# The limits that are no rates, as `app.deployments.quota` refuses by them.
+# The limits that are no rates: streams, and those by which `app.deployments.quota` refuses.
 _QUOTAS: Final = {
+    "too_many_streams": "streams",
     "stacks_full": "stacks",
     "stacks_of_owner": "stacks-of-owner",
     "in_flight_full": "in-flight",
@@ -185,6 +193,54 @@ class WrongCredentials:
         await self._rate.take(counted_as(address))
 
 
+class Streams:
+    """How many streams an address holds at this process."""
+
+    def __init__(self, quota: int) -> None:
+        """`quota`: how many it may hold at once; 0 for as many as it likes."""
+        self._quota = quota
+        self._held: Counter[str] = Counter()
+
+    @contextmanager
+    def hold(self, address: str) -> Iterator[None]:
+        """Hold one for as long as the block lasts. Raises PortalError `too_many_streams`."""
+        who = counted_as(address)
+        if self._quota and self._held[who] >= self._quota:
+            raise PortalError("too_many_streams", limit=self._quota, seconds=_STREAM_SECONDS)
+        self._held[who] += 1
+        try:
+            yield
+        finally:
+            self._held[who] -= 1
+            if not self._held[who]:
+                del self._held[who]
+
+
+class Lately:
+    """What has happened within some seconds: of what happens again and again only the first is told.
+
+    Of more than it has room for the oldest is forgotten.
+    """
+
+    def __init__(self, seconds: float, *, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._most = most
+        self._clock = clock
+        self._told: dict[Hashable, float] = {}
+
+    def is_first(self, what: Hashable) -> bool:
+        """Whether it has not been told within that time; it is from now on."""
+        now = self._clock()
+        told_at = self._told.get(what)
+        if told_at is not None and now - told_at < self._seconds:
+            return False
+        self._told.pop(what, None)
+        self._told[what] = now
+        if len(self._told) > self._most:
+            del self._told[next(iter(self._told))]
+        return True
+
+
 class Limits:
     """The limits of a portal, counted together with others on the same Redis."""
 
@@ -196,6 +252,8 @@ class Limits:
             self._rate("deploy-actor", settings.deploy_rate_per_actor),
         )
         self.wrong_credential = WrongCredentials(self._rate("wrong-credential", settings.wrong_credential_rate))
+        self.streams = Streams(settings.max_streams_per_address)
+        self.refusals = Lately(_REFUSAL_SECONDS, most=_MOST_REFUSALS)
 
     def _rate(self, policy: str, said: str) -> Rate:
         return Rate(self._counts, policy, said)
@@ -219,14 +277,13 @@ class Limits:
         await self._counts.aclose()
 
 
-async def limit_address(request: Request) -> None:
-    """Count a request by its address, before anything is looked up for it. Raises LimitReachedError."""
-    if request.url.path in UNLIMITED:
-        return
-    limits, address = limits_of(request), address_of(request) or ""
-    note(request, await limits.requests(address=address))
+async def limit_deploys(request: Request) -> None:
+    """Count what begins a deployment by its address, before anything is looked up for it. Raises LimitReachedError.
+
+    A dependency of the whole application, as the route tells; requests of any kind are counted before that.
+    """
     if _deploys(request):
-        note(request, await limits.deploys(address=address))
+        note(request, await limits_of(request).deploys(address=address_of(request) or ""))
 
 
 async def limit_actor(request: Request, actor: str) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
@@ -17,7 +17,7 @@ from app.errors import PROBLEMS, PortalError, SettingsError
 from app.i18n import Language
 from app.outages import Reason
 from app.web.access import audit_refusal
-from app.web.contexts import ErrorPage, ShownProblem
+from app.web.contexts import ErrorPage, Page, ShownProblem
 from app.web.deps import MAX_BODY, InvalidBodyError, caller_of, language_of
 from app.web.headers import add_headers
 from app.web.limits import note_limit
@@ -69,6 +69,7 @@ STATUSES: Final[Mapping[str, int]] = {
     "provider_away": 503,
     "not_admitted": 403,
     "too_many_requests": 429,
+    "too_many_streams": 429,
     "stacks_full": 429,
     "stacks_of_owner": 429,
     "in_flight_full": 429,
@@ -113,6 +114,7 @@ _COME_BACK: Final = frozenset(
         "dokploy_away",
         "provider_away",
         "too_many_requests",
+        "too_many_streams",
         "stacks_full",
         "stacks_of_owner",
         "in_flight_full",
@@ -205,6 +207,17 @@ async def note_refusal(request: Request, error: PortalError) -> None:
     await audit_refusal(request, error)
 
 
+async def refuse(request: Request, error: PortalError, page: Page, *, path: str = "/") -> HTMLResponse:
+    """Answer with a page of its own that says a problem: noted, and with the status and the headers that belong to it.
+
+    path: where a `GET` shows the page.
+    """
+    await note_refusal(request, error)
+    response = respond(request, page, status=status_of(error.code), path=path)
+    response.headers.update(headers_of(error))
+    return response
+
+
 def install(app: FastAPI) -> None:
     """Answer every failure with a problem."""
 
@@ -215,7 +228,7 @@ def install(app: FastAPI) -> None:
         if suggestions := getattr(error, "suggestions", None):
             more["suggestions"] = suggestions
         await note_refusal(request, error)
-        return _answer(request, error, **more)
+        return answer(request, error, **more)
 
     async def http_error(request: Request, raised: Exception) -> Response:
         error = cast("HTTPException", raised)
@@ -223,21 +236,21 @@ def install(app: FastAPI) -> None:
         code = codes.get(error.status_code)
         problem = PortalError(code, limit=MAX_BODY) if code else PortalError("http_error", status=error.status_code)
         headers = {"Allow": _allowed(request)} if code == "method_not_allowed" else error.headers
-        return _answer(request, problem, headers=headers, status=error.status_code)
+        return answer(request, problem, headers=headers, status=error.status_code)
 
     async def validation_error(request: Request, raised: Exception) -> Response:
         error = cast("RequestValidationError", raised)
-        return _answer(request, PortalError("request_invalid"), errors=field_errors(error.errors()))
+        return answer(request, PortalError("request_invalid"), errors=field_errors(error.errors()))
 
     async def store_error(request: Request, raised: Exception) -> Response:
         error = cast("StoreAway", raised)
         log.error("store_unavailable", reason=error.reason, detail=error.detail)
-        return _answer(request, PortalError(STORE_CODES.get(error.reason, "store_unavailable")))
+        return answer(request, PortalError(STORE_CODES.get(error.reason, "store_unavailable")))
 
     async def any_error(request: Request, error: Exception) -> Response:
         reference = secrets.token_hex(4)
         log.error("request_broke", reference=reference, path=request.url.path, exc_info=error)
-        response = _answer(request, PortalError("internal_error", reference=reference))
+        response = answer(request, PortalError("internal_error", reference=reference))
         # This one is answered outside of all middleware.
         add_headers(response.headers, request.scope, response.status_code, request.app.state.settings)
         return response
@@ -259,7 +272,7 @@ def _allowed(request: Request) -> str:
     )
 
 
-def _answer(
+def answer(
     request: Request,
     error: PortalError,
     *,
@@ -267,6 +280,7 @@ def _answer(
     status: int | None = None,
     **more: Any,
 ) -> Response:
+    """Answer with a problem: as a page to a person's browser, as a document to anything else."""
     language = language_of(request)
     if wants_page(request):
         signs_in = error.code in _SIGN_IN or (error.code in _OF_A_CALLER and caller_of(request).session_ended)

@@ -29,6 +29,8 @@ _DESCRIPTION: Final = "/.well-known/openid-configuration"
 _KEPT_SECONDS: Final = 3600
 # Of one call, from the connection to the last byte.
 _DEADLINE_SECONDS: Final = 5
+# After one that failed for which anybody may have asked.
+_PAUSE_SECONDS: Final = 2.0
 _MOST_BYTES: Final = 512 * 1024
 # How far the provider's clock may be from ours.
 _LEEWAY_SECONDS: Final = 60
@@ -95,12 +97,31 @@ class Provider:
         self._client_secret = secret.get_secret_value() if secret else None
         self._clock = clock
         self._description: tuple[float, Description] | None = None
+        self._failure: tuple[float, PortalError] | None = None
+        self._asking = asyncio.Lock()
         self._keys: tuple[float, dict[str, Any]] | None = None
 
     async def description(self) -> Description:
-        """What the provider says of itself. Raises PortalError `provider_away` or `sign_in_failed`."""
-        if self._description and self._is_fresh(self._description[0]):
-            return self._description[1]
+        """What the provider says of itself. Raises PortalError `provider_away` or `sign_in_failed`.
+
+        Anybody may make the portal ask, without signing in. Of those who come together one asks and the others wait for
+        what he learns; where that is a failure, nobody asks again for a moment.
+        """
+        async with self._asking:
+            if self._description and self._is_fresh(self._description[0]):
+                return self._description[1]
+            if self._failure and time.monotonic() - self._failure[0] < _PAUSE_SECONDS:
+                # Not that error itself: one that is raised again and again grows.
+                raise PortalError(self._failure[1].code, log=self._failure[1].log, seconds=_RETRY_SECONDS)
+            try:
+                description = await self._read_description()
+            except PortalError as error:
+                self._failure = (time.monotonic(), error)
+                raise
+            self._description, self._failure = (time.monotonic(), description), None
+            return description
+
+    async def _read_description(self) -> Description:
         address = self._issuer.rstrip("/") + _DESCRIPTION
         status, answer = await self._call("GET", address)
         if status != httpx.codes.OK:
@@ -113,7 +134,6 @@ class Provider:
             raise failed("OIDC_ISSUER is not what the provider calls itself", it_says=loggable(description.issuer))
         if not description.is_safe:
             raise failed("the provider's description has an address that is not https")
-        self._description = (time.monotonic(), description)
         return description
 
     async def redeem(self, code: str, verifier: str, redirect_uri: str) -> Tokens:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.types import Receive, Scope, Send
 
 from app.database import StoreAway
 from app.deployments.events import RecordedEvent
@@ -18,7 +19,8 @@ from app.deployments.record import DeploymentRecord
 from app.deployments.waiting import describe_place, is_waiting
 from app.errors import PortalError
 from app.i18n import Language
-from app.web.deps import language_of, portal_of
+from app.web.deps import address_of, language_of, portal_of
+from app.web.limits import limits_of
 from app.web.models import event_json
 
 # Proxies must neither keep nor rewrite nor collect what is sent.
@@ -63,7 +65,9 @@ def _is_number(text: str) -> bool:
 
 
 def stream_events(request: Request, record: DeploymentRecord, *, follow: bool) -> Response:
-    """Answer with the events of a deployment, from the reader's place on. follow: JSON lines, past the newest event.
+    """Answer with the events of a deployment, from the reader's place on, as one of the streams that he may hold.
+
+    follow: JSON lines, past the newest event.
 
     204 to a reader that has seen a completed run to its end, so that EventSource stops asking.
     """
@@ -74,15 +78,37 @@ def stream_events(request: Request, record: DeploymentRecord, *, follow: bool) -
         return Response(status_code=204, headers=HEADERS)
     reading = Reading(record.last_event, gap=place) if place > record.last_event else Reading(place)
     if _NDJSON in request.headers.get("accept", ""):
-        lines = _lines(request, record, reading, language, follow=follow)
-        return StreamingResponse(lines, media_type=_NDJSON, headers=HEADERS)
-    return EventSourceResponse(
-        _events(request, record, reading, language),
-        headers=HEADERS,
-        # Its own heartbeat is a comment that scripts cannot see; ours is an event, sent below.
-        ping=3600,
-        sep="\n",
+        lines = StreamingResponse(
+            _lines(request, record, reading, language, follow=follow), media_type=_NDJSON, headers=HEADERS
+        )
+        # Polling holds nothing: it is how a page goes on that got no stream.
+        return _Held(lines) if follow else lines
+    return _Held(
+        EventSourceResponse(
+            _events(request, record, reading, language),
+            headers=HEADERS,
+            # Its own heartbeat is a comment that scripts cannot see; ours is an event, sent below.
+            ping=3600,
+            sep="\n",
+        )
     )
+
+
+class _Held(Response):
+    """A stream that counts as its reader's from its first byte until it ends, in whatever way that is.
+
+    Raises PortalError `too_many_streams` in place of the first byte. Not in the stream itself, which never begins for
+    a reader who has gone by then, and so would never end.
+    """
+
+    def __init__(self, stream: Response) -> None:
+        super().__init__()
+        self._stream = stream
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope)
+        with limits_of(request).streams.hold(address_of(request) or ""):
+            await self._stream(scope, receive, send)
 
 
 async def _events(

@@ -97,6 +97,10 @@ def test_a_token_that_was_revoked_opens_nothing_from_then_on(portal: PortalServe
         refused = portal.client.get("/api/stacks", headers=token)
         assert_problem(refused, 401, "token_revoked")
         assert 'error="invalid_token"' in refused.headers["www-authenticate"]
+        # What would change something is refused just so, and is on the trail although nobody was recognised.
+        assert_problem(portal.client.post("/api/deploy", json={"name": "x"}, headers=token), 401, "token_revoked")
+        newest = trail(portal)[0]
+        assert (newest["code"], newest["address"], newest["actor"]["id"]) == ("token_revoked", "127.0.0.1", "anonymous")
         assert client.delete(f"/api/tokens/{made['id']}").status_code == 204
         # Where it would change something, the trail is told, though not by whom.
         assert_problem(
@@ -246,12 +250,34 @@ def trail(portal: PortalServer, **params: Any) -> list[dict[str, Any]]:
     return entries
 
 
+def test_what_a_stranger_is_refused_again_and_again_is_on_the_trail_once(portal: PortalServer):
+    def refused(address: str, code: str = "asdo_no", **headers: str) -> None:
+        headers = {"x-forwarded-for": address, "sec-fetch-site": headers.get("site", "same-origin")}
+        assert portal.client.post("/api/take-over", json={"code": code}, headers=headers).status_code in {403, 422}
+
+    before = len(trail(portal, limit=1000))
+    for _ in range(3):
+        refused("2001:db8:7::1")
+        refused("2001:db8:7::2")  # the same network
+        refused("2001:db8:7::1", site="cross-site")
+        refused("2001:db8:8::1")
+
+    new = trail(portal, limit=1000)[: len(trail(portal, limit=1000)) - before]
+    assert sorted((each["address"], each["action"], each["code"]) for each in new) == [
+        ("2001:db8:7::1", "take_over", "cross_site"),
+        ("2001:db8:7::1", "take_over", "offer_invalid"),
+        ("2001:db8:8::1", "take_over", "offer_invalid"),
+    ]
+
+
 def test_everything_that_is_done_to_a_stack_is_on_the_trail(portal: PortalServer):
     with browser(portal) as ada, browser(portal) as eve:
         name = ready(portal, ada)
-        eve.delete(f"/api/stack/{name}")
-        portal.client.delete(f"/api/stack/{name}", headers=bearer("asd_wrong"))
-        ada.post(f"/api/stack/{name}/redeploy", headers={"sec-fetch-site": "cross-site"})
+        # From an address of which nothing else is on it.
+        there = {"x-forwarded-for": "203.0.113.50"}
+        eve.delete(f"/api/stack/{name}", headers=there)
+        portal.client.post(f"/api/stack/{name}/offer", headers={**bearer("asd_wrong"), **there})
+        ada.post(f"/api/stack/{name}/redeploy", headers={"sec-fetch-site": "cross-site", **there})
         portal.wait(ada.post(f"/api/stack/{name}/redeploy").json()["deploymentId"])
         ada.post(f"/api/stack/{name}/offer")
         deleted = portal.client.delete(f"/api/stack/{name}", headers=OPERATOR).json()
@@ -261,13 +287,13 @@ def test_everything_that_is_done_to_a_stack_is_on_the_trail(portal: PortalServer
     assert [(each["action"], each["means"], each["outcome"], each["code"]) for each in reversed(lines)] == [
         ("deploy", "browser", "done", None),
         ("remove", "browser", "refused", "credential_wrong"),
-        ("remove", "manage_key", "refused", "credential_wrong"),
+        ("offer", "manage_key", "refused", "credential_wrong"),
         ("redeploy", "nothing", "refused", "cross_site"),
         ("redeploy", "browser", "done", None),
         ("offer", "browser", "done", None),
         ("remove", "admin_token", "done", None),
     ]
-    assert {each["address"] for each in lines} == {"127.0.0.1"}
+    assert [each["address"] for each in lines] == ["127.0.0.1"] * 3 + ["203.0.113.50"] * 3 + ["127.0.0.1"]
     assert lines[0]["deploymentId"] == deleted["deploymentId"]
     assert lines[0]["actor"] == {"id": "operator", "email": None, "role": "operator"}
     assert lines[-1]["actor"]["id"].startswith("browser:")

@@ -357,7 +357,9 @@ def test_a_manage_key_brings_a_stack_into_this_browser(portal: PortalServer, bro
 
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_a_code_that_does_not_do_is_asked_for_again(portal: PortalServer, browser: httpx.Client, lang: str):
-    answer = browser.post("/take-over", data={"code": "asdo_nearly-right"}, params={"lang": lang})
+    # Of the same address only the first is on the trail.
+    address = {"x-forwarded-for": f"203.0.113.{list(LANGUAGES).index(lang)}"}
+    answer = browser.post("/take-over", data={"code": "asdo_nearly-right"}, params={"lang": lang}, headers=address)
 
     page = Page(answer)
     assert (page.status, page.language[0]) == (422, lang)
@@ -368,6 +370,19 @@ def test_a_code_that_does_not_do_is_asked_for_again(portal: PortalServer, browse
     assert_nothing_inline(page)
     newest = trail(portal)[0]
     assert (newest["action"], newest["outcome"], newest["code"]) == ("take_over", "refused", "offer_invalid")
+
+
+def test_a_refusal_on_a_form_has_the_headers_of_its_problem(start_portal):
+    portal: PortalServer = start_portal(max_stacks_per_owner=1)
+    with closing(visitor(portal)) as ada, closing(visitor(portal)) as eve:
+        deployed(portal, ada)
+        code = shown_once(Page(eve.post(f"/stacks/{deployed(portal, eve)}/offer")))
+
+        refused = ada.post("/take-over", data={"code": code})
+
+    assert refused.status_code == 429
+    assert int(refused.headers["retry-after"]) > 0
+    assert refused.headers["ratelimit"].startswith('"stacks-of-owner";r=0')
 
 
 def test_a_stack_is_offered_by_whom_it_belongs_to(portal: PortalServer, browser: httpx.Client, other: httpx.Client):
@@ -417,7 +432,9 @@ def test_the_trail_tells_who_did_what(portal: PortalServer, browser: httpx.Clien
 def test_the_trail_is_read_on_page_by_page(start_portal):
     portal: PortalServer = start_portal(runs=False)
     for number in range(103):
-        portal.client.delete(f"/api/stack/name-{number}", headers=ELSEWHERE)
+        # Of the same address only the first would be on it.
+        headers = {**ELSEWHERE, "x-forwarded-for": f"203.0.113.{number}"}
+        portal.client.delete(f"/api/stack/name-{number}", headers=headers)
     with closing(visitor(portal)) as operator:
         submit(operator, "/sign-in", token=ADMIN_TOKEN)
         first = Page(operator.get("/operator/audit?actor=anonymous"))

@@ -58,6 +58,45 @@ def test_too_many_requests_are_refused_with_what_is_left_and_when_to_come_back(s
         assert "ratelimit" not in free.headers
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/no-such-page", 404),
+        ("GET", "/api/no-such-thing", 404),
+        ("GET", "/static/no-such-file", 404),
+        ("DELETE", "/stacks", 405),
+        ("POST", "/health", 405),
+        ("HEAD", "/", 200),
+        ("HEAD", "/no-such-page", 404),
+        ("OPTIONS", "/api/stacks", 405),
+    ],
+)
+def test_a_request_without_a_route_is_counted_like_any_other(
+    start_portal: StartPortal, method: str, path: str, status: int
+):
+    portal = start_portal(rate_per_address="2/minute")
+
+    assert [portal.client.request(method, path).status_code for _ in range(2)] == [status] * 2
+    refused = portal.client.request(method, path, headers=HTML)
+
+    assert refused.status_code == 429
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
+    assert refused.headers["ratelimit"].startswith('"address";r=0;t=')
+    assert "content-security-policy" in refused.headers
+    if method != "HEAD":
+        document = "problem+json" if path.startswith("/api/") else "text/html"
+        assert document in refused.headers["content-type"]
+
+
+def test_each_request_is_counted_once(start_portal: StartPortal):
+    portal = start_portal(rate_per_address="9/minute")
+
+    for left, path in enumerate(["/api/stacks", "/api/no-such-thing", "/api/stacks", "/api/deployments/nobody"]):
+        assert ask(portal, path).headers["ratelimit"].startswith(f'"address";r={8 - left};t='), path
+    portal.client.head("/static/portal.css")
+    assert ask(portal).headers["ratelimit"].startswith('"address";r=4;t=')
+
+
 def test_a_page_that_is_answered_says_nothing_of_limits(start_portal: StartPortal):
     page = start_portal(rate_per_address="3/minute").client.get("/", headers=HTML)
 

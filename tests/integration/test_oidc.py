@@ -1,5 +1,6 @@
 """Signing in at an OpenID provider: at a real one, and at one that lies in every way that a token can."""
 
+import asyncio
 import hmac
 import json
 import socket
@@ -636,7 +637,41 @@ async def test_a_provider_in_trouble_is_asked_again_the_next_time(
         assert "provider_away" in logged
 
     liar.statuses = {}
+    await wait_for_provider(browser)
     assert (await lied_to(browser, liar))[0].status_code == 200
+
+
+async def wait_for_provider(browser: httpx.AsyncClient) -> None:
+    deadline = time.monotonic() + 10
+    while (await browser.get(BEGIN)).status_code != 303:
+        assert time.monotonic() < deadline, "it is not asked again"
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("code", ["provider_away", "sign_in_failed"])
+async def test_whoever_comes_while_the_provider_is_away_costs_no_call(liar: ScriptedProvider, start: Start, code: str):
+    description = "/.well-known/openid-configuration"
+    browser = await start(liar.issuer)
+    liar.statuses = {description: 500} if code == "provider_away" else {}
+    liar.description = {"issuer": "https://elsewhere.example"}
+
+    together = await asyncio.gather(*(browser.get(BEGIN) for _ in range(5)))
+    after = await browser.get(BEGIN)
+
+    assert {answer.json()["code"] for answer in (*together, after)} == {code}
+    assert liar.paths() == [description]
+    liar.statuses, liar.description = {}, {}
+    await wait_for_provider(browser)
+    assert liar.paths() == [description] * 2
+
+
+async def test_those_who_come_together_ask_once(liar: ScriptedProvider, start: Start):
+    browser = await start(liar.issuer)
+
+    answers = await asyncio.gather(*(browser.get(BEGIN) for _ in range(5)))
+
+    assert [answer.status_code for answer in answers] == [303] * 5
+    assert liar.paths() == ["/.well-known/openid-configuration"]
 
 
 @pytest.mark.parametrize("path", ["/token", "/jwks", "/userinfo"])
@@ -686,8 +721,6 @@ async def test_a_description_that_is_another_providers_or_unusable(
 
     assert (answer.status_code, answer.json()["code"]) == (400, "sign_in_failed")
     assert "set-cookie" not in answer.headers
-    liar.description = {}
-    await begin(browser)
 
 
 async def test_no_way_to_sign_out_at_the_provider(liar: ScriptedProvider, start: Start):

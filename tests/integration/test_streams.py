@@ -269,6 +269,60 @@ def wait_for_watchers(portal: PortalServer, count: int) -> None:
         time.sleep(0.02)
 
 
+# How many one address may hold
+
+
+def refusal(portal: PortalServer, deployment_id: str, **headers: str) -> httpx.Response | None:
+    """Ask for one stream more, and leave it: the answer, if that was a refusal."""
+    url = f"/api/deployments/{deployment_id}/events"
+    with portal.client.stream("GET", url, headers=headers) as answer:
+        if answer.status_code == 200:
+            return None
+        answer.read()
+        return answer
+
+
+def wait_for_room(portal: PortalServer, deployment_id: str) -> None:
+    deadline = time.monotonic() + 10
+    while refusal(portal, deployment_id) is not None:
+        assert time.monotonic() < deadline, "what has ended is still held"
+        time.sleep(0.02)
+
+
+def test_an_address_holds_so_many_streams_and_no_more(start_portal, emulator: Emulator):
+    portal = start_portal(max_streams_per_address=2, forwarded_allow_ips="127.0.0.0/8")
+    deployment_id = deploy_slowly(portal, emulator, 6)
+
+    with stream(portal, deployment_id) as one, stream(portal, deployment_id) as other:
+        held = one.iter_sse(), other.iter_sse()
+        assert [next(each).event for each in held] == ["heartbeat"] * 2
+        for accept in ("text/event-stream", "application/x-ndjson"):
+            refused = refusal(portal, deployment_id, accept=accept)
+            assert refused is not None
+            assert_problem(refused, 429, "too_many_streams")
+            assert refused.headers["retry-after"] == "10"
+            assert refused.headers["ratelimit"] == '"streams";r=0'
+            assert refused.headers["ratelimit-policy"] == '"streams";q=2'
+        # What a page does instead, and other addresses.
+        assert portal.events(deployment_id)
+        assert refusal(portal, deployment_id, **{"x-forwarded-for": "203.0.113.7"}) is None
+    # Each time another one is taken and left, so none of these is held for ever.
+    for _ in range(5):
+        wait_for_room(portal, deployment_id)
+
+
+def test_a_stream_is_held_until_it_ends_by_itself(start_portal, emulator: Emulator):
+    portal = start_portal(max_streams_per_address=1, sse_heartbeat_seconds=0.1, sse_timeout_seconds=0.3)
+    deployment_id = deploy_slowly(portal, emulator, 2)
+
+    assert read(portal, deployment_id)[-1].event == "pause"
+    wait_for_room(portal, deployment_id)
+    portal.wait(deployment_id)
+    wait_for_room(portal, deployment_id)
+    assert read(portal, deployment_id)[-1].event == "deployment_completed"
+    wait_for_room(portal, deployment_id)
+
+
 # JSON lines
 
 

@@ -25,7 +25,7 @@ from app.web.pages.audit import MEANS, trail_of
 from app.web.pages.lines import moment
 from app.web.pages.record import ACTORS
 from app.web.pages.signing_in import SIGNED_OUT
-from app.web.problems import note_refusal, show, status_of
+from app.web.problems import refuse, show
 from app.web.rendering import respond
 
 router = APIRouter()
@@ -187,9 +187,8 @@ async def make_token(request: Request, portal: PortalDep, caller: CallerDep, lan
     try:
         token, secret = await make(portal, caller, name=typed.name, scopes=typed.scopes, days=typed.days)
     except PortalError as error:
-        await note_refusal(request, error)
         page = await _page(request, caller, language, typed=typed, problem=show(error, language))
-        return respond(request, page, status=status_of(error.code), path=ADDRESS)
+        return await refuse(request, error, page, path=ADDRESS)
     call = next((path for scope, path in _CALLS if scope in token.scopes), "")
     made = NewTokenPage(
         name=token.name,

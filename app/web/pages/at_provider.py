@@ -8,8 +8,7 @@ from app.web.api import LanguageDep, PortalDep
 from app.web.deps import address_of, browser_of, forget_signing_in, path_here, remember_session
 from app.web.oidc import CALLBACK, Oidc
 from app.web.pages.signing_in import ADDRESS, sign_in_page
-from app.web.problems import headers_of, note_refusal, show, status_of
-from app.web.rendering import respond
+from app.web.problems import refuse, show
 
 router = APIRouter()
 
@@ -36,10 +35,8 @@ async def come_back(request: Request, portal: PortalDep, language: LanguageDep) 
         actor, account = await portal.recognition.admit(claims, address_of(request))
         secret = await portal.sessions.begin(actor, account=account, bound_to=None, browser=browser_of(request))
     except PortalError as error:
-        await note_refusal(request, error)
         page = sign_in_page(portal, "/", language, problem=show(error, language))
-        response: Response = respond(request, page, status=status_of(error.code), path=ADDRESS)
-        response.headers.update(headers_of(error))
+        response: Response = await refuse(request, error, page, path=ADDRESS)
     else:
         response = RedirectResponse(there, status_code=303, headers={"Cache-Control": "no-store"})
         remember_session(request, response, secret)

@@ -17,7 +17,7 @@ from app.web.contexts import DeployPage, Fact, PlanPreview, ShownProblem
 from app.web.deps import Portal, actor_of, origin_of, owner_of, portal_of, read_form, remember_browser
 from app.web.models import DeployBody
 from app.web.pages.lines import planned_stations
-from app.web.problems import headers_of, note_refusal, show, status_of
+from app.web.problems import refuse, show
 from app.web.rendering import respond
 
 router = APIRouter()
@@ -112,10 +112,7 @@ async def deploy(request: Request, portal: PortalDep, caller: CallerDep, languag
         page = _deploy_page(
             request, language, name=name[:_LONGEST_SHOWN], problem=show(error, language), suggestions=suggestions
         )
-        await note_refusal(request, error)
-        refused = respond(request, page, status=status_of(error.code))
-        refused.headers.update(headers_of(error))
-        return refused
+        return await refuse(request, error, page)
     response = RedirectResponse(f"/deployments/{accepted.deployment_id}", status_code=303)
     remember_browser(request, response)
     return response

@@ -11,7 +11,7 @@ from app.web.api import CallerDep, LanguageDep, PortalDep, StackDep
 from app.web.contexts import OfferedPage, OfferPage, TakenOverPage, TakeOverPage
 from app.web.deps import actor_of, origin_of, owner_of, read_form, remember_browser
 from app.web.pages.lines import moment
-from app.web.problems import note_refusal, show, status_of
+from app.web.problems import refuse, show
 from app.web.rendering import respond
 
 router = APIRouter()
@@ -50,9 +50,8 @@ async def take_over(request: Request, caller: CallerDep, language: LanguageDep) 
     try:
         taken = await take(request, Asker(owner, actor_of(request), "user"), fields.get("code", ""))
     except PortalError as error:
-        await note_refusal(request, error)
         # What was typed may be all but a letter of a secret, and is not said again.
-        return respond(request, TakeOverPage(show(error, language)), status=status_of(error.code), path=TAKE_OVER)
+        return await refuse(request, error, TakeOverPage(show(error, language)), path=TAKE_OVER)
     response = respond(
         request, TakenOverPage(taken.name, taken.manage_key if caller.gets_keys else None), path=f"/stacks/{taken.name}"
     )

@@ -16,7 +16,7 @@ from app.web.contexts import ShownProblem, SignInPage
 from app.web.deps import Portal, address_of, browser_of, forget_session, path_here, read_form, remember_session
 from app.web.limits import limits_of
 from app.web.oidc import Oidc
-from app.web.problems import note_refusal, show, status_of
+from app.web.problems import refuse, show
 from app.web.rendering import respond
 
 log = structlog.get_logger()
@@ -52,9 +52,9 @@ async def sign_in(request: Request, portal: PortalDep, language: LanguageDep) ->
         log.warning("sign_in_refused", address=address)
         await limit.count(address)
         error = PortalError("token_wrong")
-        await note_refusal(request, error)
-        page = sign_in_page(portal, there, language, problem=show(error, language))
-        return respond(request, page, status=status_of(error.code), path=ADDRESS)
+        return await refuse(
+            request, error, sign_in_page(portal, there, language, problem=show(error, language)), path=ADDRESS
+        )
     actor = operator(Means.ADMIN_TOKEN, address_of(request)).actor
     secret = await portal.sessions.begin(
         actor, account=None, bound_to=portal.recognition.admin_binding, browser=browser_of(request)

@@ -7,7 +7,7 @@ import pytest
 
 from app.errors import PortalError, SettingsError
 from app.settings import Settings
-from app.web.limits import LimitReachedError, Limits, Standing, counted_as, headers_of
+from app.web.limits import Lately, LimitReachedError, Limits, Standing, Streams, counted_as, headers_of
 from tests.servers import portal_settings
 
 pytestmark = pytest.mark.anyio
@@ -138,6 +138,40 @@ async def test_addresses_that_came_long_ago_are_forgotten():
 )
 def test_who_is_counted_together(one: str, other: str, together: bool):
     assert (counted_as(one) == counted_as(other)) is together
+
+
+def test_a_stream_that_breaks_off_is_held_no_longer():
+    streams = Streams(1)
+
+    for error in (RuntimeError, asyncio.CancelledError):
+        with pytest.raises(error), streams.hold("2001:db8::1"):
+            with pytest.raises(PortalError, match="too_many_streams"), streams.hold("2001:db8::2"):
+                pass
+            with streams.hold("192.0.2.1"):
+                pass
+            raise error
+    with streams.hold("2001:db8::2"):
+        pass
+
+
+def test_nought_streams_are_as_many_as_one_likes():
+    streams = Streams(0)
+
+    with streams.hold("192.0.2.1"), streams.hold("192.0.2.1"):
+        pass
+
+
+def test_what_happens_again_and_again_is_told_once_in_that_time():
+    now = 0.0
+    lately = Lately(60, most=2, clock=lambda: now)
+
+    assert [lately.is_first("a") for _ in range(3)] == [True, False, False]
+    now = 59.9
+    assert [lately.is_first(each) for each in "ab"] == [False, True]
+    now = 60.0
+    assert [lately.is_first(each) for each in "aba"] == [True, False, False]
+    # Of three there is room for two: the oldest is told anew.
+    assert [lately.is_first(each) for each in "cab"] == [True, False, True]
 
 
 def test_the_headers_are_those_of_the_draft():
