@@ -30,7 +30,7 @@ from app.errors import PortalError
 from app.migrations import migrate
 from app.vault import Vault, fingerprint
 from tests.integration.test_pages import HTML, Page
-from tests.servers import ADMIN_TOKEN, PortalServer, asker, portal_settings
+from tests.servers import ADMIN_TOKEN, HERE, PortalServer, asker, portal_settings
 
 OPERATOR = {"authorization": f"Bearer {ADMIN_TOKEN}"}
 ADA, BOB, PROGRAM = asker("browser:ada"), asker("browser:bob"), asker("")
@@ -56,7 +56,7 @@ def portals(
 def post_at_once(portals: Sequence[PortalServer], count: int = 100, **headers: str) -> list[httpx.Response]:
     def post(number: int) -> httpx.Response:
         url = f"{portals[number % len(portals)].url}/api/deploy"
-        return httpx.post(url, json={"name": f"ada-{number}"}, headers=headers, timeout=60, trust_env=False)
+        return httpx.post(url, json={"name": f"ada-{number}"}, headers=HERE | headers, timeout=60, trust_env=False)
 
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(post, range(count)))
