@@ -224,7 +224,10 @@ def test_a_mistake_comes_back_in_the_form_with_the_fields_kept(
     assert ticked == {scope for scope in scopes if scope in set(Scope)} - {"admin"}
     chosen = [each["value"] for each in page.all("option") if "selected" in each]
     assert chosen == ([] if "days" in fields else ["7"])
-    assert page.all("p", role="alert")
+    assert page.all("p", role="alert", id="why")
+    (wrong,) = [named for _, named in page.elements if "autofocus" in named]
+    about = "days" if "days" in fields else "name" if "name" in fields else ""
+    assert wrong["name"] == (about or "deploy:read"), "the first field that is wrong"
     assert_nothing_inline(page)
 
 
@@ -387,17 +390,27 @@ def test_the_trail_tells_who_did_what(portal: PortalServer, browser: httpx.Clien
     assert len(page.all("tr")) == 5, "a head and four lines"
     for words in ("Deployed again", "The operator", "Offer to hand over", "A browser", "127.0.0.1", "cross_site"):
         assert words in page.words
-    assert len(page.all("a", href=f"/stacks/{name}")) == 4
+    assert not page.all("a", href=f"/stacks/{name}"), "which may be gone"
+    assert len(page.all("a", href=f"/operator/audit?stack={name}")) == 4
+    assert page.words.count("Begun") == 2, "the one deployment and the other; their pages tell the rest"
     deployments = {str(each["href"]) for each in page.all("a") if "/deployments/" in str(each["href"])}
     assert len(deployments) == 2
     assert_nothing_inline(page)
     assert page.all("a", hreflang="nl")[0]["href"] == f"/operator/audit?stack={name}&lang=nl"
     # From a line to all that the same one did.
     his = next(str(each["href"]) for each in page.all("a") if "actor=browser" in str(each["href"]))
+    assert his[-6:] in page.words, "which browser it was"
     only_his = Page(operator.get(his))
     assert len(only_his.all("tr")) == 4
     assert "Deployed again" not in only_his.words
     assert Page(operator.get("/operator")).all("a", href="/operator/audit")
+
+
+def test_a_line_of_no_stack_says_so(portal: PortalServer, operator: httpx.Client, browser: httpx.Client):
+    make(browser, "stack:read")
+    page = Page(operator.get("/operator/audit"))
+    for words in ("Signed in", "–", "Done"):
+        assert words in page.words
 
 
 def test_the_trail_is_read_on_page_by_page(start_portal):
@@ -425,7 +438,7 @@ def test_hostile_names_on_the_trail_are_no_more_than_that(portal: PortalServer, 
         assert page.status == 200
         assert not page.all("img")
         assert "\u202e" not in re.sub(r'value="[^"]*"', "", page.html)
-        assert not [each for each in page.all("a") if "evil" in str(each["href"]) and "lang=" not in str(each["href"])]
+        assert not [each for each in page.all("a") if not re.match(r"[/#](?![/\\])", str(each["href"]))]
         assert_nothing_inline(page)
 
 

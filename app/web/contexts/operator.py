@@ -110,14 +110,16 @@ class AuditPage:
 
     @dataclass(frozen=True)
     class Entry:
-        """One line. actor: the id, and only_his: where his lines are; stack_path: empty where the stack has no page.
+        """One line. mark: what tells a browser from another, or empty.
 
-        subject: what it was about besides a stack; refused: with which code, or empty; reason: that in words.
+        only_his, only_its: where all the lines are of the same actor, and of the same stack.
+        subject: what it was about besides a stack; deployment_id: what was begun by it, or was to be changed; refused:
+        with which code, or empty; reason: that in words.
         """
 
         at: Moment
         who: str
-        actor: str
+        mark: str
         only_his: str
         means: str
         address: str
@@ -125,7 +127,7 @@ class AuditPage:
         subject: str
         deployment_id: str
         stack: str
-        stack_path: str
+        only_its: str
         refused: str
         reason: str
 
