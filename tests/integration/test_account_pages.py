@@ -111,11 +111,43 @@ def test_where_the_operator_is_signed_in_and_out_everywhere(portal: PortalServer
 
         answer = operator.post("/account/sign-out-everywhere")
 
-        assert (answer.status_code, answer.headers["location"]) == (303, "/")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/?done=signed-out-everywhere")
         assert "max-age=0" in answer.headers["set-cookie"].lower()
         assert elsewhere.get("/operator").headers["location"] == "/sign-in?next=/operator"
     newest = trail(portal)[0]
     assert (newest["action"], newest["means"]) == ("sign_out_everywhere", "session")
+
+
+def test_a_way_to_sign_in_stands_where_somebody_was_refused(start_portal):
+    portal: PortalServer = start_portal(auth_mode="proxy", proxy_auth_addresses="192.0.2.0/24", runs=False)
+    with closing(visitor(portal)) as client:
+        ways = {
+            "/deploy": "/deploy",
+            "/stacks/ada/delete": "/stacks/ada/delete",
+            f"/deployments/{'0' * 26}/cancel": f"/deployments/{'0' * 26}",
+        }
+        for path, there in ways.items():
+            page = Page(client.post(path, data={"name": "ada"}))
+            assert page.status == 401
+            assert page.all("a", href=f"/sign-in?next={there}"), path
+        assert client.get("/?name=ada&plan=1").headers["location"] == "/sign-in?next=/%3Fname%3Dada%26plan%3D1"
+        form = Page(client.get("/sign-in?next=/%3Fname%3Dada%26plan%3D1"))
+        assert form.all("input", name="next")[0]["value"] == "/?name=ada&plan=1"
+        assert form.all("a", href="/operator")
+
+
+def test_whoever_the_proxy_names_need_not_sign_in(start_portal):
+    portal: PortalServer = start_portal(auth_mode="proxy", proxy_auth_addresses="127.0.0.1", runs=False)
+    with closing(visitor(portal)) as client:
+        client.headers["remote-user"] = "ada"
+        answer = client.get("/sign-in?next=/stacks")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/stacks")
+        client.cookies.set("asd_session", "one-that-has-ended")
+        assert client.get("/sign-in?next=/stacks").status_code == 303
+        missing = Page(client.get("/stacks/nobody"))
+        assert missing.status == 404
+        assert missing.all("a", href="/stacks", **{"class": "btn go"})
+        assert not missing.all("a", href="/operator"), "which is not for him"
 
 
 def test_sessions_of_an_earlier_token_are_not_listed(start_portal):
@@ -164,7 +196,10 @@ def test_whoever_has_not_signed_in_is_asked_to(start_portal, mode: str):
         submit(client, "/sign-in", token=ADMIN_TOKEN, next="/account")
 
         assert Page(client.get("/account")).all("form", action="/account/sign-out-everywhere")
-        assert client.post("/account/sign-out-everywhere").headers["location"] == "/signed-out"
+        assert (
+            client.post("/account/sign-out-everywhere").headers["location"] == "/signed-out?done=signed-out-everywhere"
+        )
+        assert Page(client.get("/signed-out?done=signed-out-everywhere")).words.count("You have signed out") == 1
 
 
 # Tokens
@@ -188,7 +223,14 @@ def test_a_token_is_made_used_and_revoked(portal: PortalServer, browser: httpx.C
     assert token not in listed.html
     assert "never" not in listed.words
     (revoke,) = revocations(listed)
-    assert submit(browser, revoke) == "/account"
+    assert listed.all("summary"), "which asks first"
+    here = submit(browser, revoke)
+    assert here == "/account?done=revoked"
+    done = Page(browser.get(here))
+    assert "The token is revoked." in done.words
+    assert done.all("p", role="status")
+    assert done.all("a", hreflang="nl")[0]["href"] == "/account?lang=nl", "no link says it again"
+    assert "is revoked" not in Page(browser.get("/account?done=<b>")).words
 
     assert portal.client.get("/api/stacks", headers=bearer(token)).status_code == 401
     after = Page(browser.get("/account"))
@@ -294,7 +336,7 @@ def test_an_operator_sees_and_revokes_everybodys_and_gives_admin(
     assert "A browser" in everybodys.words
     assert everybodys.all("a", hreflang="nl")[0]["href"] == "/account?everybody=1&lang=nl"
 
-    assert submit(operator, revoke, everybody="1") == "/account?everybody=1"
+    assert submit(operator, revoke, everybody="1") == "/account?everybody=1&done=revoked"
 
     assert portal.client.get("/api/stacks", headers=bearer(theirs)).status_code == 401
 

@@ -13,7 +13,7 @@ class OperatorPage:
     """The portal as a whole, for its operator: numbers and charts of the last days, from the record alone.
 
     Everything is in the viewer's language; at: the moment (UTC) of all of it; room: how many stacks there are of how
-    many there may be, where that runs out; is_empty: there is nothing to draw yet.
+    many there may be, where that runs out; is_full: none is left; is_empty: there is nothing to draw yet.
     """
 
     template: ClassVar[str] = "operator.html"
@@ -97,6 +97,7 @@ class OperatorPage:
     leftovers: Sequence[Leftover]
     connections: Sequence[Connection]
     room: str = ""
+    is_full: bool = False
     is_empty: bool = False
     in_session: bool = True
 
