@@ -88,7 +88,10 @@ def test_a_browser_that_nobody_knows_has_an_account_all_the_same(browser: httpx.
     assert "set-cookie" not in answer.headers
     assert "This browser" in page.words
     assert "There are no tokens yet." in page.words
-    assert {str(each["name"]) for each in page.all("input", type="checkbox")} == set(Scope) - {"admin"}
+    assert {str(each["name"]) for each in page.all("input", type="checkbox")} == set(Scope) - {
+        "admin",
+        "deploy:rollback",
+    }
     assert not page.all("form", action="/account/sign-out-everywhere")
     assert not page.all("form", action="/sign-out")
     assert page.all("a", href="/account", **{"aria-current": "page"})
@@ -132,7 +135,7 @@ def test_a_way_to_sign_in_stands_where_somebody_was_refused(start_portal):
             assert page.all("a", href=f"/sign-in?next={there}"), path
         assert client.get("/?name=ada&plan=1").headers["location"] == "/sign-in?next=/%3Fname%3Dada%26plan%3D1"
         form = Page(client.get("/sign-in?next=/%3Fname%3Dada%26plan%3D1"))
-        assert form.all("input", name="next")[0]["value"] == "/?name=ada&plan=1"
+        assert form.all("input", name="next")[-1]["value"] == "/?name=ada&plan=1"
         assert form.all("a", href="/operator")
 
 

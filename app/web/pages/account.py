@@ -43,6 +43,8 @@ _MAY: Final = (
     (True, N_("Manage every stack, as an operator")),
     (False, N_("Manage your own stacks")),
 )
+# No route asks for it yet: somebody would choose what does nothing, and one day does something.
+_NOT_OFFERED: Final = frozenset({Scope.DEPLOY_ROLLBACK})
 # A call that a token may make whichever stacks there are, the first that fits.
 _CALLS: Final = (
     (Scope.ADMIN, "/api/stacks"),
@@ -89,7 +91,7 @@ async def _page(
     portal, typed = portal_of(request), typed or _Typed()
     tokens = await tokens_of(portal, caller, everybody=everybody)
     names = await owners_in_words(portal, [each.owner for each in tokens], language)
-    offered = [scope for scope in Scope if scope in OWN_SCOPES | caller.scopes]
+    offered = [scope for scope in Scope if scope in OWN_SCOPES | caller.scopes and scope not in _NOT_OFFERED]
     return AccountPage(
         facts=_facts(caller, language),
         tokens=[_token(each, names, language) for each in tokens],
