@@ -272,9 +272,9 @@ PROBLEMS: dict[str, Problem] = {
         N_("Do it on the page of your account."),
     ),
     "scope_missing": Problem(
-        N_("The token may not"),
+        N_("The token does not allow this"),
         N_("This token was not made for {scope}."),
-        N_("Make a token that is."),
+        N_("Make a token with this permission."),
     ),
     "token_expired": Problem(
         N_("The token has expired"),
@@ -302,7 +302,7 @@ PROBLEMS: dict[str, Problem] = {
         N_("Choose a number in between."),
     ),
     "scopes_invalid": Problem(
-        N_("Nothing to be allowed"),
+        N_("Nothing was chosen"),
         N_("A token is made for one thing or more, out of those that there are."),
         N_("Choose what the token may do."),
     ),

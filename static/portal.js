@@ -1,9 +1,11 @@
 // What every page shares: copying, showing a password, the theme and the menu, asking before a loss, sending a form once.
 
-// A chosen language is kept in a cookie. An address that is passed on must not press it on a friend.
+// A chosen language is kept in a cookie. An address that is passed on must not press it on a friend, nor say again what
+// was done.
 const here = new URL(location.href);
-if (here.searchParams.has("lang")) {
+if (here.searchParams.has("lang") || here.searchParams.has("done")) {
   here.searchParams.delete("lang");
+  here.searchParams.delete("done");
   history.replaceState(history.state, "", here);
 }
 

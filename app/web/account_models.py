@@ -90,7 +90,7 @@ class AuditAnswer(Answer):
         """Where the request came from."""
         action: str
         outcome: str
-        """`done`, or `refused` with a code. What was begun has a deployment, which tells the rest."""
+        """`done`, or `refused` with a code. With a deployment `done` says that it was begun: that tells the rest."""
         code: str | None
         stack: str | None
         deployment_id: str | None

@@ -265,11 +265,15 @@ def install(app: FastAPI) -> None:
 
 def _allowed(request: Request) -> str:
     """Every method of an address (RFC 9110): the router itself names those of the first of its routes alone."""
-    scopes = {method: {**request.scope, "method": method} for method in _METHODS}
+    return ", ".join(_methods(request, request.scope["path"]))
+
+
+def _methods(request: Request, path: str) -> list[str]:
+    scopes = {method: {**request.scope, "method": method, "path": path} for method in _METHODS}
     routes = request.app.routes
-    return ", ".join(
+    return [
         method for method, scope in scopes.items() if any(route.matches(scope)[0] is Match.FULL for route in routes)
-    )
+    ]
 
 
 def answer(
@@ -285,14 +289,30 @@ def answer(
     if wants_page(request):
         signs_in = error.code in _SIGN_IN or (error.code in _OF_A_CALLER and caller_of(request).session_ended)
         if request.method == "GET" and signs_in:
-            return RedirectResponse(f"/sign-in?next={quote(request.url.path)}", status_code=303)
-        page = ErrorPage(status=status or status_of(error.code), problem=show(error, language))
+            return RedirectResponse(_sign_in(request), status_code=303)
+        page = ErrorPage(
+            status=status or status_of(error.code),
+            problem=show(error, language),
+            sign_in=_sign_in(request) if signs_in or error.code == "credential_missing" else "",
+            of_stack=error.code in _OF_A_CALLER,
+        )
         response = respond(request, page, status=page.status)
         response.headers.update({**headers_of(error), **(headers or {})})
         return response
     if status is not None:
         more["status"] = status
     return problem_response(error, language, headers=headers, **more)
+
+
+def _sign_in(request: Request) -> str:
+    """Where to sign in and go on: to what was asked for, or what that was done on."""
+    url = request.url
+    there = f"{url.path}?{url.query}" if url.query else url.path
+    if request.method != "GET":
+        there = url.path
+        while there != "/" and "GET" not in _methods(request, there):
+            there = there.rpartition("/")[0] or "/"
+    return f"/sign-in?next={quote(there)}"
 
 
 def field_errors(errors: Any) -> list[dict[str, str]]:

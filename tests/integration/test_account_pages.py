@@ -103,7 +103,10 @@ def test_a_browser_that_nobody_knows_has_an_account_all_the_same(stranger: httpx
     assert "set-cookie" not in answer.headers
     assert "This browser" in page.words
     assert "There are no tokens yet." in page.words
-    assert {str(each["name"]) for each in page.all("input", type="checkbox")} == set(Scope) - {"admin"}
+    assert {str(each["name"]) for each in page.all("input", type="checkbox")} == set(Scope) - {
+        "admin",
+        "deploy:rollback",
+    }
     assert not page.all("form", action="/account/sign-out-everywhere")
     assert not page.all("form", action="/sign-out")
     assert page.all("a", href="/account", **{"aria-current": "page"})
@@ -126,11 +129,43 @@ def test_where_the_operator_is_signed_in_and_out_everywhere(portal: PortalServer
 
         answer = operator.post("/account/sign-out-everywhere")
 
-        assert (answer.status_code, answer.headers["location"]) == (303, "/")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/?done=signed-out-everywhere")
         assert "max-age=0" in answer.headers["set-cookie"].lower()
         assert elsewhere.get("/operator").headers["location"] == "/sign-in?next=/operator"
     newest = trail(portal)[0]
     assert (newest["action"], newest["means"]) == ("sign_out_everywhere", "session")
+
+
+def test_a_way_to_sign_in_stands_where_somebody_was_refused(start_portal):
+    portal: PortalServer = start_portal(auth_mode="proxy", proxy_auth_addresses="192.0.2.0/24", runs=False)
+    with closing(visitor(portal)) as client:
+        ways = {
+            "/deploy": "/deploy",
+            "/stacks/ada/delete": "/stacks/ada/delete",
+            f"/deployments/{'0' * 26}/cancel": f"/deployments/{'0' * 26}",
+        }
+        for path, there in ways.items():
+            page = Page(client.post(path, data={"name": "ada"}))
+            assert page.status == 401
+            assert page.all("a", href=f"/sign-in?next={there}"), path
+        assert client.get("/?name=ada&plan=1").headers["location"] == "/sign-in?next=/%3Fname%3Dada%26plan%3D1"
+        form = Page(client.get("/sign-in?next=/%3Fname%3Dada%26plan%3D1"))
+        assert form.all("input", name="next")[-1]["value"] == "/?name=ada&plan=1"
+        assert form.all("a", href="/operator")
+
+
+def test_whoever_the_proxy_names_need_not_sign_in(start_portal):
+    portal: PortalServer = start_portal(auth_mode="proxy", proxy_auth_addresses="127.0.0.1", runs=False)
+    with closing(visitor(portal)) as client:
+        client.headers["remote-user"] = "ada"
+        answer = client.get("/sign-in?next=/stacks")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/stacks")
+        client.cookies.set("asd_session", "one-that-has-ended")
+        assert client.get("/sign-in?next=/stacks").status_code == 303
+        missing = Page(client.get("/stacks/nobody"))
+        assert missing.status == 404
+        assert missing.all("a", href="/stacks", **{"class": "btn go"})
+        assert not missing.all("a", href="/operator"), "which is not for him"
 
 
 def test_sessions_of_an_earlier_token_are_not_listed(start_portal):
@@ -179,7 +214,10 @@ def test_whoever_has_not_signed_in_is_asked_to(start_portal, mode: str):
         submit(client, "/sign-in", token=ADMIN_TOKEN, next="/account")
 
         assert Page(client.get("/account")).all("form", action="/account/sign-out-everywhere")
-        assert client.post("/account/sign-out-everywhere").headers["location"] == "/signed-out"
+        assert (
+            client.post("/account/sign-out-everywhere").headers["location"] == "/signed-out?done=signed-out-everywhere"
+        )
+        assert Page(client.get("/signed-out?done=signed-out-everywhere")).words.count("You have signed out") == 1
 
 
 # Tokens
@@ -202,7 +240,14 @@ def test_a_token_is_made_used_and_revoked(portal: PortalServer, browser: httpx.C
     assert token not in listed.html
     assert "never" not in listed.words
     (revoke,) = revocations(listed)
-    assert submit(browser, revoke) == "/account"
+    assert listed.all("summary"), "which asks first"
+    here = submit(browser, revoke)
+    assert here == "/account?done=revoked"
+    done = Page(browser.get(here))
+    assert "The token is revoked." in done.words
+    assert done.all("p", role="status")
+    assert done.all("a", hreflang="nl")[0]["href"] == "/account?lang=nl", "no link says it again"
+    assert "is revoked" not in Page(browser.get("/account?done=<b>")).words
 
     assert portal.client.get("/api/stacks", headers=bearer(token)).status_code == 401
     after = Page(browser.get("/account"))
@@ -238,7 +283,10 @@ def test_a_mistake_comes_back_in_the_form_with_the_fields_kept(
     assert ticked == {scope for scope in scopes if scope in set(Scope)} - {"admin"}
     chosen = [each["value"] for each in page.all("option") if "selected" in each]
     assert chosen == ([] if "days" in fields else ["7"])
-    assert page.all("p", role="alert")
+    assert page.all("p", role="alert", id="why")
+    (wrong,) = [named for _, named in page.elements if "autofocus" in named]
+    about = "days" if "days" in fields else "name" if "name" in fields else ""
+    assert wrong["name"] == (about or "deploy:read"), "the first field that is wrong"
     assert_nothing_inline(page)
 
 
@@ -305,7 +353,7 @@ def test_an_operator_sees_and_revokes_everybodys_and_gives_admin(
     assert "A browser" in everybodys.words
     assert everybodys.all("a", hreflang="nl")[0]["href"] == "/account?everybody=1&lang=nl"
 
-    assert submit(operator, revoke, everybody="1") == "/account?everybody=1"
+    assert submit(operator, revoke, everybody="1") == "/account?everybody=1&done=revoked"
 
     assert portal.client.get("/api/stacks", headers=bearer(theirs)).status_code == 401
 
@@ -416,17 +464,27 @@ def test_the_trail_tells_who_did_what(portal: PortalServer, browser: httpx.Clien
     assert len(page.all("tr")) == 5, "a head and four lines"
     for words in ("Deployed again", "The operator", "Offer to hand over", "A browser", "127.0.0.1", "cross_site"):
         assert words in page.words
-    assert len(page.all("a", href=f"/stacks/{name}")) == 4
+    assert not page.all("a", href=f"/stacks/{name}"), "which may be gone"
+    assert len(page.all("a", href=f"/operator/audit?stack={name}")) == 4
+    assert page.words.count("Begun") == 2, "the one deployment and the other; their pages tell the rest"
     deployments = {str(each["href"]) for each in page.all("a") if "/deployments/" in str(each["href"])}
     assert len(deployments) == 2
     assert_nothing_inline(page)
     assert page.all("a", hreflang="nl")[0]["href"] == f"/operator/audit?stack={name}&lang=nl"
     # From a line to all that the same one did.
     his = next(str(each["href"]) for each in page.all("a") if "actor=browser" in str(each["href"]))
+    assert his[-6:] in page.words, "which browser it was"
     only_his = Page(operator.get(his))
     assert len(only_his.all("tr")) == 3, "whose the request from another site was, nobody knows"
     assert "Deployed again" not in only_his.words
     assert Page(operator.get("/operator")).all("a", href="/operator/audit")
+
+
+def test_a_line_of_no_stack_says_so(portal: PortalServer, operator: httpx.Client, browser: httpx.Client):
+    make(browser, "stack:read")
+    page = Page(operator.get("/operator/audit"))
+    for words in ("Signed in", "–", "Done"):
+        assert words in page.words
 
 
 def test_the_trail_is_read_on_page_by_page(start_portal):
@@ -456,7 +514,7 @@ def test_hostile_names_on_the_trail_are_no_more_than_that(portal: PortalServer, 
         assert page.status == 200
         assert not page.all("img")
         assert "\u202e" not in re.sub(r'value="[^"]*"', "", page.html)
-        assert not [each for each in page.all("a") if "evil" in str(each["href"]) and "lang=" not in str(each["href"])]
+        assert not [each for each in page.all("a") if not re.match(r"[/#](?![/\\])", str(each["href"]))]
         assert_nothing_inline(page)
 
 

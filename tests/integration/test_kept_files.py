@@ -145,7 +145,9 @@ def test_kept_files_are_erased_later_and_then_the_name_is_anybody_s(servers: Ser
         assert Page(other.get("/stacks", headers=OPERATOR)).all("a", href=f"/stacks/{name}/erase")
         for browser, offered in ((owner, 1), (other, 0)):
             page = Page(browser.get(removal))
-            assert f"The files in {volume} are kept" in page.words
+            assert "Its files are kept, and so is the name." in page.words
+            assert ("You can use or erase them." in page.words) == bool(offered)
+            assert ("Whoever had the stack can use or erase them." in page.words) != bool(offered)
             assert "The name is free again." not in page.words
             assert len(page.all("a", href=f"/stacks/{name}/erase")) == offered
         for method in ("GET", "POST"):
@@ -165,6 +167,10 @@ def test_kept_files_are_erased_later_and_then_the_name_is_anybody_s(servers: Ser
         assert step["seen"] == {"volumeListed": False}
         assert "removed, and seen to be gone" in Page(owner.get(f"{erasing}/record")).words
         assert volume not in volumes(servers)
+        over = Page(owner.get(erasing))
+        assert f"The files of {name} are erased" in over.words
+        assert f"The volume {volume}" in over.words
+        assert "with its settings and password" not in over.words, "which had gone before"
         assert owner.get("/api/stacks").json()["kept"] == []
         assert "are kept" not in Page(owner.get(removal)).words
         assert owner.get(f"/stacks/{name}/erase").status_code == 404

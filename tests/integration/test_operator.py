@@ -101,7 +101,8 @@ def test_from_the_foot_of_a_page_to_the_numbers_and_out(portal: PortalServer, br
 
     signed_out = browser.post("/sign-out")
 
-    assert (signed_out.status_code, signed_out.headers["location"]) == (303, "/")
+    assert (signed_out.status_code, signed_out.headers["location"]) == (303, "/?done=signed-out")
+    assert "You have signed out here." in Page(browser.get("/?done=signed-out")).words
     assert browser.get("/operator").status_code == 303
     assert "Your session has ended." not in Page(browser.get("/sign-in")).words
 
@@ -439,7 +440,33 @@ def test_the_operator_is_told_while_there_still_is_room(start_portal):
 
             overview = operator.get("/api/overview").json()
             assert (overview["maxStacks"], overview["nearlyFull"]) == (2, told)
-            assert ("2 of 2 places for stacks are taken." in Page(operator.get("/operator")).words) is told
+            page = Page(operator.get("/operator"))
+            assert ("No places left" in page.words) is told
+            assert ("Nobody can deploy until a stack is deleted or MAX_STACKS is raised." in page.words) is told
+
+
+def test_the_last_places_are_told(start_portal):
+    portal: PortalServer = start_portal(max_stacks=10, runs=False)
+    with visitor(portal) as operator:
+        sign_in(operator)
+        for number in range(9):
+            portal.deploy(f"ada-{number}")
+        page = Page(operator.get("/operator"))
+        assert "9 of 10 places for stacks are taken." in page.words
+        assert "No places left" not in page.words
+
+
+def test_whose_the_stacks_are(portal: PortalServer, browser: httpx.Client, operator: httpx.Client):
+    name = new_name()
+    browser.post("/deploy", data={"name": name})
+
+    page = Page(operator.get("/stacks"))
+    assert "All stacks" in page.words
+    assert "A browser" in page.words
+    assert "All stacks" not in Page(browser.get("/stacks")).words
+    assert "A browser" not in Page(browser.get("/stacks")).words
+    assert "Its owner loses it" in Page(operator.get(f"/stacks/{name}/offer")).words
+    assert "You lose the stack" in Page(browser.get(f"/stacks/{name}/offer")).words
 
 
 def test_the_numbers_of_the_page_are_those_of_the_api(start_portal, emulator, any_database_url: str):

@@ -179,6 +179,7 @@ def test_by_the_page(servers: Servers):
         servers.emulator.fault("fail")
         failed = submit(browser, f"/stacks/{name}/password")
         assert servers.portal.wait(id_of(failed))["conclusion"] == "failed"
+        assert "The change may be half done. Deploy again to finish it." in Page(browser.get(failed)).words
         page = Page(browser.get(f"/stacks/{name}"))
         assert "A change of the password was not finished." in page.words
         assert old in page.words
@@ -189,6 +190,7 @@ def test_by_the_page(servers: Servers):
         servers.emulator.fault("stuck", seconds=0.8)
         again = submit(browser, f"/stacks/{name}/redeploy")
         servers.portal.wait_for(id_of(again), "progressed")
+        assert f"Changing the password of {name}" in Page(browser.get(again)).words
         busy = Page(browser.get(f"/stacks/{name}"))
         assert "The password is being changed." in busy.words
         assert Page(browser.get(f"/stacks/{name}/password")).status == 409
@@ -199,6 +201,8 @@ def test_by_the_page(servers: Servers):
             page = Page(browser.get(here))
             assert new in page.words
             assert old not in page.words
+        assert f"The password of {name} is changed" in page.words
+        assert "The old one opens nothing now." in page.words
 
 
 # In the store, on both databases

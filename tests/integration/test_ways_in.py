@@ -92,7 +92,7 @@ def deploy(portal: PortalServer, browser: httpx.Client) -> tuple[str, str]:
 def test_whoever_comes_is_asked_to_sign_in_and_goes_on_to_where_he_was_going(portal: PortalServer):
     with visitor(portal) as browser:
         asked = browser.get("/stacks?after=x")
-        assert (asked.status_code, asked.headers["location"]) == (303, "/sign-in?next=/stacks")
+        assert (asked.status_code, asked.headers["location"]) == (303, "/sign-in?next=/stacks%3Fafter%3Dx")
         assert browser.get("/").headers["location"] == "/sign-in?next=/"
 
         back = sign_in(browser, "ada", "/stacks?lang=nl")

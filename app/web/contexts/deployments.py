@@ -50,7 +50,8 @@ class DeploymentPage:
     may cancel, delete and see the password; cancelable: running and not yet cancelled; password: only for a manager of
     a stack that runs; warnings, removed, leftovers: in the viewer's language; kept: the volume that a removal has kept,
     as long as it is; changed_by: the deployment after which a
-    stack that was ready is there no more, or not yet gone.
+    stack that was ready is there no more, or not yet gone; changes_password: whether the stack gets another password by
+    it; erased: whether nothing but the files of a stack that was gone is removed by it.
     """
 
     template: ClassVar[str] = "deployment.html"
@@ -85,6 +86,8 @@ class DeploymentPage:
     qr: QrCode | None = None
     volume_path: str = ""
     kept: str = ""
+    changes_password: bool = False
+    erased: bool = False
 
 
 @dataclass(frozen=True)

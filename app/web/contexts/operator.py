@@ -13,7 +13,7 @@ class OperatorPage:
     """The portal as a whole, for its operator: numbers and charts of the last days, from the record alone.
 
     Everything is in the viewer's language; at: the moment (UTC) of all of it; room: how many stacks there are of how
-    many there may be, where that runs out; is_empty: there is nothing to draw yet.
+    many there may be, where that runs out; is_full: none is left; is_empty: there is nothing to draw yet.
     """
 
     template: ClassVar[str] = "operator.html"
@@ -97,6 +97,7 @@ class OperatorPage:
     leftovers: Sequence[Leftover]
     connections: Sequence[Connection]
     room: str = ""
+    is_full: bool = False
     is_empty: bool = False
     in_session: bool = True
 
@@ -110,14 +111,16 @@ class AuditPage:
 
     @dataclass(frozen=True)
     class Entry:
-        """One line. actor: the id, and only_his: where his lines are; stack_path: empty where the stack has no page.
+        """One line. mark: what tells a browser from another, or empty.
 
-        subject: what it was about besides a stack; refused: with which code, or empty; reason: that in words.
+        only_his, only_its: where all the lines are of the same actor, and of the same stack.
+        subject: what it was about besides a stack; deployment_id: what was begun by it, or was to be changed; refused:
+        with which code, or empty; reason: that in words.
         """
 
         at: Moment
         who: str
-        actor: str
+        mark: str
         only_his: str
         means: str
         address: str
@@ -125,7 +128,7 @@ class AuditPage:
         subject: str
         deployment_id: str
         stack: str
-        stack_path: str
+        only_its: str
         refused: str
         reason: str
 

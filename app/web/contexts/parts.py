@@ -18,7 +18,8 @@ class Viewer:
 
     path: where a `GET` shows it; theme: `light`, `dark`, or None for what the system wants; query: what the address
     said besides, which another language is to show as well; has_account: whether the page of an account is for
-    him; else he may sign in.
+    him; else he may sign in; may_be_operator: whether he is one, or has not said who he is; done: what he has just
+    done.
     """
 
     language: Language
@@ -26,6 +27,8 @@ class Viewer:
     theme: str | None = None
     is_operator: bool = False
     has_account: bool = True
+    may_be_operator: bool = True
+    done: str = ""
     query: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -136,9 +139,15 @@ class PastDeployment:
 
 @dataclass(frozen=True)
 class ErrorPage:
-    """Anything that could not be shown. status: the HTTP status."""
+    """Anything that could not be shown.
+
+    status: the HTTP status; sign_in: where signing in leads on, and empty where that changes nothing; of_stack: whether
+    it was about a stack, so that his stacks are a way on.
+    """
 
     template: ClassVar[str] = "error.html"
     section: ClassVar[Section] = ""
     status: int
     problem: ShownProblem
+    sign_in: str = ""
+    of_stack: bool = False

@@ -22,13 +22,14 @@ class StacksPage:
 
     @dataclass(frozen=True)
     class Row:
-        """One stack. last: its newest deployment."""
+        """One stack. last: its newest deployment; owner: whose it is in words, where the stacks are everybody's."""
 
         name: str
         host: str
         state: ShownState
         version: str
         last: PastDeployment
+        owner: str = ""
 
     @dataclass(frozen=True)
     class Kept:
@@ -109,11 +110,12 @@ class RedeployPage:
 
 @dataclass(frozen=True)
 class OfferPage:
-    """Asks before a stack is handed over, and says what that does."""
+    """Asks before a stack is handed over, and says what that does. is_own: whether it is the viewer's."""
 
     template: ClassVar[str] = "offer.html"
     section: ClassVar[Section] = "stacks"
     name: str
+    is_own: bool = True
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from app.web.deps import (
 )
 from app.web.pages.audit import MEANS, trail_of
 from app.web.pages.lines import moment
+from app.web.pages.owners import owners_in_words
 from app.web.pages.record import ACTORS
 from app.web.pages.signing_in import SIGNED_OUT
 from app.web.problems import refuse, show
@@ -39,6 +40,8 @@ _MAY: Final = (
     (True, N_("Manage every stack, as an operator")),
     (False, N_("Manage your own stacks")),
 )
+# No route asks for it yet: somebody would choose what does nothing, and one day does something.
+_NOT_OFFERED: Final = frozenset({Scope.DEPLOY_ROLLBACK})
 # A call that a token may make whichever stacks there are, the first that fits.
 _CALLS: Final = (
     (Scope.ADMIN, "/api/stacks"),
@@ -84,8 +87,8 @@ async def _page(
 ) -> AccountPage:
     portal, typed = portal_of(request), typed or _Typed()
     tokens = await tokens_of(portal, caller, everybody=everybody)
-    names = await _names(portal, tokens) if everybody else {}
-    offered = [scope for scope in Scope if scope in OWN_SCOPES | caller.scopes]
+    names = await owners_in_words(portal, [each.owner for each in tokens], language)
+    offered = [scope for scope in Scope if scope in OWN_SCOPES | caller.scopes and scope not in _NOT_OFFERED]
     return AccountPage(
         facts=_facts(caller, language),
         tokens=[_token(each, names, language) for each in tokens],
@@ -138,24 +141,12 @@ async def _sessions(portal: Portal, caller: Caller, language: Language) -> list[
     ]
 
 
-async def _names(portal: Portal, tokens: Sequence[Token]) -> dict[str, str]:
-    """The e-mail addresses of owners, as far as one is known."""
-    names = {}
-    for owner in {token.owner for token in tokens}:
-        kind, _, account_id = owner.partition(":")
-        found = await portal.accounts.find(account_id) if kind == "account" else None
-        if found is not None and found.claims.email:
-            names[owner] = found.claims.email
-    return names
-
-
 def _token(token: Token, names: Mapping[str, str], language: Language) -> AccountPage.Token:
     state = ""
     if token.revoked_at is not None:
         state = language.text(N_("Revoked"))
     elif token.is_over:
         state = language.text(N_("Expired"))
-    kind = token.owner.partition(":")[0]
     return AccountPage.Token(
         id=token.id,
         name=token.name,
@@ -164,7 +155,7 @@ def _token(token: Token, names: Mapping[str, str], language: Language) -> Accoun
         ends=moment(token.expires_at, language),
         used=moment(token.used_at, language) if token.used_at else None,
         state=state,
-        who=names.get(token.owner) or language.text(ACTORS.get(kind, kind)),
+        who=names[token.owner],
         trail=trail_of(actor=token.owner),
     )
 
@@ -205,7 +196,8 @@ async def revoke_token(token_id: str, request: Request, portal: PortalDep, calle
     """Revoke, and back to the list that it was done on."""
     fields = await read_form(request)
     await revoke(portal, caller, token_id)
-    return RedirectResponse(f"{ADDRESS}?everybody=1" if fields.get("everybody") else ADDRESS, status_code=303)
+    back = f"{ADDRESS}?everybody=1&" if fields.get("everybody") else f"{ADDRESS}?"
+    return RedirectResponse(f"{back}done=revoked", status_code=303)
 
 
 @router.post("/account/sign-out-everywhere")
@@ -213,6 +205,7 @@ async def sign_out_everywhere(request: Request, portal: PortalDep, caller: Calle
     """End every session of whoever is signed in."""
     if caller.session is not None:
         await portal.sessions.end_all(caller.actor, caller.session.account)
-    response = RedirectResponse("/" if portal.settings.auth_mode == "open" else SIGNED_OUT, status_code=303)
+    there = "/" if portal.settings.auth_mode == "open" else SIGNED_OUT
+    response = RedirectResponse(f"{there}?done=signed-out-everywhere", status_code=303)
     forget_session(request, response)
     return response

@@ -7,7 +7,6 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
 from app.audit import Action, AuditEntry, AuditOutcome, Means
-from app.deployments.request import could_be_name
 from app.errors import N_, PROBLEMS
 from app.i18n import Language
 from app.ids import could_be_id
@@ -21,15 +20,17 @@ from app.web.rendering import respond
 router = APIRouter()
 
 ADDRESS: Final = "/operator/audit"
+# How much of a browser's id tells it from another.
+_MARK: Final = 6
 # An e-mail address has at most so many letters.
 _LONGEST: Final = 320
 
 MEANS: Final = {
-    Means.NOTHING: N_("Nothing"),
+    Means.NOTHING: N_("Not signed in"),
     Means.BROWSER: N_("A browser's cookie"),
     Means.MANAGE_KEY: N_("A manage key"),
     Means.TOKEN: N_("A token"),
-    Means.SESSION: N_("A session"),
+    Means.SESSION: N_("Signed in"),
     Means.PROXY: N_("The proxy in front"),
     Means.ADMIN_TOKEN: N_("The operator's token"),
     Means.PORTAL: N_("The portal by itself"),
@@ -87,7 +88,8 @@ def _entry(entry: AuditEntry, language: Language) -> AuditPage.Entry:
     return AuditPage.Entry(
         at=moment(entry.at, language),
         who=actor.email or language.text(ACTORS.get(actor.kind, actor.kind)),
-        actor=actor.id,
+        # One browser is otherwise like another, and without accounts there is nobody else.
+        mark=actor.id[-_MARK:] if actor.kind == "browser" else "",
         only_his=trail_of(actor=actor.id),
         means=language.text(MEANS.get(actor.means, actor.means)),
         address=actor.address or "",
@@ -95,8 +97,7 @@ def _entry(entry: AuditEntry, language: Language) -> AuditPage.Entry:
         subject=entry.subject or "",
         deployment_id=entry.deployment_id or "",
         stack=stack,
-        # What was refused may have named anything.
-        stack_path=f"/stacks/{stack}" if could_be_name(stack) else "",
+        only_its=trail_of(stack=stack) if stack else "",
         refused=(entry.code or str(entry.outcome)) if refused else "",
         reason=language.text(PROBLEMS[entry.code].title) if entry.code in PROBLEMS else "",
     )

@@ -1,13 +1,13 @@
 """The page of one deployment: its progress while it runs, and how it ended."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
-from app.deployments.events import STEP_LABELS, Kind, RecordedEvent, describe, phase_of
+from app.deployments.events import STEP_LABELS, Conclusion, Kind, RecordedEvent, describe, phase_of
 from app.deployments.record import PAGE, DeploymentRecord, is_there
 from app.deployments.saga import ResourceState
 from app.deployments.waiting import Place, describe_place, is_waiting
@@ -74,6 +74,7 @@ async def _deployment_page(
     newest = await portal_of(request).records.newest_deployment(record.stack_id) if ready else None
     if newest is not None and not is_there(newest):
         ready = False
+    erased = await _erases(portal_of(request), record)
     return DeploymentPage(
         id=record.id,
         kind=record.kind,
@@ -97,14 +98,24 @@ async def _deployment_page(
         queue=queue,
         problem=problem,
         password=await _password(portal_of(request), caller, record) if manager and ready else None,
-        removed=_removed(record, language),
+        removed=_removed(record, ["volume"] if erased else RESOURCES, language),
         leftovers=left_over(record, language),
         stack_exists=record.stack_exists,
         changed_by=newest.id if newest is not None and not ready else "",
         qr=qr_code(plan["url"]) if ready else None,
         volume_path=plan["volume_path"],
         kept=await _kept(portal_of(request), record),
+        changes_password=record.changes_password,
+        erased=erased,
     )
+
+
+async def _erases(portal: Portal, record: DeploymentRecord) -> bool:
+    """Whether it is about files that were kept: the removal before it came to its end, and left nothing else."""
+    if record.kind is not Kind.REMOVE:
+        return False
+    before = await portal.records.deployments_of(record.stack_id, limit=1, after=record.id)
+    return any(each.kind is Kind.REMOVE and each.conclusion is Conclusion.SUCCEEDED for each in before)
 
 
 async def _kept(portal: Portal, record: DeploymentRecord) -> str:
@@ -189,14 +200,15 @@ def left_over(record: DeploymentRecord, language: Language) -> list[str]:
     ]
 
 
-def _removed(record: DeploymentRecord, language: Language) -> list[str]:
+def _removed(record: DeploymentRecord, kinds: Iterable[str], language: Language) -> list[str]:
+    """What is gone by now, of some kinds of things."""
     names = {
         "domain": record.plan["host"],
         "application": record.plan["application"],
         "volume": record.plan["volume"],
         "project": record.plan["project"],
     }
-    gone = [kind for kind in RESOURCES if record.resources[kind].state is ResourceState.REMOVED]
+    gone = [kind for kind in kinds if record.resources[kind].state is ResourceState.REMOVED]
     return [name_resource(kind, names[kind], language) for kind in gone]
 
 

@@ -20,9 +20,9 @@ TAKE_OVER: Final = "/take-over"
 
 
 @router.get("/stacks/{name}/offer")
-async def ask_to_offer(request: Request, stack: StackDep) -> Response:
+async def ask_to_offer(request: Request, stack: StackDep, caller: CallerDep) -> Response:
     """Ask before a code is made, and say what it does."""
-    return respond(request, OfferPage(stack.name))
+    return respond(request, OfferPage(stack.name, is_own=not caller.is_operator or caller.owner == stack.owner))
 
 
 @router.post("/stacks/{name}/offer")

@@ -64,6 +64,7 @@ def _operator_page(
     chart = days_chart([(day.succeeded, day.canceled, day.failed) for day in overview.days])
     counts = [sum(overview.stacks.get(state, 0) for state in row) for row in _ROWS]
     unit, rows_of_dots = dots(counts)
+    quotas = Quotas.of(portal.settings)
     return OperatorPage(
         at=language.moment(overview.at),
         figures=_figures(overview, language),
@@ -104,7 +105,8 @@ def _operator_page(
         latest=[past_deployment(each, language, title=each.name) for each in latest],
         leftovers=[_leftover(each, language) for each in left if each.kind in RESOURCES],
         connections=[_dokploy(portal.health.now, language), _store(portal, store, language)],
-        room=_room(overview.all_stacks, Quotas.of(portal.settings), language),
+        room=_room(overview.all_stacks, quotas, language),
+        is_full=_is_full(overview.all_stacks, quotas),
         is_empty=overview.is_empty and not latest,
         in_session=in_session,
     )
@@ -114,11 +116,18 @@ def _room(stacks: int, quotas: Quotas, language: Language) -> str:
     """What is to be done while there still is room, empty where there is enough."""
     if not quotas.is_near(stacks):
         return ""
+    if _is_full(stacks, quotas):
+        return language.text(N_("Nobody can deploy until a stack is deleted or MAX_STACKS is raised."))
     sentence = N_(
         "{count} of {limit} places for stacks are taken. When all are, nobody can deploy: delete what nobody needs, or "
         "raise MAX_STACKS."
     )
     return language.text(sentence, {"count": stacks, "limit": quotas.stacks})
+
+
+def _is_full(stacks: int, quotas: Quotas) -> bool:
+    """Whether no place is left; there may be more stacks than places, once those were made fewer."""
+    return 0 < quotas.stacks <= stacks
 
 
 def _figures(overview: Overview, language: Language) -> list[OperatorPage.Figure]:

@@ -29,10 +29,14 @@ SIGNED_OUT: Final = "/signed-out"
 
 @router.get(ADDRESS)
 async def sign_in_form(request: Request, portal: PortalDep, caller: CallerDep, language: LanguageDep) -> Response:
-    """Ask who it is, and say so where a session has ended; whoever is signed in goes on."""
+    """Ask who it is, and say so where a session has ended; whoever is known goes on."""
     there = _there(portal, request.query_params.get("next", ""))
-    if caller.session is not None:
-        return RedirectResponse(there, status_code=303)
+    if caller.session is not None or caller.actor.means is Means.PROXY:
+        onward = RedirectResponse(there, status_code=303)
+        if caller.session_ended:
+            # Else he would be sent here again and again.
+            forget_session(request, onward)
+        return onward
     response = respond(request, sign_in_page(portal, there, language, ended=caller.session_ended))
     if caller.session_ended:
         forget_session(request, response)
@@ -92,7 +96,8 @@ async def sign_out(request: Request, portal: PortalDep, caller: CallerDep) -> Re
     """End the session in this browser."""
     if caller.session is not None:
         await portal.sessions.end(caller.actor, caller.session)
-    response = RedirectResponse("/" if portal.settings.auth_mode == "open" else SIGNED_OUT, status_code=303)
+    there = "/?done=signed-out" if portal.settings.auth_mode == "open" else SIGNED_OUT
+    response = RedirectResponse(there, status_code=303)
     forget_session(request, response)
     return response
 

@@ -18,6 +18,7 @@ from app.web.contexts import DeletePage, ErasePage, PasswordPage, RedeployPage, 
 from app.web.deps import Portal, read_form
 from app.web.pages.deployment import all_events, log_rows
 from app.web.pages.lines import moment, past_deployment
+from app.web.pages.owners import owners_in_words
 from app.web.pages.record import certificate_of
 from app.web.passwords import password_of
 from app.web.qr import qr_code
@@ -51,8 +52,11 @@ async def stacks(
         gone = await portal.records.lately_gone(whose, limit=LATELY)
     kept = await files_of(portal, caller) if _id_or_none(after) is None else []
     shown = views[:PAGE]
+    owners = {}
+    if caller.is_operator:
+        owners = await owners_in_words(portal, [view.stack.owner for view in shown], language)
     page = StacksPage(
-        rows=[_row(view, language) for view in shown],
+        rows=[_row(view, owners.get(view.stack.owner, ""), language) for view in shown],
         lately=[past_deployment(record, language, title=record.name) for record in gone],
         kept=[StacksPage.Kept(each.name, each.volume, moment(each.since, language)) for each in kept],
         everybody=caller.is_operator,
@@ -63,13 +67,14 @@ async def stacks(
     return respond(request, page)
 
 
-def _row(view: StackView, language: Language) -> StacksPage.Row:
+def _row(view: StackView, owner: str, language: Language) -> StacksPage.Row:
     return StacksPage.Row(
         name=view.stack.name,
         host=view.stack.plan["host"],
         state=shown_state(view.state, language),
         version=version_of(view.stack.plan["image"]),
         last=past_deployment(view.newest, language),
+        owner=owner,
     )
 
 

@@ -24,6 +24,7 @@ NOT_SHOWN: Final[Mapping[str, str]] = {
     "gap": "a wider gap between such parts",
     "even": "two columns of one width",
     "headed": "a heading and a button beside it",
+    "whole": "keeps an address in a table on one line",
     "now": "keeps room for the sentence and the yard",
 }
 

@@ -207,7 +207,7 @@ WRONG_TOKEN = replace(PROBLEM, code="token_wrong", who="user")
 ENTRY = AuditPage.Entry(
     at=MOMENT,
     who="¤A browser",
-    actor="browser:x",
+    mark="abc123",
     only_his="/operator/audit?actor=x",
     means="¤cookie",
     address="192.0.2.7",
@@ -215,7 +215,7 @@ ENTRY = AuditPage.Entry(
     subject="",
     deployment_id="01JD0000000000000000000000",
     stack="ada",
-    stack_path="/stacks/ada",
+    only_its="/operator/audit?stack=ada",
     refused="",
     reason="",
 )
@@ -227,7 +227,7 @@ AUDIT = AuditPage(
             deployment_id="",
             subject="¤ci",
             stack="¤no name",
-            stack_path="",
+            only_its="/operator/audit?stack=no+name",
             address="",
             refused="cross_site",
             reason="¤why",
@@ -257,6 +257,7 @@ PAGES: Mapping[str, Page] = {
     "canceled, leftovers": replace(FAILED, conclusion="canceled", leftovers=["¤volume"]),
     "removing": REMOVING,
     "removed": replace(REMOVED, removed=["¤volume"]),
+    "removed, erased": replace(REMOVED, removed=["¤volume"], erased=True),
     "removed, kept": replace(REMOVED, kept="ada-data"),
     "removed, kept, stranger": replace(REMOVED, kept="ada-data", manager=False),
     "remove failed": replace(
@@ -271,6 +272,9 @@ PAGES: Mapping[str, Page] = {
     "again, done": replace(AGAIN, status="completed", conclusion="succeeded", stations=stations("redeploy", "dddddd")),
     "again, failed": NOT_AGAIN,
     "again, failed, stranger": replace(NOT_AGAIN, manager=False),
+    "password, changing": replace(AGAIN, changes_password=True),
+    "password, changed": replace(READY, kind="redeploy", changes_password=True, password="brisk-harbor"),
+    "password, failed": replace(NOT_AGAIN, changes_password=True),
     "again, canceled": replace(NOT_AGAIN, conclusion="canceled"),
     "stacks": STACKS,
     "stacks, in pages": replace(STACKS, after="01JD0000000000000000000000", first=False),
@@ -565,7 +569,7 @@ def test_escapes_what_others_wrote(renderer: Renderer, language: Language):
         OfferedPage(EVIL, EVIL, Moment(EVIL, EVIL), EVIL),
         TakeOverPage(problem),
         TakenOverPage(EVIL, EVIL),
-        AuditPage([replace(ENTRY, who=EVIL, subject=EVIL, stack=EVIL, stack_path="", address=EVIL)]),
+        AuditPage([replace(ENTRY, who=EVIL, subject=EVIL, stack=EVIL, address=EVIL)]),
         AuditPage([replace(ENTRY, refused=EVIL, reason=EVIL)], EVIL, EVIL, EVIL, EVIL),
         ErrorPage(500, problem),
     )
@@ -711,12 +715,12 @@ def test_why_somebody_was_refused_stands_where_it_is_mended(renderer: Renderer):
 
 
 def test_a_cell_that_is_empty_has_no_label_on_a_phone(renderer: Renderer):
-    def labels(stack: str) -> list[str]:
-        page = AuditPage([replace(ENTRY, stack=stack, stack_path="")])
+    def labels(subject: str) -> list[str]:
+        page = AuditPage([replace(ENTRY, what=subject)])
         elements = read(renderer.render(page, Viewer(LANGUAGES["en"], "/", None))).elements
         return [str(named["data-label"]) for tag, named in elements if tag == "td" and "data-label" in named]
 
-    assert [each for each in labels("ada") if each not in labels("")] == ["Stack"]
+    assert [each for each in labels("ada") if each not in labels("")] == ["What"]
 
 
 def test_styles_of_charts_are_loaded_where_there_are_any(renderer: Renderer):
