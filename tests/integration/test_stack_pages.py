@@ -126,7 +126,7 @@ def test_what_is_gone_is_told_for_a_while(servers: Servers, browser: httpx.Clien
 
     told = [str(each["href"]) for each in page.all("a") if str(each["href"]).startswith("/deployments/")]
     assert told == [removal, *(here for _, here in gone[:1:-1])], "the last five"
-    assert "No stacks yet" in page.words
+    assert "No stacks now" in page.words
     assert [line[:2] for line in small_lines(page)] == [("mini", "5"), *[("mini undone", "6")] * 4]
     assert "Removed completely" in page.words
     assert "Failed at “Deploy”, undone" in page.words
