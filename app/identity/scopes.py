@@ -21,7 +21,7 @@ class Scope(StrEnum):
 
 SCOPE_LABELS: Final = {
     Scope.DEPLOY_READ: N_("Follow deployments and read their records"),
-    Scope.DEPLOY_START: N_("Deploy new stacks, and stacks again"),
+    Scope.DEPLOY_START: N_("Deploy stacks, new and again"),
     Scope.DEPLOY_CANCEL: N_("Cancel deployments"),
     Scope.DEPLOY_ROLLBACK: N_("Take stacks back to an earlier version"),
     Scope.STACK_READ: N_("List stacks, without their passwords"),
