@@ -20,7 +20,7 @@ setup: $(VENV)/.dev ## Set up the virtual environment with everything for develo
 
 .PHONY: test
 test: $(VENV)/.dev ## Run every test, three at a time (PYTEST_ARGS="-n 0 -k name" for some, one at a time)
-	$(BIN)/python -m pytest -n 3 --dist loadgroup $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 3 $(PYTEST_ARGS)
 
 .PHONY: test-crash
 test-crash: $(VENV)/.dev ## Kill the program at every point of its work, start it again, and see what is left

@@ -25,16 +25,20 @@ from tests.servers import Emulator, PortalServer, portal_settings, serve_postgre
 _KEPT = {"DOKPLOY_URL", "DOKPLOY_API_TOKEN"} if os.environ.get("CONTRACT_REAL") else set()
 
 
-# Tiers whose tests keep a processor busy by themselves: of each, one test at a time.
-_ALONE = ("browser", "acceptance")
+# Tiers whose tests keep a processor busy by themselves, and share what takes long to start: each stays in one worker.
+_ALONE = ("tests/browser/", "tests/acceptance/")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep each heavy tier in one worker, where `make test` runs several side by side."""
-    for item in items:
-        tier = item.path.relative_to(Path(__file__).parent).parts[0]
-        if tier in _ALONE:
-            item.add_marker(pytest.mark.xdist_group(tier))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep each heavy tier in one worker, where `make test` runs several side by side; all else goes where there is room."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByTier(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return next((tier for tier in _ALONE if nodeid.startswith(tier)), nodeid)
+
+    return ByTier(config, log)
 
 
 @pytest.fixture(autouse=True)
