@@ -101,7 +101,7 @@ def test_the_sandbox_says_where_its_operator_signs_in(portal_command, free_ports
     assert f"Operator's page:  http://localhost:{port}/operator\n" in process.output
     found = re.search(r"^Operator's token: (\S{16,})$", process.output, re.MULTILINE)
     assert found, process.output
-    with httpx.Client(base_url=url, trust_env=False, follow_redirects=True) as client:
+    with httpx.Client(base_url=url, headers={"accept": "text/html"}, trust_env=False, follow_redirects=True) as client:
         assert client.get("/operator").url.path == "/sign-in"
         assert client.post("/sign-in", data={"token": found[1]}).url.path == "/operator"
 

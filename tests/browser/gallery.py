@@ -234,7 +234,9 @@ def open_gallery(folder: Path) -> Iterator[Mapping[str, View]]:
             "account-new": View(new, "/account", manager=False),
             "sign-in": View(new, "/sign-in"),
             "sign-in-wrong": View(new, "/sign-in", act=guesses(1), status=403),
-            "too-many": View(new, "/sign-in", act=guesses(11), status=429),
+            "too-many": View(
+                serve("guarded", wrong_credential_rate="10/minute")[0], "/sign-in", act=guesses(11), status=429
+            ),
             "form": View(held, "/"),
             "form-free": View(held, "/", act=typed("hedy", "ready")),
             "form-taken": View(held, "/", act=typed("ada", "off")),
@@ -358,7 +360,7 @@ def _end(portal: PortalServer, emulator: Emulator) -> dict[str, View]:
         "account": View(portal, "/account"),
         "account-wrong": View(portal, "/account", act=_make_none, status=422),
         "account-everybody": View(portal, "/account?everybody=1", operator=True),
-        "token": View(portal, "/account", manager=False, act=_make_a_token),
+        "token": View(portal, "/account", act=_make_a_token),
         "offer": View(portal, "/stacks/ada/offer"),
         "offered": View(portal, "/stacks/ada/offer", act=_offer),
         "take-over": View(portal, "/take-over"),

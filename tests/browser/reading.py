@@ -1,6 +1,7 @@
 """What tests read off a page, and what they do on it, in words."""
 
 import re
+from contextlib import closing
 from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
@@ -16,6 +17,18 @@ def say(lang: str, sentence: str, **params: str) -> str:
     """A sentence of the templates in a language."""
     translated: str = LANGUAGES[lang].catalog.gettext(sentence)
     return translated % params
+
+
+def pasted(page: Page) -> str:
+    """What was copied. The portal's own pages may not read it, so it is pasted into a page of nobody's."""
+    with closing(page.context.new_page()) as other:
+        other.set_content("<textarea></textarea>")
+        field = other.locator("textarea")
+        field.focus()
+        other.keyboard.press("Control+V")
+        text: str = field.input_value()
+    page.bring_to_front()
+    return text
 
 
 def wait_for(page: Page, selector: str) -> None:

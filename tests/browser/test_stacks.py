@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.chromium import PHONE
 from tests.browser.conftest import Visitors
-from tests.browser.reading import deploy, deployment_id, expect_heading, focused, say, wait_for
+from tests.browser.reading import deploy, deployment_id, expect_heading, focused, pasted, say, wait_for
 from tests.servers import Emulator, PortalServer
 
 pytestmark = pytest.mark.browser
@@ -196,7 +196,7 @@ def test_the_record_is_copied_and_kept(visit: Visitors, gallery):
 
     page.click("[data-copy-fetched]")
     expect(page.locator(".said")).to_have_text("The record is copied.")
-    copied = json.loads(page.evaluate("navigator.clipboard.readText()"))
+    copied = json.loads(pasted(page))
     assert (copied["id"], copied["stack"], copied["declared"]["name"]) == (deployment, "ada", "ada")
 
     with page.expect_download() as download:

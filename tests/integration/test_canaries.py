@@ -141,7 +141,8 @@ def served(emulator: Emulator, store: str, tmp_path: Path) -> Iterator[Served]:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), **settings}
         process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=output, stderr=output)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False) as client:
+        address = f"http://127.0.0.1:{port}"
+        with httpx.Client(base_url=address, headers={"origin": address}, timeout=20, trust_env=False) as client:
             deadline = time.monotonic() + 30
             while True:
                 try:
@@ -330,7 +331,7 @@ def provoke(served: Served, callers: dict[str, dict[str, str]]) -> None:
         served.ask("GET", "/nothing", who, headers={**headers, "accept": "text/html"})
         served.ask("PUT", "/api/stacks", who, headers=headers)
     served.ask("POST", "/sign-in", data={"token": "wrong"})
-    key_with_another_body = {"Idempotency-Key": IDEMPOTENCY_KEY}
+    key_with_another_body = {"Idempotency-Key": IDEMPOTENCY_KEY, **callers["the browser"]}
     served.ask("POST", "/api/deploy", json={"name": "another"}, headers=key_with_another_body)
     transact(served.database_url, lambda each: each.execute(text("DROP TABLE leftover")))
     for path in ("/api/leftovers", "/operator", "/stacks", "/api/stack/by-api"):

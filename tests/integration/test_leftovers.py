@@ -83,7 +83,7 @@ def test_each_try_is_a_deployment_of_the_portals_own(start_portal: StartPortal, 
 
     (stack,) = portal.client.get("/api/stacks", headers=OPERATOR).json()["stacks"]
     tried = portal.record(stack["deploymentId"])
-    assert (tried["kind"], tried["trigger"], tried["actor"]) == ("remove", "portal", "portal")
+    assert (tried["kind"], tried["trigger"], tried["actor"]["id"]) == ("remove", "portal", "portal")
 
 
 def test_pauses_grow(start_portal: StartPortal, emulator: Emulator):
