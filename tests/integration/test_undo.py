@@ -10,7 +10,7 @@ import pytest
 from app.sandbox import SandboxSettings
 from tests.integration.conftest import Servers, SideBySide
 from tests.integration.test_failures import WAYS, assert_undone, assert_whole, deploy, foreign_job, new_name
-from tests.servers import ADMIN_TOKEN, SUFFIX, Emulator, PortalServer
+from tests.servers import ADMIN_TOKEN, HERE, SUFFIX, Emulator, PortalServer
 
 OPERATOR = {"authorization": f"Bearer {ADMIN_TOKEN}"}
 
@@ -307,7 +307,7 @@ def test_an_address_that_answers_already(servers: Servers, status: int | None):
 
 
 def browser(portal: PortalServer) -> httpx.Client:
-    return httpx.Client(base_url=portal.url, timeout=30, trust_env=False)
+    return httpx.Client(base_url=portal.url, headers=HERE, timeout=30, trust_env=False)
 
 
 def deploy_by_form(portal: PortalServer, client: httpx.Client, name: str) -> dict[str, Any]:
