@@ -138,7 +138,7 @@ def test_deleting_by_the_dialog(visit: Visitors, serve: Callable[..., PortalServ
     expect_heading(page, "ada is removed")
     assert [volume["name"] for volume in emulator.left()["volumes"]] == ["portal-ai-workspace-ada"]
     page.click(".nav a[href='/stacks']")
-    expect(page.locator("main")).to_contain_text("No stacks yet")
+    expect(page.locator("main")).to_contain_text("No stacks now")
     expect(page.locator(".hist li b")).to_have_text(["ada"])
 
 
