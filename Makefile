@@ -7,7 +7,10 @@ PORT ?= 3000
 PYTEST_ARGS ?=
 MATRIX_ARGS ?=
 BENCH_ARGS ?=
+ANYWHERE_ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Compiled once, and not by each of the many processes that the tests are: that would be a tenth of their time.
+export PYTHONDONTWRITEBYTECODE :=
 
 ##@ Try it
 .PHONY: demo
@@ -19,8 +22,17 @@ demo: $(VENV)/.runtime ## Start the portal with its sandbox on http://localhost:
 setup: $(VENV)/.dev ## Set up the virtual environment with everything for development
 
 .PHONY: test
-test: $(VENV)/.dev ## Run every test, three at a time (PYTEST_ARGS="-n 0 -k name" for some, one at a time)
+test: $(VENV)/.dev ## Run the tests that need nothing but Python, three at a time (PYTEST_ARGS="-n 0 -k name" for some)
+	$(BIN)/python -m pytest -n 3 -m "not extended" $(PYTEST_ARGS)
+
+.PHONY: test-all
+test-all: $(VENV)/.dev ## Run every test, also in a browser, behind nginx and haproxy, and what takes long; then the crash matrix
 	$(BIN)/python -m pytest -n 3 $(PYTEST_ARGS)
+	$(BIN)/python -m tests.acceptance.matrix $(MATRIX_ARGS)
+
+.PHONY: test-anywhere
+test-anywhere: $(VENV)/.dev ## Run the tests as other users, in other orders and under load; hours (ANYWHERE_ARGS="seed" for some)
+	$(BIN)/python -m tests.anywhere $(ANYWHERE_ARGS)
 
 .PHONY: test-crash
 test-crash: $(VENV)/.dev ## Kill the program at every point of its work, start it again, and see what is left
@@ -54,7 +66,7 @@ coverage: $(VENV)/.dev ## Run every test and say which lines none of them reache
 
 .PHONY: contract
 contract: $(VENV)/.dev ## Run the Dokploy cases against a real server (DOKPLOY_URL, DOKPLOY_API_TOKEN)
-	$(BIN)/python -m pytest tests/contract --real-dokploy $(PYTEST_ARGS)
+	TEST_WAIT_SECONDS=$${TEST_WAIT_SECONDS:-180} $(BIN)/python -m pytest tests/contract --real-dokploy $(PYTEST_ARGS)
 
 .PHONY: bench
 bench: $(VENV)/.dev ## Measure the portal under load and print a table (BENCH_ARGS="flight" for some)
@@ -89,4 +101,4 @@ $(VENV)/.dev: requirements-dev.lock
 
 .PHONY: help
 help:
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

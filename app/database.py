@@ -200,7 +200,13 @@ class _Postgresql:
     def __init__(self, url: str) -> None:
         deadlines = {"timeout": _CONNECT_SECONDS, "command_timeout": _STATEMENT_SECONDS}
         self._engine = create_async_engine(
-            url, pool_size=8, max_overflow=8, pool_pre_ping=True, connect_args=deadlines, hide_parameters=True
+            url,
+            pool_size=8,
+            max_overflow=8,
+            pool_timeout=_STATEMENT_SECONDS,
+            pool_pre_ping=True,
+            connect_args=deadlines,
+            hide_parameters=True,
         )
 
     async def write(self, work: Callable[[Connection], T]) -> T:

@@ -4,7 +4,6 @@ import base64
 import contextlib
 import hashlib
 import json
-import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +18,9 @@ import httpx
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
+from tests.ports import reserve_port
+from tests.waiting import WAIT_SECONDS, wait_until
+
 CLIENT_ID = "portal"
 
 
@@ -28,33 +30,25 @@ def serve_provider(users: Mapping[str, Mapping[str, Any]], *, seconds: int = 360
 
     In a process of its own, as it warns of much that it uses, and here a warning is an error.
     """
-    port = free_port()
+    port = reserve_port()
     issuer = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "oidc_provider_mock", f"--port={port}", f"--token-max-age={seconds}"]
     for subject, claims in users.items():
         command.append(f"--user-claims={json.dumps({'sub': subject, **claims})}")
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def answers() -> bool:
+        assert process.poll() is None, "the provider did not start"
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.get(f"{issuer}/jwks", timeout=WAIT_SECONDS, trust_env=False).is_success
+        return False
+
     try:
-        deadline = time.monotonic() + 30
-        while True:
-            with contextlib.suppress(httpx.TransportError):
-                httpx.get(f"{issuer}/jwks", trust_env=False).raise_for_status()
-                break
-            assert process.poll() is None, "the provider did not start"
-            assert time.monotonic() < deadline, "the provider did not start in time"
-            time.sleep(0.05)
+        wait_until(answers, pause=0.05)
         yield issuer
     finally:
         process.terminate()
-        process.wait(10)
-
-
-def free_port() -> int:
-    """A port on which nothing listens."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
+        process.wait(WAIT_SECONDS)
 
 
 def press(address: str, **form: str) -> str:

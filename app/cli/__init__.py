@@ -1,34 +1,56 @@
 """The command line: serve the portal, run its deployments, or start it with a sandbox; each group has a room."""
 
 import sys
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from typing import Final
 
 import typer
 
-from app.bootstrap import configure_logging
-from app.cli import admitting, mending, operating, rotating, running, serving
 from app.errors import SettingsError
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="A web portal that deploys personal AI servers on Dokploy.",
-)
-for command in (
-    *(serving.serve, serving.sandbox, serving.emulator),
-    *(operating.check, mending.leftovers, mending.reconcile, rotating.reencrypt),
-    *(admitting.tokens, admitting.audit, running.runner),
-):
-    app.command()(command)
-app.command("make-token")(admitting.make_token)
-app.command("revoke-token")(admitting.revoke_token)
-app.command("check-runner")(running.check_runner)
+COMMANDS: Final[Mapping[str, str]] = {
+    "serve": "serving",
+    "sandbox": "serving",
+    "emulator": "serving",
+    "check": "operating",
+    "leftovers": "mending",
+    "reconcile": "mending",
+    "reencrypt": "rotating",
+    "tokens": "admitting",
+    "audit": "admitting",
+    "runner": "running",
+    "make-token": "admitting",
+    "revoke-token": "admitting",
+    "check-runner": "running",
+}
+"""The module of each command; its function has the command's name."""
+
+
+def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """Build the command line from these commands only, since each imports what it uses."""
+    app = typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        help="A web portal that deploys personal AI servers on Dokploy.",
+    )
+    # With a callback, one command alone is still called by its name.
+    app.callback()(lambda: None)
+    for name in names:
+        module = import_module(f"app.cli.{COMMANDS[name]}")
+        app.command(name)(getattr(module, name.replace("-", "_")))
+    return app
 
 
 def main() -> None:
     """Run the command line; a mistake in the settings is one line and exit status 1."""
+    from app.logging import configure_logging
+
     # A command's output is its answer; one that serves says more.
     configure_logging("error", readable=sys.stderr.isatty())
+    asked = sys.argv[1] if len(sys.argv) > 1 else ""
+    app = build_app([asked] if asked in COMMANDS else COMMANDS)
     try:
         app()
     except SettingsError as error:

@@ -12,7 +12,6 @@ from urllib.parse import unquote, urlsplit
 import typer
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, insert
 
-from app.bootstrap import configure_logging
 from app.database import Database, StoreAway
 from app.deployments.plan import registry_of
 from app.deployments.quota import Quotas, count_stacks
@@ -27,6 +26,7 @@ from app.dokploy import (
 )
 from app.dokploy.compatibility import find_misfits
 from app.errors import PortalError, SettingsError
+from app.logging import configure_logging
 from app.migrations import HEAD, current
 from app.settings import Settings, load_settings, require_closed
 from app.vault import Vault, load_keys

@@ -1,35 +1,22 @@
 """Commands that serve: the portal, the portal with a sandbox beside it, and the emulator alone."""
 
-import asyncio
-import contextlib
-import gc
 import os
 import secrets
-import signal
-import socket
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import uvicorn
-from fastapi import FastAPI
 from pydantic import ValidationError
 
-from app.bootstrap import configure_logging
 from app.errors import SettingsError
-from app.main import begin_shutdown, create_app
+from app.logging import configure_logging
 from app.secret_files import is_given
 from app.settings import Settings, explain, load_settings, require_closed, require_postgresql
-from app.web.connections import timely
 
 if TYPE_CHECKING:
     from app.sandbox import SandboxSettings
-
-# Streams and removals under way are told to come back; then connections are closed.
-_GRACE_SECONDS = 3
 
 
 def serve(
@@ -47,7 +34,10 @@ def serve(
         require_postgresql(settings, "serve --web-only")
     readable = settings.app_env == "development" and sys.stderr.isatty()
     configure_logging(settings.log_level, readable=readable, secrets=settings.secret_values)
-    _run(_server(create_app(settings, runs=not web_only), settings))
+    # Only now, so that a mistake in the settings is told at once.
+    from app.cli.servers import portal_server, run
+
+    run(portal_server(settings, runs=not web_only))
 
 
 def sandbox(
@@ -57,21 +47,27 @@ def sandbox(
     with tempfile.TemporaryDirectory(prefix="ai-stack-deployer-") as folder:
         settings = sandbox_settings(_port(port, 3000), Path(folder))
         configure_logging(settings.log_level, readable=sys.stderr.isatty(), secrets=settings.secret_values)
-        emulator = _emulator_server(settings.host, settings.port + 1)
-        portal = _server(create_app(settings), settings)
+        from app.cli.servers import emulator_server, portal_server, run
+
+        emulator = emulator_server(_read_sandbox_settings(), settings.host, settings.port + 1)
+        portal = portal_server(settings)
         typer.echo(f"Portal:           http://localhost:{settings.port}")
         typer.echo(f"Emulated Dokploy: http://localhost:{settings.port + 1}/sandbox/state")
         typer.echo(f"Operator's page:  http://localhost:{settings.port}/operator")
         # One that is set is whoever's who set it, and nothing to print.
         if settings.admin_token and not is_given("admin_token"):
             typer.echo(f"Operator's token: {settings.admin_token.get_secret_value()}")
-        _run(emulator, portal)
+        run(emulator, portal)
 
 
 def emulator(port: Annotated[int | None, typer.Option(help="Port to listen on; PORT otherwise.")] = None) -> None:
     """Serve an emulated Dokploy alone."""
     configure_logging("info", readable=sys.stderr.isatty())
-    _run(_emulator_server(os.environ.get("HOST") or "0.0.0.0", _port(port, 3001)))
+    settings = _read_sandbox_settings()
+    listen_on = _port(port, 3001)
+    from app.cli.servers import emulator_server, run
+
+    run(emulator_server(settings, os.environ.get("HOST") or "0.0.0.0", listen_on))
 
 
 def sandbox_settings(port: int, folder: Path) -> Settings:
@@ -107,61 +103,6 @@ def _port(given: int | None, usual: int) -> int:
     return int(text)
 
 
-class _Server(uvicorn.Server):
-    """A server that leaves signals to whoever runs several of them, and tells streams when it is to stop."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals alone."""
-        yield
-
-    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve while the application's lifespan lasts; what keeps it from beginning is raised, not printed."""
-        application = self.config.app
-        async with contextlib.AsyncExitStack() as stack:
-            if isinstance(application, FastAPI):
-                await stack.enter_async_context(application.router.lifespan_context(application))
-            await super().serve(sockets)
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, or say in one line why not: uvicorn would end the process from the middle of its loop."""
-        try:
-            await super().startup(sockets)
-        except SystemExit:
-            self.should_exit = True
-            where = f"{self.config.host} port {self.config.port}"
-            typer.echo(f"error: cannot serve on {where}: it is in use, or not allowed", err=True)
-
-
-def _server(application: Any, settings: Settings) -> _Server:
-    return _Server(
-        uvicorn.Config(
-            application,
-            host=settings.host,
-            port=settings.port,
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,  # the application sees to them
-            server_header=False,
-            http=timely(settings.request_timeout_seconds),
-            timeout_graceful_shutdown=_GRACE_SECONDS,
-            ws="none",
-            lifespan="off",  # `_Server` sees to it
-        )
-    )
-
-
-def _emulator_server(host: str, port: int) -> _Server:
-    from app.sandbox import create_emulator
-
-    emulated = create_emulator(_read_sandbox_settings())
-    return _Server(
-        uvicorn.Config(
-            emulated, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=1, ws="none"
-        )
-    )
-
-
 def _read_sandbox_settings() -> "SandboxSettings":
     from app.sandbox import SandboxSettings
 
@@ -169,43 +110,3 @@ def _read_sandbox_settings() -> "SandboxSettings":
         return SandboxSettings()
     except ValidationError as error:
         raise SettingsError(explain(error, SandboxSettings)) from None
-
-
-def _run(*servers: _Server) -> None:
-    """Run servers side by side until a signal; the last one is stopped first, as it uses the others."""
-    with asyncio.Runner(loop_factory=servers[0].config.get_loop_factory()) as runner:
-        failed = runner.run(_serve(servers))
-    if failed:
-        sys.exit(1)
-
-
-async def _serve(servers: tuple[_Server, ...]) -> bool:
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(name, stop.set)
-    tasks: list[asyncio.Task[None]] = []
-    failed = False
-    for server in servers:
-        tasks.append(asyncio.create_task(server.serve()))
-        while not (server.started or tasks[-1].done() or stop.is_set()):  # noqa: ASYNC110 - uvicorn has no event for it
-            await asyncio.sleep(0.005)
-        if not server.started:
-            failed = not stop.is_set()
-            break
-    if not failed:
-        # What the start has made stays for good. Looked through at each full collection it would hold up the loop.
-        gc.collect()
-        gc.freeze()
-        await asyncio.wait([asyncio.create_task(stop.wait()), *tasks], return_when=asyncio.FIRST_COMPLETED)
-    for server, task in reversed(list(zip(servers, tasks, strict=False))):
-        server.should_exit = True
-        if isinstance(server.config.app, FastAPI):
-            begin_shutdown(server.config.app)
-        if not server.started:
-            task.cancel()  # it may still wait for its store
-        await asyncio.wait([task])
-    for task in tasks:
-        if not task.cancelled():
-            task.result()  # what kept it from starting
-    return failed

@@ -11,9 +11,10 @@ from typing import Final
 import httpx
 
 from app.settings import host_and_port
+from app.tls import trusted
 
 # A stranger's browser gives up later, but a probe is asked again anyway.
-_TIMEOUT: Final = 5.0
+_TIMEOUT_SECONDS: Final = 5.0
 # The status by which a proxy says that nothing lives at an address.
 NOBODY: Final = 404
 
@@ -33,8 +34,12 @@ class ProbeResult:
 class Prober:
     """Probes addresses, each time over a connection of its own, as a stranger would; never sends a credential."""
 
-    def __init__(self, connect_to: str | None) -> None:
-        """`connect_to`: host:port to connect to instead of the address's own, as curl's --connect-to does."""
+    def __init__(self, connect_to: str | None, *, timeout: float = _TIMEOUT_SECONDS) -> None:
+        """`connect_to`: host:port to connect to instead of the address's own, as curl's --connect-to does.
+
+        `timeout`: seconds for one probe.
+        """
+        self._timeout = timeout
         self._connect_to = host_and_port(connect_to) if connect_to else None
         self._clients: dict[bool, httpx.AsyncClient] = {}
 
@@ -63,7 +68,7 @@ class Prober:
         client = self._client(verify=verify)
         request = client.build_request("GET", address, headers=headers, extensions=extensions)
         try:
-            async with asyncio.timeout(_TIMEOUT):
+            async with asyncio.timeout(self._timeout):
                 response = await client.send(request, stream=True)
                 # Only the status matters; whoever answers may be anybody, so the body is left where it is.
                 await response.aclose()
@@ -76,10 +81,10 @@ class Prober:
     def _client(self, *, verify: bool) -> httpx.AsyncClient:
         if verify not in self._clients:
             self._clients[verify] = httpx.AsyncClient(
-                timeout=2 * _TIMEOUT,  # never reached: one asyncio.timeout a probe comes before it
+                timeout=2 * self._timeout,  # never reached: one asyncio.timeout a probe comes before it
                 # What one stack sets must not be told to another: with `connect_to` all of them are one host here.
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-                verify=verify,
+                verify=trusted() if verify else False,
                 trust_env=False,
                 follow_redirects=False,
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),

@@ -154,6 +154,10 @@ class Api:
             case "slow":
                 await asyncio.sleep(fault.seconds or 0)
                 return False
+            case "hold":
+                if await self._server.hold(procedure.name, fault):
+                    return False
+                await connection.drop()
             case _:
                 return False
         return True

@@ -8,10 +8,11 @@ from app.sandbox.faults import FaultError
 from app.sandbox.server import Server
 
 _RESTART_SECONDS = 0.2
+_PATHS = ["GET state", "GET asked", "POST reset", "POST release", "POST restart", "GET, POST, DELETE faults"]
 
 
 class Control:
-    """Shows the state and what was asked to be deployed, resets and restarts the server, takes faults; needs no key."""
+    """Shows the state and what was asked to be deployed, resets, releases and restarts, takes faults; no key."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -27,6 +28,8 @@ class Control:
             case "POST", "/sandbox/reset":
                 server.reset()
                 await connection.answer_json(200, {"reset": True})
+            case "POST", "/sandbox/release":
+                await self._release(connection)
             case "POST", "/sandbox/restart":
                 await self._restart(connection)
             case "GET", "/sandbox/faults":
@@ -36,8 +39,16 @@ class Control:
             case "POST", "/sandbox/faults":
                 await self._add_fault(connection)
             case _:
-                paths = ["GET state", "GET asked", "POST reset", "POST restart", "GET, POST, DELETE faults"]
-                await connection.answer_json(404, {"message": "Not found", "calls": paths})
+                await connection.answer_json(404, {"message": "Not found", "calls": _PATHS})
+
+    async def _release(self, connection: Connection) -> None:
+        given = await _read(connection)
+        match = given.get("match") if isinstance(given, dict) else 0
+        if not isinstance(match, str | None):
+            errors = {"match": "Must be the `match` of a fault, or absent for all."}
+            await connection.answer_json(422, {"message": "The sandbox cannot release that.", "errors": errors})
+            return
+        await connection.answer_json(200, {"released": self._server.release(match)})
 
     async def _restart(self, connection: Connection) -> None:
         given = await _read(connection)

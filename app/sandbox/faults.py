@@ -13,6 +13,8 @@ While a call is answered:
 - `drop_after`: does it, then closes the connection without an answer;
 - `error_after`: does it, then answers `status` (500);
 - `slow`: waits `seconds` (1), then does and answers it;
+- `hold`: waits until `POST /sandbox/release`, then does and answers it; with `{"match": ...}` that releases only what a
+  fault with the same `match` keeps;
 - `late`: closes the connection at once, and does it `seconds` (1) later;
 - `database_down`: every call with a key is a bare 401 and the keyless health check 500; without `times` it lasts
   for `seconds`, or until it is deleted;
@@ -26,7 +28,7 @@ What becomes of a deployment (of application.deploy and application.redeploy whe
 - `drop_title`: the title gives way to Dokploy's default;
 - `drop_both`: the same, and the description to none;
 - `fail`: it ends `error`;
-- `stuck`: the row stays `running`, for `seconds` or for ever;
+- `stuck`: the row stays `running`, for `seconds` or until `POST /sandbox/release`;
 - `unknown_status`: the row shows `paused`, a status never seen before, for `seconds` or for ever;
 - `never_ready`: done, but the container stays `Starting`;
 - `crash`: done, but the container crashes again and again;
@@ -49,7 +51,9 @@ from dataclasses import asdict, dataclass
 from itertools import count
 from typing import Any
 
-ANSWERS = frozenset({"status", "html", "echo", "echo_page", "hang", "drop_after", "error_after", "slow", "late"})
+ANSWERS = frozenset(
+    {"status", "html", "echo", "echo_page", "hang", "drop_after", "error_after", "slow", "hold", "late"}
+)  # fmt: skip
 DEPLOYMENTS = frozenset(
     {"lose_queue", "drop_title", "drop_both", "fail", "stuck", "unknown_status", "never_ready", "crash", "open"}
 )  # fmt: skip

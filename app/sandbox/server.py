@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import time
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 from app.sandbox.faults import RATE_LIMIT, Fault, Faults
@@ -16,6 +17,14 @@ from app.sandbox.worker import Worker
 VERSION = "v0.30.2"
 OTHER_VERSION = "v0.31.0"
 _OTHER_VERSION = frozenset({"other_version"})
+
+
+@dataclass(eq=False)
+class _Held:
+    call: str
+    match: str
+    """That of the fault."""
+    goes_on: asyncio.Future[bool]
 
 
 class Server:
@@ -31,6 +40,7 @@ class Server:
         self.down_until = 0.0
         self.late: set[asyncio.Task[None]] = set()
         """Effects that are still to land after their connection was closed."""
+        self._held: list[_Held] = []
         self._token = settings.API_TOKEN.get_secret_value()
         self._fresh()
 
@@ -49,12 +59,35 @@ class Server:
         self.worker.close()
         for task in self.late:
             task.cancel()
+        self._end_holding(goes_on=False)
         self.faults.clear()
         self.calls.clear()
         self.refused = 0
         self._limits.clear()
         self.down_until = 0.0
         self._fresh()
+
+    async def hold(self, call: str, fault: Fault) -> bool:
+        """Wait until what the fault holds is released: True; or until the server begins anew: False."""
+        held = _Held(call, fault.match, asyncio.get_running_loop().create_future())
+        self._held.append(held)
+        try:
+            return await held.goes_on
+        finally:
+            self._held.remove(held)
+
+    def release(self, match: str | None = None) -> int:
+        """Let calls that are held and deployments that are stuck go on, and say how many there were.
+
+        `match`: only those that a fault with this very `match` keeps.
+        """
+        return self._end_holding(match, goes_on=True) + self.worker.release(match)
+
+    def _end_holding(self, match: str | None = None, *, goes_on: bool) -> int:
+        ended = [each for each in self._held if match in {None, each.match} and not each.goes_on.done()]
+        for each in ended:
+            each.goes_on.set_result(goes_on)
+        return len(ended)
 
     def restart(self, seconds: float) -> None:
         """Restart Dokploy: the queue is lost and its connections are refused for a while; Docker and Traefik stay."""
@@ -115,6 +148,8 @@ class Server:
                 for domain in written.values()
             ],
             "queue": self.worker.rows(),
+            "late": len(self.late),
+            "held": [*({"call": each.call, "match": each.match} for each in self._held), *self.worker.held()],
             "faults": self.faults.rows(),
             "calls": dict(self.calls),
             "refused": self.refused,

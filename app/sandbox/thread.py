@@ -4,11 +4,15 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import uvicorn
 
 from app.sandbox.app import create_emulator
 from app.sandbox.settings import SandboxSettings
+
+# How long it may take to start, and to stop, on a machine that is busy.
+_PATIENCE_SECONDS: Final = 60.0
 
 
 @contextmanager
@@ -26,7 +30,7 @@ def serve_in_thread(settings: SandboxSettings | None = None, port: int = 0) -> I
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="emulated-dokploy", daemon=True)
     thread.start()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + _PATIENCE_SECONDS
     while not server.started:
         if not thread.is_alive() or time.monotonic() > deadline:
             raise RuntimeError("The emulated server did not start.")
@@ -35,4 +39,4 @@ def serve_in_thread(settings: SandboxSettings | None = None, port: int = 0) -> I
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(timeout=10)
+        thread.join(timeout=_PATIENCE_SECONDS)

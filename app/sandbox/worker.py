@@ -145,6 +145,20 @@ class Worker:
         """List the deployments that were asked for, oldest first, with what became of each."""
         return [each.row() for each in self._asked]
 
+    def held(self) -> list[Row]:
+        """List the deployments that would be `running` for ever, each by the call that asked for it."""
+        return [{"call": f"application.{job.kind}", "match": job.faults["stuck"].match} for job in self._stuck()]
+
+    def release(self, match: str | None = None) -> int:
+        """End deployments that would be `running` for ever as they were to end, and say how many there were."""
+        released = [job.number for job in self._stuck() if match in {None, job.faults["stuck"].match}]
+        for number in released:
+            self._finish(self._active[number])
+        return len(released)
+
+    def _stuck(self) -> list[Job]:
+        return [work.job for work in self._active.values() if work.timer is None]
+
     def restart(self) -> None:
         """Lose the queue as a restart of Dokploy does: the active rows are cancelled, the waiting jobs are gone."""
         for work in self._active.values():

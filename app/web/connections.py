@@ -15,8 +15,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 _MOST_HEAD: Final = 64 * 1024
 # Requests that are sent before the answer to the one before is there. Browsers send none.
 _MOST_AHEAD: Final = 16
-# The route answers a body that is late by itself, and a moment before this.
-_AFTER_THE_ROUTE: Final = 1.0
+# The route answers a body that is late by itself, and on a busy machine it takes a while until that is written.
+_AFTER_THE_ROUTE: Final = 10.0
 # How long what nobody reads of a request may go on to come once it is answered: a client reads the answer meanwhile.
 _LINGER: Final = 2.0
 

@@ -7,8 +7,7 @@ replica can take the answer.
 import hmac
 import json
 import secrets
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, cast
 
@@ -45,8 +44,8 @@ class _UnderWay:
 class Oidc:
     """The way in at the provider."""
 
-    def __init__(self, settings: Settings, vault: Vault, *, clock: Callable[[], float] = time.time) -> None:
-        """`clock`: seconds since 1970, for what the provider says with a time."""
+    def __init__(self, settings: Settings, vault: Vault, *, provider: Provider | None = None) -> None:
+        """`provider`: the one of the settings by default."""
         self._issuer = cast("str", settings.oidc_issuer)  # the settings see to it
         self._client_id = cast("str", settings.oidc_client_id)
         self._scopes = settings.oidc_scopes
@@ -54,7 +53,7 @@ class Oidc:
         self._asks_for_groups = Admission(settings).asks_for_groups
         self._portal_url = settings.portal_url or ""
         self._vault = vault
-        self._provider = Provider(settings, clock=clock)
+        self._provider = provider or Provider(settings)
 
     async def begin(self, request: Request, go_on: str) -> RedirectResponse:
         """Send a browser to the provider; afterwards it goes on to a path of this site.

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from app.database import StoreAway
@@ -247,6 +248,10 @@ def install(app: FastAPI) -> None:
         log.error("store_unavailable", reason=error.reason, detail=error.detail)
         return answer(request, PortalError(STORE_CODES.get(error.reason, "store_unavailable")))
 
+    async def client_gone(_: Request, __: Exception) -> Response:
+        # Nobody reads this, and nothing broke: whoever was about to send a body has closed the connection.
+        return Response(status_code=400)
+
     async def any_error(request: Request, error: Exception) -> Response:
         reference = secrets.token_hex(4)
         log.error("request_broke", reference=reference, path=request.url.path, exc_info=error)
@@ -260,6 +265,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, validation_error)
     app.add_exception_handler(StoreAway, store_error)
     app.add_exception_handler(SettingsError, any_error)
+    app.add_exception_handler(ClientDisconnect, client_gone)
     app.add_exception_handler(Exception, any_error)
 
 

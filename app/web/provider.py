@@ -4,11 +4,9 @@ import asyncio
 import base64
 import contextlib
 import json
-import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import quote, urlsplit
 
@@ -18,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.errors import PortalError
 from app.settings import Settings
+from app.tls import trusted
 
 if TYPE_CHECKING:
     from joserfc.jwk import Key
@@ -27,9 +26,7 @@ log = structlog.get_logger()
 _DESCRIPTION: Final = "/.well-known/openid-configuration"
 # How long a description and keys are kept before they are read again.
 _KEPT_SECONDS: Final = 3600
-# Of one call, from the connection to the last byte.
-_DEADLINE_SECONDS: Final = 5
-# After one that failed for which anybody may have asked.
+_DEADLINE_SECONDS: Final = 5.0
 _PAUSE_SECONDS: Final = 2.0
 _MOST_BYTES: Final = 512 * 1024
 # How far the provider's clock may be from ours.
@@ -89,13 +86,23 @@ def loggable(text: object) -> str:
 class Provider:
     """The provider at OIDC_ISSUER."""
 
-    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
-        """`clock`: seconds since 1970, for what the provider says with a time."""
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        deadline: float = _DEADLINE_SECONDS,
+        pause: float = _PAUSE_SECONDS,
+    ) -> None:
+        """`deadline`: seconds for one call, from the connection to the last byte.
+
+        `pause`: seconds after a failure in which nobody asks again, since anybody may make the portal ask.
+        """
         self._issuer = cast("str", settings.oidc_issuer)  # the settings see to it
         self._client_id = cast("str", settings.oidc_client_id)
         secret = settings.oidc_client_secret
         self._client_secret = secret.get_secret_value() if secret else None
-        self._clock = clock
+        self._deadline = deadline
+        self._pause = pause
         self._description: tuple[float, Description] | None = None
         self._failure: tuple[float, PortalError] | None = None
         self._asking = asyncio.Lock()
@@ -110,7 +117,7 @@ class Provider:
         async with self._asking:
             if self._description and self._is_fresh(self._description[0]):
                 return self._description[1]
-            if self._failure and time.monotonic() - self._failure[0] < _PAUSE_SECONDS:
+            if self._failure and time.monotonic() - self._failure[0] < self._pause:
                 # Not that error itself: one that is raised again and again grows.
                 raise PortalError(self._failure[1].code, log=self._failure[1].log, seconds=_RETRY_SECONDS)
             try:
@@ -205,7 +212,7 @@ class Provider:
             {"iss": {"essential": True, "value": self._issuer}, "aud": {"essential": True, "value": self._client_id}},
             {"nonce": nonce, "client_id": self._client_id, "access_token": tokens.access_token},
         )
-        claims.validate(now=int(self._clock()), leeway=_LEEWAY_SECONDS)
+        claims.validate(now=int(time.time()), leeway=_LEEWAY_SECONDS)
         return dict(claims)
 
     async def _read_keys(self, description: Description, *, anew: bool = False) -> dict[str, Any]:
@@ -234,11 +241,6 @@ class Provider:
             raise failed("the provider tells of somebody else than in the ID token")
         return answer
 
-    @cached_property
-    def _tls(self) -> ssl.SSLContext:
-        """Whom to believe that he is the provider. Made once: reading all certificates holds up the loop."""
-        return httpx.create_ssl_context()
-
     async def _call(
         self,
         method: str,
@@ -251,8 +253,8 @@ class Provider:
         body = bytearray()
         try:
             async with (
-                asyncio.timeout(_DEADLINE_SECONDS),
-                httpx.AsyncClient(verify=self._tls, timeout=_DEADLINE_SECONDS) as client,
+                asyncio.timeout(self._deadline),
+                httpx.AsyncClient(verify=trusted(), timeout=self._deadline) as client,
                 client.stream(
                     method, address, headers={"Accept": "application/json", **(headers or {})}, data=data
                 ) as answer,

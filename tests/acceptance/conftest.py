@@ -1,119 +1,91 @@
-"""Fixtures of the acceptance tier: the portal as people start it, in processes of its own.
+"""Fixtures of the acceptance tier: the portal in processes of its own, each ended with its test, by its own id only.
 
-- `start`: starts a command in the background, with nothing of our own environment but what the test gives; each is ended
-  with the test, and by its own id only.
+- `start`: starts a command in the background, with nothing of our own environment but what the test gives.
+- `portal_command`: starts `python -m app` with arguments, forked off a process that has imported it already.
+- `fresh_portal_command`: the same in an interpreter of its own, as people start it.
 - `start_replica`: starts one of several portals that share their settings; `replicas.py` has its verbs.
-- `free_ports`: that many free ports in a row.
 """
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
 from pathlib import Path
 
-import httpx
 import pytest
 
+from tests.acceptance.process import ForkingLauncher, Launcher, Process, start_process
 from tests.acceptance.replicas import Replica
 
-ROOT = Path(__file__).parents[2]
+PortalCommand = Callable[..., Process]
 
 
-class Process:
-    """A command in the background, and what it has said."""
+class Started:
+    """The processes of one test, with a folder of their own for temporary files, so that it sees what is left there."""
 
-    def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str], cwd: Path) -> None:
-        # A folder of its own for temporary files, so that a test sees what is left in it.
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.temporary = folder / "tmp"
-        self.temporary.mkdir(exist_ok=True)
-        self._output = (folder / f"output-{time.monotonic_ns()}").open("w+")
-        self._process = subprocess.Popen(
-            list(command),
-            cwd=cwd,
-            env={"PATH": os.environ["PATH"], "TMPDIR": str(self.temporary), "LANG": "C.UTF-8", **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        self.temporary.mkdir()
+        self._numbers = count(1)
+        self._all: list[Process] = []
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
+    def command(self, *command: str, cwd: Path | None = None, **environment: str) -> Process:
+        """Start any command."""
+        more = {"TMPDIR": str(self.temporary), **environment}
+        return self._keep(start_process(command, cwd or self.folder, self._log(), more))
 
-    @property
-    def output(self) -> str:
-        self._output.flush()
-        return Path(self._output.name).read_text()
+    def by(self, launcher: Launcher) -> PortalCommand:
+        """Return what starts the portal's program."""
 
-    def answers(self, url: str, seconds: float = 30) -> httpx.Response:
-        """Wait until an address answers 200."""
-        deadline = time.monotonic() + seconds
-        with httpx.Client(trust_env=False, timeout=5) as client:
-            while True:
-                assert self._process.poll() is None, f"It ended by itself:\n{self.output}"
-                try:
-                    answer = client.get(url)
-                    if answer.status_code == 200:
-                        return answer
-                except httpx.TransportError:
-                    pass
-                assert time.monotonic() < deadline, f"No answer at {url} within {seconds} s:\n{self.output}"
-                time.sleep(0.05)
+        def run(*arguments: str, **environment: str) -> Process:
+            more = {"TMPDIR": str(self.temporary), **environment}
+            return self._keep(launcher.start(arguments, self.folder, self._log(), **more))
 
-    def send(self, number: int) -> None:
-        """Send a signal."""
-        self._process.send_signal(number)
-
-    def wait(self, seconds: float = 30) -> int:
-        """Wait for the end and give the exit status."""
-        return self._process.wait(seconds)
-
-    def terminate(self, seconds: float = 10, number: int = signal.SIGTERM) -> tuple[int, float]:
-        """Ask it to end; give the exit status and the seconds that it took."""
-        began = time.monotonic()
-        self._process.send_signal(number)
-        status = self._process.wait(seconds)
-        return status, time.monotonic() - began
+        return run
 
     def end(self) -> None:
-        """Make sure that it is gone."""
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait(10)
-        self._output.close()
+        """Make sure that all are gone."""
+        for process in self._all:
+            process.kill()
 
+    def _log(self) -> Path:
+        return self.folder / f"output-{next(self._numbers)}"
 
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
-    started: list[Process] = []
-
-    def run(*command: str, cwd: Path = tmp_path, **environment: str) -> Process:
-        process = Process(command, tmp_path, environment, cwd)
-        started.append(process)
+    def _keep(self, process: Process) -> Process:
+        self._all.append(process)
         return process
 
-    yield run
-    for process in started:
-        process.end()
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[Started]:
+    processes = Started(tmp_path)
+    yield processes
+    processes.end()
+
+
+@pytest.fixture(scope="session")
+def forking_launcher() -> Iterator[ForkingLauncher]:
+    launcher = ForkingLauncher()
+    yield launcher
+    launcher.close()
 
 
 @pytest.fixture
-def portal_command(start: Callable[..., Process]) -> Callable[..., Process]:
-    """Start `python -m app` with arguments and an environment."""
-
-    def run(*arguments: str, **environment: str) -> Process:
-        return start(sys.executable, "-m", "app", *arguments, **{"PYTHONPATH": str(ROOT), **environment})
-
-    return run
+def start(started: Started) -> Callable[..., Process]:
+    return started.command
 
 
 @pytest.fixture
-def start_replica(portal_command: Callable[..., Process]) -> Iterator[Callable[..., Replica]]:
+def portal_command(started: Started, forking_launcher: ForkingLauncher) -> PortalCommand:
+    return started.by(forking_launcher)
+
+
+@pytest.fixture
+def fresh_portal_command(started: Started) -> PortalCommand:
+    return started.by(Launcher())
+
+
+@pytest.fixture
+def start_replica(portal_command: PortalCommand) -> Iterator[Callable[..., Replica]]:
     started: list[Replica] = []
 
     def start_one(settings: Mapping[str, str], *arguments: str, **more: str) -> Replica:
@@ -123,28 +95,3 @@ def start_replica(portal_command: Callable[..., Process]) -> Iterator[Callable[.
     yield start_one
     for replica in started:
         replica.client.close()
-
-
-@pytest.fixture
-def free_ports() -> Callable[[int], int]:
-    return find_free_ports
-
-
-def find_free_ports(count: int) -> int:
-    """The first of so many free ports in a row, on every address of this machine."""
-    # Tests that run beside this one look elsewhere.
-    begin = 3110 + 80 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    for first in range(begin, begin + 80, count):
-        sockets = [socket.socket() for _ in range(count)]
-        try:
-            for offset, each in enumerate(sockets):
-                each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                each.bind(("0.0.0.0", first + offset))
-        except OSError:
-            continue
-        else:
-            return first
-        finally:
-            for each in sockets:
-                each.close()
-    raise AssertionError("no free ports")

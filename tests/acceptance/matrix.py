@@ -19,10 +19,10 @@ from queue import SimpleQueue
 from typing import Final, TypeVar
 
 from tests.acceptance.bench import Bench, Store
-from tests.acceptance.mortal import ForkingLauncher, Launcher
+from tests.acceptance.process import ForkingLauncher, Launcher
 from tests.acceptance.scenarios import NAMES, SCENARIOS, Scenario, chosen_scenarios
 from tests.acceptance.trial import Verdict, enumerate_points, try_point
-from tests.servers import serve_postgresql
+from tests.postgresql import serve_postgresql
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -193,7 +193,7 @@ def main() -> int:
     wanted = given.database or DATABASES
     stores = {"sqlite": Store()} if "sqlite" in wanted else {}
     if "postgresql" in wanted:
-        with tempfile.TemporaryDirectory(prefix="matrix-") as folder, serve_postgresql(Path(folder)) as server:
+        with serve_postgresql() as server:
             matrix = run({**stores, "postgresql": Store(server)})
     else:
         matrix = run(stores)

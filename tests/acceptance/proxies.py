@@ -2,19 +2,17 @@
 
 import os
 import pwd
-import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-import pytest
-
-from tests.acceptance.replicas import free_port
+from tests.ports import reserve_port
+from tests.programs import need_program
+from tests.waiting import WAIT_SECONDS, wait_until
 
 PACKAGES: Final = {"nginx": "nginx-light", "haproxy": "haproxy"}
 
@@ -62,25 +60,13 @@ backend servers
 """
 
 
-def find_proxy(name: str) -> str:
-    """The program's path. Without it the test is skipped; with REQUIRE_PROXIES=1 it fails."""
-    # Debian keeps both where only root looks.
-    path = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
-    if path is None:
-        reason = f"{name} was not found (Debian: apt-get install --no-install-recommends {PACKAGES[name]})"
-        if os.environ.get("REQUIRE_PROXIES") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return path
-
-
 @contextmanager
 def serve_proxy(name: str, folder: Path, upstream: str, *lines: str) -> Iterator[str]:
     """Serve a portal behind a proxy for as long as the block lasts, and tell the address.
 
     lines: what is added to its defaults: in nginx's `location`, or in haproxy's `backend`.
     """
-    program, port = find_proxy(name), free_port()
+    program, port = need_program(name), reserve_port()
     folder = folder / f"{name}-{port}"
     folder.mkdir()
     values = {"folder": folder, "port": port, "upstream": upstream, "lines": "\n    ".join(lines)}
@@ -107,16 +93,15 @@ def serve_proxy(name: str, folder: Path, upstream: str, *lines: str) -> Iterator
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(WAIT_SECONDS)
 
 
 def _until_it_listens(process: "subprocess.Popen[bytes]", port: int, folder: Path) -> None:
-    deadline = time.monotonic() + 10
-    while True:
+    output = folder / "output"
+
+    def listens() -> bool:
+        assert process.poll() is None, f"It ended by itself:\n{output.read_text()}"
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        said = (folder / "output").read_text()
-        assert process.poll() is None, f"It ended by itself:\n{said}"
-        assert time.monotonic() < deadline, f"It does not listen:\n{said}"
-        time.sleep(0.01)
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    wait_until(listens, tell=output.read_text)

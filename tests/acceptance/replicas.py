@@ -3,30 +3,23 @@
 import asyncio
 import contextlib
 import json
+import math
 import random
-import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 
-from tests.servers import ADMIN_TOKEN, NO_LIMITS_IN_ENVIRONMENT, TOKEN
+from tests.acceptance.process import Process
+from tests.ports import reserve_port
+from tests.servers import ADMIN_TOKEN, NO_LIMITS_IN_ENVIRONMENT, TOKEN, Emulator, http_client
+from tests.waiting import WAIT_SECONDS, wait_until
 
-if TYPE_CHECKING:
-    from tests.acceptance.conftest import Process
-
-Command = Callable[..., "Process"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+Command = Callable[..., Process]
 
 
 class Replica:
@@ -35,9 +28,9 @@ class Replica:
     def __init__(self, command: Command, settings: dict[str, str], *arguments: str) -> None:
         self._command = command
         self._arguments = arguments
-        self._settings = {**settings, "HOST": "127.0.0.1", "PORT": str(free_port())}
+        self._settings = {**settings, "HOST": "127.0.0.1", "PORT": str(reserve_port())}
         self.url = f"http://127.0.0.1:{self._settings['PORT']}"
-        self.client = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+        self.client = http_client(base_url=self.url)
         self.start()
 
     def start(self) -> None:
@@ -46,7 +39,7 @@ class Replica:
 
     def ready(self) -> "Replica":
         """Wait until it takes requests."""
-        self.process.answers(f"{self.url}/ready", 60)
+        self.process.answers(f"{self.url}/ready")
         return self
 
     def health(self) -> dict[str, Any]:
@@ -69,19 +62,20 @@ class Replica:
         assert answer.status_code == 200, answer.text
         return [json.loads(line) for line in answer.text.splitlines()]
 
-    def wait_for(self, deployment: str, event_type: str, seconds: float = 20, **params: Any) -> dict[str, Any]:
+    def wait_for(self, deployment: str, event_type: str, **params: Any) -> dict[str, Any]:
         """Wait for an event of a type, with these parameters."""
-        deadline = time.monotonic() + seconds
-        while True:
-            for event in (events := self.events(deployment)):
+
+        def found() -> dict[str, Any] | None:
+            for event in self.events(deployment):
                 if event["type"] == event_type and params.items() <= event["params"].items():
                     return event
-            assert time.monotonic() < deadline, f"no {event_type} in {events}"
-            time.sleep(0.02)
+            return None
 
-    def succeeds(self, deployment: str, seconds: float = 30) -> list[dict[str, Any]]:
+        return wait_until(found, tell=lambda: f"no {event_type} in {self.events(deployment)}", pause=0.02)
+
+    def succeeds(self, deployment: str) -> list[dict[str, Any]]:
         """Wait until it is over, and return its events: it succeeded, and each of them is there once."""
-        completed = self.wait_for(deployment, "deployment_completed", seconds)
+        completed = self.wait_for(deployment, "deployment_completed")
         events = self.events(deployment)
         assert completed["conclusion"] == "succeeded", [
             (event["at"], event["key"], event["params"]) for event in events
@@ -92,7 +86,10 @@ class Replica:
 
 
 def replica_settings(database_url: str, dokploy_url: str, **more: str) -> dict[str, str]:
-    """What replicas share, as an operator would set it, with deadlines that fit a test."""
+    """What replicas share, as an operator would set it. No deadline of theirs is so short that a busy machine misses it.
+
+    A lease ends where its holder gives it up. A test of one that runs out gives a lease of its own.
+    """
     return {
         "APP_ENV": "development",
         "SECRET_KEY": "a-key-that-is-only-for-tests",
@@ -100,20 +97,17 @@ def replica_settings(database_url: str, dokploy_url: str, **more: str) -> dict[s
         "DATABASE_URL": database_url,
         "DOKPLOY_URL": dokploy_url,
         "DOKPLOY_API_TOKEN": TOKEN,
-        "DOKPLOY_TIMEOUT_SECONDS": "3",
+        "DOKPLOY_TIMEOUT_SECONDS": str(WAIT_SECONDS),
         "DOKPLOY_MAX_CONCURRENCY": "16",
         "STACK_DOMAIN_SUFFIX": "stacks.example",
         "STACK_IMAGE": "ghcr.io/example/oh-my-opencode:1.0",
         "STACK_PROBE_ADDRESS": dokploy_url.removeprefix("http://"),
         "CERTIFICATE_MODE": "none",
+        "RUNNER_LEASE_SECONDS": "300",
+        "SSE_TIMEOUT_SECONDS": "3600",
         **NO_LIMITS_IN_ENVIRONMENT,
         **more,
     }
-
-
-def seconds_since(event: dict[str, Any], moment: float) -> float:
-    """How long after a moment, by the wall clock that all processes here share, an event was recorded."""
-    return datetime.fromisoformat(event["at"]).timestamp() - moment
 
 
 @dataclass
@@ -124,9 +118,12 @@ class Reader:
     addresses: Sequence[str]
     place: int
     """Which address is asked first."""
+    may_be_refused: bool = False
+    """Whether a portal that stops may answer 500 where it has no time left to answer; a page then comes again, too."""
+    refused: int = 0
     numbers: list[int] = field(default_factory=list)
-    late: list[float] = field(default_factory=list)
-    """How long after it was recorded each event came."""
+    moments: list[tuple[float, float]] = field(default_factory=list)
+    """When each event was recorded, and when it came."""
     connections: int = 0
     pauses: int = 0
     conclusion: str | None = None
@@ -145,10 +142,15 @@ class Reader:
         url = f"{self.addresses[self.place % len(self.addresses)]}/api/deployments/{self.deployment}/events"
         headers = {"last-event-id": str(self.numbers[-1])} if self.numbers else {}
         async with client.stream("GET", url, headers=headers) as answer:
+            if self.may_be_refused and answer.status_code == httpx.codes.INTERNAL_SERVER_ERROR:
+                self.refused += 1
+                return
             assert answer.status_code == 200, answer.status_code
             self.connections += 1
             retry, number, kind = None, None, ""
             async for line in answer.aiter_lines():
+                if self.given_up:
+                    return
                 name, _, value = line.partition(": ")
                 if name == "id":
                     number = int(value)
@@ -166,19 +168,18 @@ class Reader:
 
     def _take(self, number: int, event: dict[str, Any]) -> None:
         self.numbers.append(number)
-        self.late.append(-seconds_since(event, time.time()))
+        self.moments.append((datetime.fromisoformat(event["at"]).timestamp(), time.time()))
         self.conclusion = event["conclusion"]
 
 
 @contextlib.contextmanager
-def reading(readers: Sequence[Reader], seconds: float) -> Iterator[None]:
+def reading(readers: Sequence[Reader]) -> Iterator[None]:
     """Read with all of them beside the block; at its end wait until all have read to the end."""
 
     async def work() -> None:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         async with (
-            asyncio.timeout(seconds),
-            httpx.AsyncClient(trust_env=False, timeout=30, limits=limits) as client,
+            httpx.AsyncClient(trust_env=False, timeout=WAIT_SECONDS, limits=limits) as client,
             asyncio.TaskGroup() as group,
         ):
             for reader in readers:
@@ -188,11 +189,29 @@ def reading(readers: Sequence[Reader], seconds: float) -> Iterator[None]:
         done = pool.submit(lambda: asyncio.run(work()))
         try:
             yield
+            wait_for_count(lambda: math.inf if done.done() else sum(len(each.numbers) for each in readers), math.inf)
         except BaseException:
             for reader in readers:
                 reader.given_up = True
             raise
         done.result()
+
+
+def wait_for_count(count: Callable[[], float], wanted: float) -> None:
+    """Wait until a count is reached, for as long as it grows: how long that takes is a matter of how many there are."""
+    reached = -1.0
+
+    def grown() -> float | None:
+        now = count()
+        return now if now > reached or now >= wanted else None
+
+    while reached < wanted:
+        reached = wait_until(grown, tell=lambda: f"Wanted are {wanted}.", pause=0.02)
+
+
+def wait_until_at_work(dokploy: Emulator, count: int) -> None:
+    """Wait until Dokploy works on so many deployments."""
+    wait_for_count(lambda: len(dokploy.ask("deployment.queueList")), count)
 
 
 def lines_of(process: "Process", event: str) -> list[dict[str, Any]]:

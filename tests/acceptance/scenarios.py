@@ -12,8 +12,7 @@ CALLS: Final = {
     "domain": "domain.create",
     "deploy": "application.deploy",
 }
-# A late create lands within the deadline of its call, which is long enough for a restart and, on PostgreSQL, for the
-# dead process's lease to end.
+# A late create lands within the deadline of its call, which is long enough for a restart.
 LATE_DEADLINE: Final = 3.0
 BEFORE_RESTART, AFTER_RESTART = 0.1, 2.6
 # A Dokploy so slow that what lands late lands somewhere between two calls of the undo.
@@ -26,7 +25,7 @@ class Scenario:
 
     variant: tells it from others of its name; faults: armed before; cancels_at: the station during whose call to
     Dokploy the run is cancelled; removes, changes_password: a stack is there already, and that is done to it; points: where
-    to die, instead of everywhere; lands: seconds until the late call has landed.
+    to die, instead of everywhere.
     """
 
     name: str
@@ -38,7 +37,6 @@ class Scenario:
     changes_password: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
     points: tuple[str, ...] | None = None
-    lands: float = 0.0
 
     @property
     def title(self) -> str:
@@ -63,8 +61,7 @@ def _scenarios() -> Iterator[Scenario]:
             yield _late("late create, cancelled", station, lands)
     # Later than the time after which a job that is nowhere counts as lost (3 s), and still within its call's deadline.
     yield _late("late create", "deploy", 5.0, deadline=8.0)
-    # What lands late in these makes something that the undo would have had to wait for. On PostgreSQL the undo begins up
-    # to 2 s later, when the lease of the dead process is over.
+    # What lands late in these makes something that the undo would have had to wait for.
     for station in ("project", "application", "deploy"):
         for tenths in range(3, 28, 4):
             yield _late("late create, undone slowly", station, tenths / 10)
@@ -85,7 +82,6 @@ def _late(name: str, station: str, lands: float, deadline: float = LATE_DEADLINE
         cancels_at=station if cancelled else None,
         settings={"DOKPLOY_TIMEOUT_SECONDS": str(deadline)},
         points=("after Intake.cancel#1",) if cancelled else (f"after {call}#1",),
-        lands=lands,
     )
 
 

@@ -52,7 +52,7 @@ def told(lines: list[list[str]], *results: str) -> dict[str, str]:
     return {item: words for result, item, words in lines if result in results}
 
 
-def test_all_is_well(check, environment, emulator: Emulator):
+def test_a_check_of_what_is_well_finds_nothing_and_changes_nothing(check, environment, emulator: Emulator):
     status, lines = check(**environment)
 
     assert status == 0
@@ -63,7 +63,7 @@ def test_all_is_well(check, environment, emulator: Emulator):
     assert emulator.left() == {}, "it changes nothing"
 
 
-def test_the_same_for_programs(portal_command, environment):
+def test_a_check_for_programs_is_json(portal_command, environment):
     process = portal_command("check", "--json", **environment)
 
     assert process.wait() == 0

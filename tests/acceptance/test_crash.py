@@ -1,4 +1,4 @@
-"""A sample of the crash matrix, with the program started as people start it; `make test-crash` tries every point."""
+"""A sample of the crash matrix, with the program forked or started as people start it; `make test-crash` tries all."""
 
 from collections.abc import Callable
 
@@ -6,9 +6,10 @@ import pytest
 
 from tests.acceptance.bench import Store
 from tests.acceptance.matrix import DATABASES, Matrix, run_matrix
-from tests.acceptance.mortal import Launcher
+from tests.acceptance.process import ForkingLauncher, Launcher
 from tests.acceptance.scenarios import SCENARIOS, chosen_scenarios
 
+LATE = "late create: project.create after 2.6 s"
 LATE_IN_THE_UNDO = (
     "late create, cancelled: project.create after 2.6 s",
     "late create, undone slowly: application.create after 0.7 s",
@@ -27,17 +28,26 @@ def well(matrix: Matrix) -> bool:
 
 
 @pytest.mark.parametrize("database", DATABASES)
-def test_a_crash_leaves_a_stack_that_runs_or_nothing(database: str, store: Callable[[str], Store]):
-    scenarios = chosen_scenarios(
-        ["create", "undo", "cancel", "remove", "password", "late create: project.create after 2.6 s"]
-    )
+@pytest.mark.parametrize(
+    ("sample", "launcher"),
+    [
+        pytest.param(1, ForkingLauncher, id="forked"),
+        pytest.param(3, Launcher, id="started", marks=pytest.mark.crashes),
+    ],
+)
+def test_a_crash_leaves_a_stack_that_runs_or_nothing(
+    database: str, sample: int, launcher: Callable[[], Launcher], store: Callable[[str], Store]
+):
+    scenarios = chosen_scenarios(["create", "undo", "cancel", "remove", "password", LATE])
 
-    matrix = run_matrix({database: store(database)}, scenarios, sample=3, workers=2, launcher=Launcher)
+    matrix = run_matrix({database: store(database)}, scenarios, sample=sample, workers=2, launcher=launcher)
 
-    assert len(matrix.verdicts) == 16
+    # The late create is at one point only.
+    assert len(matrix.verdicts) == 5 * sample + 1
     assert well(matrix), matrix.report()
 
 
+@pytest.mark.crashes
 def test_an_undo_waits_for_a_create_that_lands_late(store: Callable[[str], Store]):
     matrix = run_matrix({"sqlite": store("sqlite")}, [SCENARIOS[title] for title in LATE_IN_THE_UNDO], workers=3)
 

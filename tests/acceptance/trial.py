@@ -11,24 +11,22 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 
-from tests.acceptance.bench import Bench, Store, Wrong, new_client, until_answer
-from tests.acceptance.mortal import Mortal
+from tests.acceptance.bench import Bench, Store, Wrong
+from tests.acceptance.process import Process
 from tests.acceptance.scenarios import CALLS, Scenario
-from tests.servers import ADMIN_TOKEN, NO_LIMITS_IN_ENVIRONMENT, SUFFIX, TOKEN
+from tests.servers import ADMIN_TOKEN, NO_LIMITS_IN_ENVIRONMENT, SUFFIX, TOKEN, http_client
+from tests.waiting import WAIT_SECONDS, wait_until
 
 NAME: Final = "ada"
 KEY: Final = "the-idempotency-key-of-the-matrix"
 OPERATOR: Final = {"authorization": f"Bearer {ADMIN_TOKEN}"}
-# How long one trial may take, starts that are not forked included.
-PATIENCE: Final = 45.0
-
 PORTAL: Final = {
     "APP_ENV": "development",
     "HOST": "127.0.0.1",
@@ -39,10 +37,7 @@ PORTAL: Final = {
     "STACK_DOMAIN_SUFFIX": SUFFIX,
     "STACK_IMAGE": "ghcr.io/example/oh-my-opencode:1.0",
     "CERTIFICATE_MODE": "none",
-    "DEPLOY_TIMEOUT_SECONDS": "10",
-    "VERIFY_TIMEOUT_SECONDS": "5",
-    "UNDO_TIMEOUT_SECONDS": "5",
-    "RUNNER_LEASE_SECONDS": "1",
+    "RUNNER_LEASE_SECONDS": "300",  # lost by force, see `Store.end_leases`
     "SSE_HEARTBEAT_SECONDS": "1",
     **NO_LIMITS_IN_ENVIRONMENT,
 }
@@ -65,11 +60,15 @@ class Verdict:
 class Trial:
     """One scenario, once, with a portal that dies at a point and is started again."""
 
-    def __init__(self, bench: Bench, scenario: Scenario, folder: Path, database: str, failpoints: str) -> None:
+    def __init__(
+        self, bench: Bench, scenario: Scenario, folder: Path, store: Store, database: str, failpoints: str
+    ) -> None:
         self._bench = bench
         self._scenario = scenario
         self._failpoints = failpoints
-        self._deadline = time.monotonic() + PATIENCE
+        self._store = store
+        self._database = database
+        self._deadline = time.monotonic() + WAIT_SECONDS
         self._folder = folder
         self.log = folder / "portal.log"
         self._environment = {
@@ -79,8 +78,8 @@ class Trial:
             "DOKPLOY_URL": f"http://{bench.address}",
             "STACK_PROBE_ADDRESS": bench.address,
         }
-        self._portal: Mortal | None = None
-        self._client = new_client(f"http://127.0.0.1:{bench.port}")
+        self._portal: Process | None = None
+        self._client = http_client(base_url=f"http://127.0.0.1:{bench.port}")
         # Half of the trials read JSON lines and the other half server-sent events, always the same ones.
         self._reads_lines = bool(zlib.crc32(failpoints.encode()) & 1)
         self._id: str | None = None
@@ -89,7 +88,6 @@ class Trial:
         self._cancelled = False
         self.seen: list[dict[str, Any]] = []
         self.deaths = 0
-        self.died_at = 0.0
 
     def run(self) -> dict[str, Any] | None:
         """Drive it to its end, and give the record; None where all that is known is that the stack is gone."""
@@ -99,11 +97,10 @@ class Trial:
         while True:
             try:
                 self._proceed()
-                # The last points lie behind the last event.
-                if self.deaths or not self._ends_within(0.3):
+                if self.deaths or not self._ends_after_its_work():
                     break
             except httpx.TransportError as error:
-                if not self._ends_within(3):
+                if not self._ends_within(WAIT_SECONDS):
                     raise Wrong(f"broke a connection: {type(error).__name__}: {error}") from error
             self._rise()
         if self._gone:
@@ -129,16 +126,23 @@ class Trial:
         assert self._portal is not None
         return self._portal.ends_within(seconds)
 
+    def _ends_after_its_work(self) -> bool:
+        """Say whether it dies at a point that lies behind the last event."""
+        with suppress(httpx.TransportError):
+            wait_until(lambda: not self._client.get("/health").json()["runner"]["running"])
+            return self._ends_within(0.3)
+        return self._ends_within(WAIT_SECONDS)
+
     def _rise(self) -> None:
         """Start the portal again, as it is without failpoints."""
         assert self._portal is not None
         self.deaths += 1
-        self.died_at = time.monotonic()
         if self.deaths > 1:
             raise Wrong("ended by itself")
         self._portal.kill()
+        self._store.end_leases(self._database)
         self._client.close()
-        self._client = new_client(f"http://127.0.0.1:{self._bench.port}")
+        self._client = http_client(base_url=f"http://127.0.0.1:{self._bench.port}")
         self._start()
 
     def _prepare(self) -> None:
@@ -153,6 +157,7 @@ class Trial:
         self._before = self._password()
         assert self._portal is not None
         self._portal.kill()
+        self._store.end_leases(self._database)
 
     def _password(self) -> str:
         answer = self._client.get(f"/api/stack/{NAME}", headers=OPERATOR)
@@ -172,7 +177,7 @@ class Trial:
 
     def _be_ready(self) -> None:
         assert self._portal is not None
-        until_answer(f"http://127.0.0.1:{self._bench.port}/ready", self._portal)
+        self._portal.answers(f"http://127.0.0.1:{self._bench.port}/ready")
 
     def _ask(self) -> None:
         """Send the request; again, where its answer was lost."""
@@ -213,13 +218,14 @@ class Trial:
                 raise Wrong(f"the stream after {last} was answered {answer.status_code}")
             for line in answer.iter_lines():
                 if time.monotonic() > self._deadline:
-                    raise Wrong(f"not over after {PATIENCE:g} s; last seen: {self.seen[-1:]}")
+                    raise Wrong(f"nothing happened for {WAIT_SECONDS:g} s; last seen: {self.seen[-1:]}")
                 event = self._parse(line)
                 if event is None:
                     continue
                 if event.get("type") == "gap":
                     raise Wrong(f"a gap after {last}: {event}")
                 self.seen.append(event)
+                self._deadline = time.monotonic() + WAIT_SECONDS
                 if event["conclusion"] is not None:
                     return
                 self._cancel_in_time(event)
@@ -234,11 +240,13 @@ class Trial:
         station = self._scenario.cancels_at
         if self._cancelled or station is None or event["type"] != "step_started" or event["params"]["step"] != station:
             return
-        while not self._bench.emulator.state()["calls"].get(CALLS[station]):
-            if self._ends_within(0.01):
+
+        def called() -> bool:
+            if self._ends_within(0):
                 raise httpx.ReadError("it has ended")
-            if time.monotonic() > self._deadline:
-                raise Wrong(f"{CALLS[station]} was never called")
+            return bool(self._bench.emulator.state()["calls"].get(CALLS[station]))
+
+        wait_until(called, tell=lambda: f"{CALLS[station]} was never called")
         self._cancel()
 
     # What must hold
@@ -272,7 +280,9 @@ class Trial:
             yield "password", "it is the old one"
         address, host = f"http://{self._bench.address}/", f"{NAME}.{SUFFIX}"
         for password, wanted in ((shown, httpx.codes.OK), (self._before, httpx.codes.UNAUTHORIZED)):
-            answer = httpx.get(address, headers={"host": host}, auth=("opencode", password), trust_env=False)
+            answer = httpx.get(
+                address, headers={"host": host}, auth=("opencode", password), timeout=WAIT_SECONDS, trust_env=False
+            )
             if answer.status_code != wanted:
                 yield "password", f"{'the new' if password == shown else 'the old'} one: {answer.status_code}"
 
@@ -294,13 +304,13 @@ class Trial:
             if event["n"] in stored and event != stored[event["n"]]:
                 yield "changed", f"seen {event}, recorded {stored[event['n']]}"
 
+    def _settled_state(self) -> dict[str, Any] | None:
+        state = self._bench.emulator.state()
+        return None if state["late"] or state["queue"] else state
+
     def _check_emulator(self, *, exists: bool) -> Iterator[tuple[str, str]]:
         # What is on its way has arrived by then, a call that lands late or a job in the queue.
-        landed = self.died_at + self._scenario.lands + 0.3 if self._scenario.lands else 0.0
-        time.sleep(max(0.0, landed - time.monotonic()))
-        end = time.monotonic() + 2
-        while (state := self._bench.emulator.state())["queue"] and time.monotonic() < end:
-            time.sleep(0.02)
+        state = wait_until(self._settled_state, tell=self._bench.emulator.state)
         kinds = ("projects", "environments", "applications", "domains", "mounts", "volumes", "services", "routes")
         for kind in (*kinds, "deployments", "queue"):
             held, wanted = len(state[kind]), int(exists and kind != "queue")
@@ -333,7 +343,7 @@ def try_point(bench: Bench, scenario: Scenario, store: Store, database: str, fai
             record = trial.run()
             verdict.conclusion = record["conclusion"] if record else "gone"
             verdict.wrong = list(trial.check(record))
-        except Wrong as wrong:
+        except (Wrong, AssertionError) as wrong:
             verdict.wrong = [("stuck", str(wrong))]
         except httpx.TransportError as error:
             verdict.wrong = [("stuck", f"{type(error).__name__}: {error}")]
@@ -360,7 +370,7 @@ def _trial(bench: Bench, scenario: Scenario, store: Store, failpoints: str) -> I
         bench.emulator.fault(**fault)
     folder = Path(tempfile.mkdtemp(dir=bench.folder))
     with store.fresh(folder) as database:
-        trial = Trial(bench, scenario, folder, database, failpoints)
+        trial = Trial(bench, scenario, folder, store, database, failpoints)
         try:
             yield trial
         finally:

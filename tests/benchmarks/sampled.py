@@ -15,7 +15,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from app import cli
-from app.cli import serving
+from app.cli import servers
 from app.settings import Settings
 
 SLEEP = 0.01
@@ -53,5 +53,5 @@ def _sampled(create: Any) -> Any:
 
 
 if __name__ == "__main__":
-    serving.create_app = _sampled(serving.create_app)  # type: ignore[attr-defined]
+    servers.create_app = _sampled(servers.create_app)  # type: ignore[attr-defined]
     cli.main()

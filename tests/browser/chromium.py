@@ -1,11 +1,14 @@
 """Debian's Chromium, driven by playwright: how it is found, started and dressed for a visitor."""
 
-import shutil
+import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, ViewportSize, expect, sync_playwright
+
+from tests.waiting import WAIT_SECONDS
 
 PHONE: Final[ViewportSize] = {"width": 390, "height": 844}
 DESKTOP: Final[ViewportSize] = {"width": 1280, "height": 900}
@@ -21,16 +24,27 @@ _ARGUMENTS: Final = (
     "--disable-component-update",
     "--disable-sync",
 )
+_WAIT_MS: Final = WAIT_SECONDS * 1000
+# Where programs write what is their user's.
+_HOMES: Final = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME")
 
-
-def find_chromium() -> str | None:
-    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+expect.set_options(timeout=_WAIT_MS)
 
 
 @contextmanager
 def start_chromium(path: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(_ARGUMENTS))
+    """Start Chromium, and the driver that it needs; a thread can have one driver."""
+    with sync_playwright() as playwright, launch(playwright.chromium, path) as browser:
+        yield browser
+
+
+@contextmanager
+def launch(kind: BrowserType, path: str) -> Iterator[Browser]:
+    """Launch a browser with a home of its own, so that it leaves nothing in its user's."""
+    # What it still writes while it ends may stay: the folder is in one that goes, too.
+    with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as home:
+        environment: dict[str, str | float | bool] = {**os.environ, **dict.fromkeys(_HOMES, home)}
+        browser = kind.launch(executable_path=path, args=list(_ARGUMENTS), env=environment, timeout=_WAIT_MS)
         yield browser
         browser.close()
 
@@ -38,7 +52,7 @@ def start_chromium(path: str) -> Iterator[Browser]:
 def new_visitor(browser: Browser, *, lang: str = "en", theme: str = "light", **more: Any) -> BrowserContext:
     """A browser of one person's own, without cookies, whose system asks for a language and a theme."""
     context = browser.new_context(**{"locale": lang, "color_scheme": theme, "viewport": DESKTOP, **more})
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(_WAIT_MS)
     return context
 
 

@@ -1,9 +1,5 @@
-"""A real Chromium for the tests of this folder, and visitors whose console must stay silent.
+"""A real Chromium for the tests of this folder, and visitors whose console must stay silent."""
 
-Where there is no Chromium the tests are skipped; with REQUIRE_BROWSER=1 they fail instead.
-"""
-
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -12,21 +8,22 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, WebError
 
-from tests.browser.chromium import find_chromium, new_visitor, start_chromium
-from tests.browser.gallery import View, open_gallery
+from tests.browser.chromium import launch, new_visitor, start_chromium
+from tests.browser.gallery import PATIENT, View, open_gallery
+from tests.programs import find_program, need_program
 from tests.servers import Emulator, PortalServer
 
 
 # Not for the session: playwright keeps an event loop in this thread, beside which no other test could run its own.
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    path = find_chromium()
-    if path is None:
-        reason = "no chromium was found on the PATH (Debian: apt-get install chromium)"
-        if os.environ.get("REQUIRE_BROWSER") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with start_chromium(path) as started:
+    with start_chromium(find_program("chromium-headless-shell") or need_program("chromium")) as started:
+        yield started
+
+
+@pytest.fixture
+def browser_with_notifications(browser: Browser) -> Iterator[Browser]:
+    with launch(browser.browser_type, need_program("chromium")) as started:
         yield started
 
 
@@ -45,8 +42,10 @@ class Visitors:
         self._allowed: list[str] = []
         self.complaints: list[str] = []
 
-    def __call__(self, *, cookies: Any = (), permissions: Sequence[str] = (), **more: Any) -> Page:
-        context = new_visitor(self._browser, **more)
+    def __call__(
+        self, *, cookies: Any = (), permissions: Sequence[str] = (), browser: Browser | None = None, **more: Any
+    ) -> Page:
+        context = new_visitor(browser or self._browser, **more)
         self._opened.append(context)
         context.on("console", self._on_console)
         context.on("weberror", self._on_error)
@@ -60,8 +59,9 @@ class Visitors:
         self._allowed.append(pattern)
 
     def close(self) -> None:
-        for context in self._opened:
-            context.close()
+        """Close every page, so that none asks for anything any more."""
+        while self._opened:
+            self._opened.pop().close()
 
     def unexpected(self) -> list[str]:
         return [each for each in self.complaints if not any(re.search(pattern, each) for pattern in self._allowed)]
@@ -86,11 +86,19 @@ def visit(browser: Browser) -> Iterator[Visitors]:
 
 
 @pytest.fixture
-def serve(start_portal: Callable[..., PortalServer], emulator: Emulator) -> Callable[..., PortalServer]:
-    """Start a portal whose stacks have addresses that this browser can open."""
+def serve(
+    start_portal: Callable[..., PortalServer], emulator: Emulator, visit: Visitors
+) -> Iterator[Callable[..., PortalServer]]:
+    """Start a portal whose stacks have addresses that this browser can open; pages are closed before it stops."""
 
     def start(**values: Any) -> PortalServer:
         port = urlsplit(emulator.url).port
-        return start_portal(**{"stack_domain_suffix": "localhost", "stack_public_port": port, **values})
+        return start_portal(**{"stack_domain_suffix": "localhost", "stack_public_port": port, **PATIENT, **values})
 
-    return start
+    yield start
+    visit.close()
+
+
+@pytest.fixture
+def portal(serve: Callable[..., PortalServer]) -> PortalServer:
+    return serve()

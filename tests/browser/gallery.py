@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from itertools import count
 from pathlib import Path
 from random import getrandbits
 from typing import Any, Final
@@ -21,9 +22,21 @@ from app.i18n import LANGUAGES
 from app.sandbox import SandboxSettings, serve_in_thread
 from tests.browser.reading import type_name, wait_for
 from tests.servers import ADMIN_TOKEN, Emulator, PortalServer, portal_settings, serve_portal, sqlite_url
+from tests.waiting import WAIT_SECONDS, wait_until
 
 SUFFIX: Final = "ai.example.com"
 IMAGE: Final = "ghcr.io/example/oh-my-opencode:1.0"
+# No deadline of a portal's is so short that a busy machine misses it.
+PATIENT: Final[Mapping[str, float]] = dict.fromkeys(
+    (
+        "dokploy_timeout_seconds",
+        "dokploy_patience_seconds",
+        "deploy_timeout_seconds",
+        "verify_timeout_seconds",
+        "undo_timeout_seconds",
+    ),
+    2 * WAIT_SECONDS,
+)
 _SANDBOX: Final = SandboxSettings(DEPLOY_SECONDS=0.05, START_SECONDS=0.02, VOLUME_RELEASE_SECONDS=0.1, CONCURRENCY=1)
 
 
@@ -219,8 +232,8 @@ def open_gallery(folder: Path) -> Iterator[Mapping[str, View]]:
             emulator = Emulator(stack.enter_context(serve_in_thread(_SANDBOX)))
             stack.callback(emulator.close)
             (folder / name).mkdir(parents=True)
-            common = {"stack_domain_suffix": SUFFIX, "stack_image": IMAGE, "deploy_timeout_seconds": 3600.0}
-            settings = portal_settings(emulator.url, sqlite_url(folder / name), **common, **values)
+            common = {**PATIENT, "stack_domain_suffix": SUFFIX, "stack_image": IMAGE, "deploy_timeout_seconds": 3600.0}
+            settings = portal_settings(emulator.url, sqlite_url(folder / name), **{**common, **values})
             return stack.enter_context(serve_portal(settings)), emulator
 
         # What is left is not tried again while it is looked at.
@@ -312,10 +325,12 @@ def _end(portal: PortalServer, emulator: Emulator) -> dict[str, View]:
     failed = deploy_by_form(portal, "alan")
     portal.wait(id_of(failed))
 
-    emulator.fault("stuck", seconds=0.5)
+    emulator.fault("stuck")
     canceled = deploy_by_form(portal, "edsger")
     portal.wait_for(id_of(canceled), "progressed")
     portal.client.post(f"{canceled}/cancel")
+    portal.wait_for(id_of(canceled), "cancel_requested")
+    emulator.release()
     portal.wait(id_of(canceled))
 
     half_removed = deploy_by_form(portal, "barbara")
@@ -431,11 +446,13 @@ def _wait_for_a_place(portal: PortalServer, emulator: Emulator) -> View:
 def _lose_dokploy(portal: PortalServer, emulator: Emulator) -> View:
     """Let Dokploy be away until the portal leaves it alone."""
     emulator.fault("database_down")
-    for number in range(20):
-        if portal.client.get("/health").json()["dokploy"]["circuit"] == "open":
-            break
-        portal.client.post("/deploy", data={"name": f"ada-{number}"})
-        time.sleep(0.2)
+    numbers = count()
+
+    def is_open() -> bool:
+        portal.client.post("/deploy", data={"name": f"ada-{next(numbers)}"})
+        return bool(portal.client.get("/health").json()["dokploy"]["circuit"] == "open")
+
+    wait_until(is_open, pause=0.1)
     return View(portal, "/", act=_deploy_hedy, status=503)
 
 

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from app.bootstrap import configure_logging
+from app.logging import configure_logging
 from app.sandbox import SandboxSettings, serve_in_thread
-from tests.browser.chromium import find_chromium
+from tests.programs import find_program
 from tests.servers import portal_settings, serve_portal, sqlite_url
 
 VERSION: Final = "12.8.2"
@@ -55,7 +55,7 @@ def faults(report: Mapping[str, Any]) -> list[str]:
 
 
 def main() -> int:
-    chromium, npx = find_chromium(), shutil.which("npx")
+    chromium, npx = find_program("chromium"), shutil.which("npx")
     if chromium is None or npx is None:
         print("Chromium and npx are needed (Debian: apt-get install chromium npm).", file=sys.stderr)
         return 1

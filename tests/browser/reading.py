@@ -61,9 +61,9 @@ def deployment_id(page: Page) -> str:
     return page.url.rpartition("/")[2].partition("?")[0]
 
 
-def expect_heading(page: Page, text: str, *, timeout: float = 5_000) -> None:
+def expect_heading(page: Page, text: str) -> None:
     """Wait for a heading, as people see it."""
-    expect(page.locator("h1")).to_have_text(text, use_inner_text=True, timeout=timeout)
+    expect(page.locator("h1")).to_have_text(text, use_inner_text=True)
 
 
 def states(page: Page) -> list[str]:

@@ -12,8 +12,9 @@ from pathlib import Path
 import structlog
 from playwright.sync_api import Browser, FloatRect, ViewportSize
 
-from tests.browser.chromium import DESKTOP, PHONE, PICTURED, THEMES, find_chromium, new_visitor, settle, start_chromium
+from tests.browser.chromium import DESKTOP, PHONE, PICTURED, THEMES, new_visitor, settle, start_chromium
 from tests.browser.gallery import View, open_for_readme, open_gallery
+from tests.programs import find_program
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / "screenshots"
@@ -71,7 +72,7 @@ def main(arguments: list[str]) -> int:
     # Some of the states are failures, which the portals log at length.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    chromium = find_chromium()
+    chromium = find_program("chromium")
     if chromium is None:
         print("No chromium was found.", file=sys.stderr)
         return 1

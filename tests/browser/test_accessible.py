@@ -9,8 +9,6 @@ from playwright.sync_api import Page, ViewportSize, expect
 from tests.browser.chromium import DESKTOP, settle
 from tests.browser.conftest import Visitors
 
-pytestmark = pytest.mark.browser
-
 SMALLEST: ViewportSize = {"width": 320, "height": 640}
 STATES = (
     "account",

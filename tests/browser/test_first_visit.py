@@ -8,8 +8,7 @@ import pytest
 from app.i18n import LANGUAGES
 from tests.browser.conftest import Visitors
 from tests.servers import PortalServer
-
-pytestmark = pytest.mark.browser
+from tests.waiting import WAIT_SECONDS
 
 BUDGET = 40_000
 
@@ -34,6 +33,6 @@ def test_the_first_visit_is_small(visit: Visitors, portal: PortalServer, lang: s
 def weigh(address: str, lang: str) -> int:
     """The bytes of an answer's body on the wire."""
     headers = {"accept": "text/html", "accept-encoding": "gzip", "accept-language": lang}
-    answer = httpx.get(address, headers=headers, trust_env=False)
+    answer = httpx.get(address, headers=headers, timeout=WAIT_SECONDS, trust_env=False)
     assert answer.status_code == 200, address
     return answer.num_bytes_downloaded

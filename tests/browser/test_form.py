@@ -8,9 +8,9 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import Visitors
 from tests.browser.reading import deploy, expect_heading, focused, states, switch_language, type_name, wait_for
+from tests.ports import reserve_port
 from tests.servers import Emulator, PortalServer
-
-pytestmark = pytest.mark.browser
+from tests.waiting import wait_until
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_check_that_fails_keeps_nobody_from_deploying(visit: Visitors, serve: 
 
 def test_back_to_the_form_and_forward_again(visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator):
     portal = serve()
-    emulator.fault("stuck", seconds=1.5)
+    emulator.fault("stuck")
     page = visit()
     deploy(page, portal)
 
@@ -121,6 +121,8 @@ def test_back_to_the_form_and_forward_again(visit: Visitors, serve: Callable[...
     type_name(page, "ada", "off")
     type_name(page, "grace")
     page.go_forward()
+    wait_for(page, ".run")
+    emulator.release()
 
     wait_for(page, ".sign")
     expect_heading(page, "ada is ready")
@@ -154,14 +156,18 @@ def test_a_theme_and_a_language_are_kept(visit: Visitors, gallery):
 def test_a_portal_that_waits_for_dokploy_says_so_and_can_be_asked_again(
     visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator
 ):
-    portal = serve(dokploy_circuit_seconds=1)
+    port = reserve_port()
+    portal = serve(listen_on=port, dokploy_circuit_seconds=300)
     visit.expect_complaint("status of 503")
     page = visit()
     page.goto(portal.url)
     emulator.fault("database_down")
-    while portal.client.get("/health").json()["dokploy"]["circuit"] != "open":
+
+    def is_open() -> bool:
         portal.client.post("/api/deploy", json={"name": "bob"})
-        page.wait_for_timeout(50)
+        return bool(portal.client.get("/health").json()["dokploy"]["circuit"] == "open")
+
+    wait_until(is_open, pause=0.05)
     type_name(page, "ada")
 
     page.click("#deploy")
@@ -170,10 +176,12 @@ def test_a_portal_that_waits_for_dokploy_says_so_and_can_be_asked_again(
     expect(page.locator("#deploy")).not_to_have_attribute("aria-disabled", "true")
     page.goto(portal.url)
     expect(page.locator("#say")).to_contain_text("nothing new is begun")
-    page.fill("#name", "ada")
+    with page.expect_response("**/api/check/ada*"):
+        page.fill("#name", "ada")
     emulator.clear_faults()
-    while portal.client.get("/health").json()["dokploy"]["circuit"] != "closed":
-        page.wait_for_timeout(50)
+    # A new one asks at once, which the first would do after five minutes.
+    portal.stop()
+    serve(listen_on=port)
     page.click("#deploy")
     page.wait_for_url("**/deployments/*")
 

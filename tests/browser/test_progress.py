@@ -5,7 +5,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from app.i18n import LANGUAGES
 from app.sandbox import SandboxSettings
@@ -15,9 +15,9 @@ from tests.browser.reading import (
     AT_WORK,
     assert_nothing_lost_or_doubled,
     deploy,
+    deployment_id,
     expect_heading,
     focused,
-    rows,
     say,
     states,
     station,
@@ -25,8 +25,7 @@ from tests.browser.reading import (
     wait_for,
 )
 from tests.servers import Emulator, PortalServer
-
-pytestmark = pytest.mark.browser
+from tests.waiting import wait_until
 
 DUTCH = LANGUAGES["nl"]
 
@@ -35,7 +34,7 @@ def test_a_second_viewer_sees_the_same_in_his_language_and_no_secret(
     visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator
 ):
     portal = serve()
-    emulator.fault("stuck", seconds=1.5)
+    emulator.fault("stuck")
     page = visit()
     deploy(page, portal)
     wait_for(page, AT_WORK)
@@ -47,6 +46,7 @@ def test_a_second_viewer_sees_the_same_in_his_language_and_no_secret(
     assert states(other) == states(page)
     expect(page.locator("#cancel")).to_be_visible()
     expect(other.locator("#cancel, #sure")).to_have_count(0)
+    emulator.release()
     for viewer in (page, other):
         wait_for(viewer, ".sign")
         assert_nothing_lost_or_doubled(viewer, portal)
@@ -62,7 +62,7 @@ def test_a_second_viewer_sees_the_same_in_his_language_and_no_secret(
 
 def test_another_language_in_the_middle(visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator):
     portal = serve()
-    emulator.fault("stuck", seconds=1.5)
+    emulator.fault("stuck")
     page = visit()
     deploy(page, portal)
     wait_for(page, AT_WORK)
@@ -73,6 +73,7 @@ def test_another_language_in_the_middle(visit: Visitors, serve: Callable[..., Po
     assert "lang" not in page.url, "a friend who is sent this address reads his own language"
     expect_heading(page, say("nl", "Deploying %(name)s", name="ada"))
     expect(page.locator("#sentence")).to_have_text(DUTCH.text("Dokploy is starting the container."))
+    emulator.release()
     wait_for(page, ".sign")
     expect_heading(page, say("nl", "%(name)s is ready", name="ada"))
     expect(page.locator("#log li span").first).to_have_text(DUTCH.text("{name} is in line.", {"name": "ada"}))
@@ -81,16 +82,17 @@ def test_another_language_in_the_middle(visit: Visitors, serve: Callable[..., Po
 
 def test_the_end_takes_the_page_s_place_once(visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator):
     portal = serve()
-    emulator.fault("stuck", seconds=0.5)
+    emulator.fault("stuck")
     page = visit()
     deploy(page, portal)
     wait_for(page, AT_WORK)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(urlsplit(request.url).path))
     page.evaluate("window.stillTheSamePage = true")
+    emulator.release()
 
     wait_for(page, ".sign")
-    page.wait_for_timeout(1_200)
+    page.wait_for_timeout(1_200)  # longer than anything on the page waits before it would ask once more
 
     assert page.evaluate("window.stillTheSamePage")
     assert [path for path in asked if "/static/" not in path] == [urlsplit(page.url).path]
@@ -101,7 +103,7 @@ def test_the_end_takes_the_page_s_place_once(visit: Visitors, serve: Callable[..
 
 def test_cancelling_asks_first(visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator):
     portal = serve()
-    emulator.fault("stuck", seconds=2)
+    emulator.fault("stuck")
     page = visit()
     deploy(page, portal)
     wait_for(page, AT_WORK)
@@ -123,6 +125,7 @@ def test_cancelling_asks_first(visit: Visitors, serve: Callable[..., PortalServe
     wait_for(page, "#stops[data-undoing]")
     expect_heading(page, "Undoing ada")
     expect(page.locator("#cancel")).to_have_count(0)
+    emulator.release()
     wait_for(page, "#left")
     expect_heading(page, "ada was not deployed")
     expect(page.locator(".lead")).to_have_text("It was stopped on request, and what had been made is removed again.")
@@ -139,7 +142,7 @@ class TestInLine:
         self, visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator
     ):
         portal = serve()
-        emulator.fault("stuck", seconds=3)
+        emulator.fault("stuck")
         first = portal.deploy("first")["deploymentId"]
         portal.wait_for(first, "progressed")
         second = portal.deploy("second")["deploymentId"]
@@ -156,6 +159,7 @@ class TestInLine:
         expect(station(page, "deploy").locator(".train")).to_be_hidden()
         page.reload()
         assert trains(page) == [DUTCH.text("You"), "1"]
+        emulator.release()
         wait_for(page, ".sign")
         assert_nothing_lost_or_doubled(page, portal)
         expect(page.locator("#log")).to_contain_text(sentence)
@@ -167,11 +171,9 @@ def test_the_yard_is_before_the_first_station_while_the_portal_is_busy(
     visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator, lang: str
 ):
     portal = serve(runner_concurrency=1)
-    emulator.fault("stuck", seconds=9)
-    emulator.fault("stuck", seconds=4)
+    emulator.fault("stuck", times=2)
     portal.wait_for(portal.deploy("first")["deploymentId"], "progressed")
-    for name in ("second", "third", "fourth", "fifth"):
-        portal.deploy(name)
+    second, *_ = [portal.deploy(name)["deploymentId"] for name in ("second", "third", "fourth", "fifth")]
     page, plain = visit(lang=lang), visit(lang=lang, java_script_enabled=False)
 
     deploy(page, portal)
@@ -190,8 +192,11 @@ def test_the_yard_is_before_the_first_station_while_the_portal_is_busy(
     expect(plain.locator("#sentence")).to_have_text(ahead)
 
     # As the others leave it moves up, and then it goes.
-    expect(page.locator(".yard")).to_have_attribute("data-position", "4", timeout=20_000)
-    page.wait_for_selector(".sign", timeout=15_000)
+    emulator.release()
+    expect(page.locator(".yard")).to_have_attribute("data-position", "4")
+    portal.wait_for(second, "progressed")
+    emulator.release()
+    wait_for(page, ".sign")
     assert states(page) == ALL_DONE
     assert_nothing_lost_or_doubled(page, portal)
 
@@ -205,7 +210,7 @@ def test_another_theme_in_the_middle_keeps_page_and_stream(
     visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator
 ):
     portal = serve()
-    emulator.fault("stuck", seconds=1.5)
+    emulator.fault("stuck")
     page = visit()
     deploy(page, portal)
     wait_for(page, AT_WORK)
@@ -215,6 +220,7 @@ def test_another_theme_in_the_middle_keeps_page_and_stream(
 
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
     expect(page.locator(".to-light")).to_be_focused()
+    emulator.release()
     wait_for(page, ".sign")
     assert page.evaluate("window.stillTheSamePage")
     assert_nothing_lost_or_doubled(page, portal)
@@ -222,10 +228,12 @@ def test_another_theme_in_the_middle_keeps_page_and_stream(
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
 
 
-def test_whoever_wants_is_told_of_the_end(visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator):
+def test_whoever_wants_is_told_of_the_end(
+    browser_with_notifications: Browser, visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator
+):
     portal = serve()
-    emulator.fault("stuck", seconds=2)
-    page = visit(lang="nl", permissions=["notifications"])
+    emulator.fault("stuck")
+    page = visit(browser=browser_with_notifications, lang="nl", permissions=["notifications"])
     deploy(page, portal)
     wait_for(page, AT_WORK)
     expect(page.locator("#notify")).to_have_attribute("aria-pressed", "false")
@@ -235,17 +243,17 @@ def test_whoever_wants_is_told_of_the_end(visit: Visitors, serve: Callable[..., 
     expect(page.locator("#notify-said")).to_have_text(DUTCH.text("This browser will tell you."))
     page.reload()
     expect(page.locator("#notify")).to_have_attribute("aria-pressed", "true")
+    # Through the worker, once it is there; until then the page itself would tell, which nobody can look up.
+    is_active = """async () => Boolean((await navigator.serviceWorker.getRegistration("/static/"))?.active)"""
+    wait_until(lambda: page.evaluate(is_active), pause=0.05)
+    emulator.release()
     wait_for(page, ".sign")
-    told = page.evaluate(
-        """async () => {
-            const worker = await navigator.serviceWorker.getRegistration("/static/");
-            for (let look = 0; look < 100; look += 1) {
-                const [told] = await worker.getNotifications();
-                if (told) return [told.title, told.body, told.lang, told.data];
-                await new Promise((soon) => setTimeout(soon, 50));
-            }
-        }"""
-    )
+    notification = """async () => {
+        const worker = await navigator.serviceWorker.getRegistration("/static/");
+        const [told] = await worker.getNotifications();
+        return told ? [told.title, told.body, told.lang, told.data] : null;
+    }"""
+    told = wait_until(lambda: page.evaluate(notification), pause=0.05)
     assert told == [
         say("nl", "%(name)s is ready", name="ada"),
         say("nl", "Your server answers at its own address."),
@@ -256,7 +264,7 @@ def test_whoever_wants_is_told_of_the_end(visit: Visitors, serve: Callable[..., 
 
 def test_whoever_may_not_be_told_hears_why(visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator):
     portal = serve()
-    emulator.fault("stuck", seconds=5)
+    emulator.fault("stuck")
     page = visit()
     page.context.clear_permissions()
     deploy(page, portal)
@@ -265,6 +273,8 @@ def test_whoever_may_not_be_told_hears_why(visit: Visitors, serve: Callable[...,
 
     expect(page.locator("#notify-said")).to_have_text("This browser does not allow notifications.")
     expect(page.locator("#notify")).to_have_attribute("aria-pressed", "false")
+    portal.wait_for(deployment_id(page), "progressed", what="container_running")
+    emulator.release()
     wait_for(page, ".sign")
 
 
@@ -289,28 +299,38 @@ def test_the_title_counts_and_the_icon_tells(visit: Visitors, gallery):
         assert page.request.get(urlsplit(page.url)._replace(path=address.partition("?")[0]).geturl()).ok
 
 
-def test_the_log_follows_until_the_reader_scrolls(
-    visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator
-):
-    portal = serve()
-    emulator.fault("slow", "application.deploy", seconds=1.5)
-    emulator.fault("stuck", seconds=4)
-    page = visit(viewport={"width": 390, "height": 400})
-    deploy(page, portal)
-    log = page.locator("#log")
-    below = "log => log.scrollHeight - log.scrollTop - log.clientHeight"
-    page.wait_for_function(
-        "() => { const log = document.querySelector('#log'); return log.scrollHeight > log.clientHeight; }"
-    )
-    assert log.evaluate(below) < 2
+class TestALogThatGrows:
+    @pytest.fixture
+    def sandbox_settings(self) -> SandboxSettings:
+        return SandboxSettings(DEPLOY_SECONDS=0.05, START_SECONDS=0.02, CONCURRENCY=1)
 
-    log.evaluate("log => log.scrollTo(0, 0)")
-    seen = len(rows(page))
-    page.wait_for_function("seen => document.querySelectorAll('#log li').length > seen", arg=seen)
-    assert log.evaluate("log => log.scrollTop") == 0, "whoever reads is left in peace"
+    def test_it_follows_until_the_reader_scrolls(
+        self, visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator
+    ):
+        # It stops growing at three places: in Dokploy's queue, in Dokploy's hands, and before its container is ready.
+        portal = serve()
+        emulator.fault("stuck", times=2)
+        portal.wait_for(portal.deploy("first")["deploymentId"], "progressed")
+        emulator.fault("never_ready")
+        page = visit(viewport={"width": 390, "height": 400})
+        deploy(page, portal)
+        log = page.locator("#log")
+        below = "log => log.scrollHeight - log.scrollTop - log.clientHeight"
+        self.wait_until_it_shows(page, portal, "queue_position")
+        assert log.evaluate("log => log.scrollHeight > log.clientHeight")
+        assert log.evaluate(below) < 2
 
-    log.evaluate("log => log.scrollTo(0, log.scrollHeight)")
-    seen = len(rows(page))
-    page.wait_for_function("seen => document.querySelectorAll('#log li').length > seen", arg=seen)
-    assert log.evaluate(below) < 2
-    wait_for(page, ".sign")
+        log.evaluate("log => log.scrollTo(0, 0)")
+        emulator.release()
+        self.wait_until_it_shows(page, portal, "log_line")
+        assert log.evaluate("log => log.scrollTop") == 0, "whoever reads is left in peace"
+
+        log.evaluate("log => log.scrollTo(0, log.scrollHeight)")
+        emulator.release()
+        self.wait_until_it_shows(page, portal, "progressed", what="container_starting")
+        assert log.evaluate(below) < 2
+
+    @staticmethod
+    def wait_until_it_shows(page: Page, portal: PortalServer, event_type: str, **params: str) -> None:
+        event = portal.wait_for(deployment_id(page), event_type, **params)
+        wait_for(page, f'#log li[data-n="{event["n"]}"]')

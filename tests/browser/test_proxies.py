@@ -3,15 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Page
 
 from tests.acceptance.proxies import serve_proxy
 from tests.browser.conftest import Visitors
 from tests.browser.reading import ALL_DONE, assert_nothing_lost_or_doubled, states, type_name, wait_for
 from tests.servers import Emulator, PortalServer
-
-pytestmark = pytest.mark.browser
 
 
 def deploy_at(page: Page, url: str) -> list[str]:
@@ -29,11 +26,12 @@ def test_behind_nginx_the_page_follows_the_stream(
     visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator, tmp_path: Path
 ):
     portal = serve()
-    emulator.fault("stuck", seconds=1.5)
+    emulator.fault("stuck")
     page = visit()
     with serve_proxy("nginx", tmp_path, portal.url) as url:
         asked = deploy_at(page, url)
         wait_for(page, '.stop[data-station="deploy"][data-s="now"]')
+        emulator.release()
 
         wait_for(page, ".sign")
 
@@ -45,15 +43,16 @@ def test_behind_nginx_the_page_follows_the_stream(
 def test_behind_a_proxy_that_holds_the_stream_back_the_page_reaches_its_result(
     visit: Visitors, serve: Callable[..., PortalServer], emulator: Emulator, tmp_path: Path
 ):
-    portal = serve(deploy_timeout_seconds=60)
-    # For longer than the page waits for a sign of life.
-    emulator.fault("stuck", seconds=6)
+    portal = serve()
+    emulator.fault("stuck")
     page = visit()
-    page.set_default_timeout(30_000)
     # Pieces of an answer without a length nginx hands on all the same, unless it compresses them.
     holding = ("proxy_ignore_headers X-Accel-Buffering;", "proxy_buffering on;", "gzip_types text/event-stream;")
     with serve_proxy("nginx", tmp_path, portal.url, *holding) as url:
         asked = deploy_at(page, url)
+        # After a while without a sign of life it asks by itself.
+        wait_for(page, '.stop[data-station="deploy"][data-s="now"]')
+        emulator.release()
 
         wait_for(page, ".sign")
 

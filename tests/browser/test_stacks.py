@@ -11,8 +11,6 @@ from tests.browser.conftest import Visitors
 from tests.browser.reading import deploy, deployment_id, expect_heading, focused, pasted, say, wait_for
 from tests.servers import Emulator, PortalServer
 
-pytestmark = pytest.mark.browser
-
 
 def open_stack(page: Page, portal: PortalServer, name: str = "ada") -> str:
     """Deploy, and go to the stack's page by the board; tell its address."""
@@ -87,7 +85,7 @@ def test_deploying_again_by_mouse(visit: Visitors, serve: Callable[..., PortalSe
     page = visit()
     here = open_stack(page, portal)
     password = page.locator("#password").input_value()
-    emulator.fault("stuck", seconds=1.5)
+    emulator.fault("stuck")
 
     page.click("#redeploy-button")
     page.get_by_role("dialog").get_by_role("button", name="Deploy again").dblclick()
@@ -99,6 +97,8 @@ def test_deploying_again_by_mouse(visit: Visitors, serve: Callable[..., PortalSe
     expect(other.locator(".state").first).to_have_text("Deploying")
     expect(other.get_by_role("link", name="Watch the deployment")).to_have_attribute("href", f"/deployments/{again}")
     expect(other.locator("#redeploy-button, #delete-button")).to_have_count(0)
+    portal.wait_for(again, "progressed", what="container_running")
+    emulator.release()
 
     wait_for(page, ".sign")
     expect_heading(page, "ada is ready")
@@ -112,15 +112,17 @@ def test_stopping_a_redeployment(visit: Visitors, serve: Callable[..., PortalSer
     portal = serve()
     page = visit()
     open_stack(page, portal)
-    emulator.fault("stuck", seconds=1.5)
+    emulator.fault("stuck")
     page.click("#redeploy-button")
     page.get_by_role("dialog").get_by_role("button", name="Deploy again").click()
 
     page.click("#cancel button")
     expect(page.locator("#sure")).to_contain_text("Nothing is removed.")
     page.click("#sure .danger")
+    portal.wait_for(deployment_id(page), "cancel_requested")
+    emulator.release()
 
-    expect_heading(page, "ada was not deployed again", timeout=8_000)
+    expect_heading(page, "ada was not deployed again")
     expect(page.locator("main")).not_to_contain_text("removed again")
     assert len(emulator.left()["applications"]) == 1
 

@@ -10,13 +10,12 @@ is named on the command line; `CONTRACT_REAL=1` says the same anywhere. CONTRACT
 
 import os
 import secrets
-import time
 
-import anyio
 import httpx
 import pytest
 
 from app.sandbox import SandboxSettings, serve_in_thread
+from tests.waiting import WAIT_SECONDS, until
 
 
 def pytest_addoption(parser):
@@ -82,22 +81,31 @@ class Dokploy:
             rows = await self.read("deployment.all", applicationId=application_id)
             return next((row for row in rows if row["title"] == title and row["status"] != "running"), None)
 
-        return await self.until(over, 120 if self.is_real else 30)
+        return await self.until(over)
 
     async def deployed(self, application_id: str, title: str = "contract"):
         """Deploy, and wait for the end."""
         await self.do("application.deploy", applicationId=application_id, title=title)
         return await self.ended(application_id, title)
 
-    async def until(self, check, seconds: float = 30):
+    async def until(self, check):
         """Ask again until the answer is true, and give it."""
-        deadline = time.monotonic() + seconds
-        while True:
-            found = await check()
-            if found:
-                return found
-            assert time.monotonic() < deadline, f"Waited {seconds} s in vain."
-            await anyio.sleep(0.5 if self.is_real else 0.01)
+        return await until(check, pause=0.5 if self.is_real else 0.01)
+
+    async def hold(self) -> None:
+        """Have the emulator keep the next deployment at work until `release`. Nothing holds a real server."""
+        if not self.is_real:
+            (await self.client.post("/sandbox/faults", json={"kind": "stuck"})).raise_for_status()
+
+    async def release(self) -> None:
+        """Let the emulator finish what it holds, as soon as it holds it."""
+        if not self.is_real:
+
+            async def holds():
+                return (await self.client.get("/sandbox/state")).json()["held"]
+
+            await until(holds)
+            (await self.client.post("/sandbox/release")).raise_for_status()
 
     async def clean_up(self) -> None:
         for project_id in self.project_ids:
@@ -112,7 +120,7 @@ class Dokploy:
                     queue = await self.read("deployment.queueList")
                     return not any(job["data"].get("applicationId") == key for job in queue)
 
-                await self.until(idle, 60)
+                await self.until(idle)
                 await self.post("application.delete", applicationId=row["applicationId"])
             await self.post("project.remove", projectId=project_id)
         for volume in self.volumes:
@@ -121,7 +129,7 @@ class Dokploy:
                 response = await self.post("dockerVolume.removeVolume", volumeName=name)
                 return response.status_code == 200 or "no such volume" in response.text
 
-            await self.until(gone, 60)
+            await self.until(gone)
 
 
 @pytest.fixture(scope="session")
@@ -140,7 +148,7 @@ def address(is_real):
     if is_real:
         yield os.environ["DOKPLOY_URL"].rstrip("/"), os.environ["DOKPLOY_API_TOKEN"]
         return
-    settings = SandboxSettings(DEPLOY_SECONDS=0.1, START_SECONDS=0.05, VOLUME_RELEASE_SECONDS=0.3)
+    settings = SandboxSettings(DEPLOY_SECONDS=0.1, START_SECONDS=0.05, VOLUME_RELEASE_SECONDS=1)
     with serve_in_thread(settings) as url:
         yield url, settings.API_TOKEN.get_secret_value()
 
@@ -148,7 +156,9 @@ def address(is_real):
 @pytest.fixture
 async def dokploy(address, is_real, anyio_backend):
     url, key = address
-    async with httpx.AsyncClient(base_url=url, headers={"x-api-key": key}, timeout=60, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=url, headers={"x-api-key": key}, timeout=WAIT_SECONDS, trust_env=False
+    ) as client:
         server = Dokploy(client, is_real=is_real)
         yield server
         await server.clean_up()

@@ -78,6 +78,7 @@ async def test_a_crashing_update_leaves_the_old_version_running(dokploy) -> None
 async def test_the_queue_is_the_only_sight_of_a_waiting_job(dokploy) -> None:
     first = await dokploy.runnable()
     second = await dokploy.runnable()
+    await dokploy.hold()
     for application, title in ((first, "a1"), (first, "a2"), (first, "a3"), (second, "b1")):
         await dokploy.do("application.deploy", applicationId=application["applicationId"], title=title)
     queue = await dokploy.read("deployment.queueList")
@@ -92,6 +93,7 @@ async def test_the_queue_is_the_only_sight_of_a_waiting_job(dokploy) -> None:
         pytest.fail("The emulated queue does not wait.")
     response = await dokploy.post("application.cleanQueues", applicationId=first["applicationId"])
     assert (response.status_code, response.content) == (200, b"")
+    await dokploy.release()
     assert (await dokploy.ended(second["applicationId"], "b1"))["status"] == "done"
     rows = await dokploy.read("deployment.all", applicationId=first["applicationId"])
     assert len(rows) < 3 or dokploy.is_real

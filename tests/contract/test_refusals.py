@@ -144,7 +144,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: f"{refusal.call}: {refusal.what}")
-async def test_refusal(dokploy, refusal) -> None:
+async def test_a_refusal_has_its_status_message_and_code(dokploy, refusal) -> None:
     ask = dokploy.get if refusal.reads else dokploy.post
     response = await ask(refusal.call, **refusal.given)
     assert response.status_code == refusal.status

@@ -1,26 +1,42 @@
 """Servers that the tests of one module share, where each of many cases needs no more of them than an empty Dokploy."""
 
-import os
+import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
+from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Any
 
 import pytest
 
+from app import database as database_module
+from app.database import Database
+from app.migrations import migrate
 from app.sandbox import SandboxSettings, serve_in_thread
-from app.settings import Settings
-from tests.servers import Emulator, PortalServer, portal_settings, serve_portal, sqlite_url
+from tests.integration.holding import UNHURRIED
+from tests.servers import AMPLE_SECONDS, Emulator, PortalServer, portal_settings, serve_portal, sqlite_url
 
 # Most of a case is waiting, so that several at once take little longer than one.
 AT_ONCE = 4
 
 
 FAST = SandboxSettings(DEPLOY_SECONDS=0.05, START_SECONDS=0.02, VOLUME_RELEASE_SECONDS=0.1, CONCURRENCY=0)
+# Deadlines that end soon, for tests of what happens then.
+HURRIED: dict[str, Any] = {
+    "dokploy_timeout_seconds": 0.5,
+    "dokploy_patience_seconds": 3,
+    "deploy_timeout_seconds": 1.5,
+    "deploy_appear_seconds": 1,
+    "verify_timeout_seconds": 1,
+    "undo_timeout_seconds": 1.5,
+}
+# What cannot be removed is left soon; no other deadline ends in a test's time.
+LEAVES_SOON: dict[str, Any] = {**UNHURRIED, "undo_timeout_seconds": 1.5}
 # One deployment at a time, as Dokploy's own default is.
 ONE_AT_A_TIME = FAST.model_copy(update={"CONCURRENCY": 1, "DEPLOY_SECONDS": 0.1})
 
@@ -33,36 +49,37 @@ class Servers:
     emulator: Emulator
 
 
+@cache
+def _schema() -> bytes:
+    """The file of an empty store: to migrate each one anew would take longer than to start its portal."""
+
+    async def make(folder: str) -> None:
+        database = Database(sqlite_url(Path(folder)))
+        await migrate(database)
+        await database.close()
+
+    with TemporaryDirectory() as folder, ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: asyncio.run(make(folder))).result()
+        return (Path(folder) / "portal.db").read_bytes()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient_store() -> Iterator[None]:
+    """PostgreSQL is not taken for away because this machine is slow; one that is away says so at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        for deadline in ("_CONNECT_SECONDS", "_STATEMENT_SECONDS"):
+            patch.setattr(database_module, deadline, AMPLE_SECONDS)
+        yield
+
+
 @contextmanager
 def serve_both(folder: Path, sandbox: SandboxSettings = FAST, **values: Any) -> Iterator[Servers]:
-    """Serve an emulator and a portal with deadlines that are short, and yet longer than anything needs."""
+    """Serve an emulator and a portal. `values`: its settings; without any its deadlines end soon."""
+    (folder / "portal.db").write_bytes(_schema())
     with serve_in_thread(sandbox) as url:
-        settings = portal_settings(
-            url,
-            sqlite_url(folder),
-            **{
-                "dokploy_timeout_seconds": 0.5,
-                "deploy_timeout_seconds": 1.5,
-                "deploy_appear_seconds": 1,
-                "verify_timeout_seconds": 1,
-                "undo_timeout_seconds": 1.5,
-                **values,
-            },
-        )
-        emulator = Emulator(url)
-        with serve_portal(settings) as portal:
+        settings = portal_settings(url, sqlite_url(folder), **{**HURRIED, **values})
+        with closing(Emulator(url)) as emulator, serve_portal(settings) as portal:
             yield Servers(portal, emulator)
-        emulator.close()
-
-
-@pytest.fixture(scope="module")
-def plain_environment() -> Iterator[None]:
-    """As `clean_environment` does for each test, for what is started once a module."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in list(os.environ):
-            if name.lower() in Settings.model_fields or name.startswith("SANDBOX_"):
-                patch.delenv(name)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -72,14 +89,23 @@ def portal_values() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def shared_servers(plain_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with serve_both(tmp_path_factory.mktemp("shared")) as servers:
+def shared_values() -> dict[str, Any]:
+    """Settings of the portal that a module's tests share; a module that waits for no deadline returns UNHURRIED."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def shared_servers(shared_values: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    with serve_both(tmp_path_factory.mktemp("shared"), **shared_values) as servers:
         yield servers
 
 
 @pytest.fixture
 def servers(shared_servers: Servers) -> Servers:
-    """The module's servers, with an empty Dokploy."""
+    """The module's servers, with an empty Dokploy and nothing under way that an earlier test has begun."""
+    shared_servers.emulator.clear_faults()
+    shared_servers.emulator.release(0)
+    shared_servers.portal.wait_until_idle()
     shared_servers.emulator.reset()
     return shared_servers
 
@@ -138,9 +164,7 @@ SideBySide = Callable[[Iterable[str], Callable[[Servers, str], None]], None]
 
 
 @pytest.fixture(scope="module")
-def side_by_side(
-    plain_environment: None, portal_values: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[SideBySide]:
+def side_by_side(portal_values: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[SideBySide]:
     """Check cases several at once, each against servers that it has to itself; every case that fails is told."""
     idle: SimpleQueue[Servers] = SimpleQueue()
 

@@ -1,6 +1,6 @@
 """Who may use which route: every route, for every kind of caller, with and without accounts."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -14,9 +14,12 @@ from tests.integration.access import CLOSED, CLOSED_CALLERS, OPEN, OPEN_CALLERS
 from tests.integration.test_http import OPERATOR
 from tests.integration.test_pages import HTML
 from tests.integration.test_ways_in import issuer, sign_in, start_closed  # noqa: F401 - fixtures
-from tests.servers import ADMIN_TOKEN, HERE, Emulator, PortalServer, portal_settings
+from tests.servers import ADMIN_TOKEN, HERE, Emulator, PortalServer, http_client, portal_settings
+from tests.waiting import wait_until
 
 Headers = dict[str, str]
+# Longer than any machine takes for all the questions, in seconds.
+LONG = 3600
 OWN = [scope.value for scope in Scope if scope is not Scope.ADMIN]
 # What would change something is asked for so that it is refused once it is allowed: what is asked then shows that.
 BODIES: Mapping[str, dict[str, Any]] = {
@@ -42,25 +45,27 @@ class World:
         self.wait(made["deploymentId"])
 
     def wait(self, deployment_id: str) -> None:
-        while (
-            self.portal.client.get(f"/api/deployments/{deployment_id}", headers=OPERATOR).json()["conclusion"] is None
-        ):
-            pass
+        path = f"/api/deployments/{deployment_id}"
+        wait_until(lambda: self.portal.client.get(path, headers=OPERATOR).json()["conclusion"], pause=0.02)
 
     def make_busy(self, emulator: Emulator) -> None:
         """From now on nothing else may change the stack."""
-        emulator.fault("stuck", seconds=60)
+        emulator.fault("stuck", seconds=LONG)
         answer = self.portal.client.post("/api/stack/ada/redeploy", headers=self.owner)
         assert answer.status_code == 202, answer.text
 
-    def keep_files(self, caller: str) -> None:
-        """Files of a stack of the owner's that is gone, for one caller to erase."""
-        name = f"kept-{len(self.kept)}"
-        made = self.portal.client.post("/api/deploy", json={"name": name}, headers=self.owner).json()
-        self.wait(made["deploymentId"])
-        gone = self.portal.client.delete(f"/api/stack/{name}?volume=keep", headers=self.owner)
-        assert gone.json()["removed"], gone.text
-        self.kept[caller] = name
+    def keep_files(self, callers: Iterable[str]) -> None:
+        """Files of stacks of the owner's that are gone, one for each caller to erase."""
+        self.kept = {caller: f"kept-{number}" for number, caller in enumerate(callers)}
+        made = [
+            self.portal.client.post("/api/deploy", json={"name": name}, headers=self.owner).json()["deploymentId"]
+            for name in self.kept.values()
+        ]
+        for deployment in made:
+            self.wait(deployment)
+        for name in self.kept.values():
+            gone = self.portal.client.delete(f"/api/stack/{name}?volume=keep", headers=self.owner)
+            assert gone.json()["removed"], gone.text
 
     def token(self, *scopes: str, maker: Headers | None = None) -> Headers:
         body = {"name": "x", "scopes": list(scopes)}
@@ -106,17 +111,15 @@ def browsers(start_portal: Callable[..., PortalServer]) -> Iterator[Callable[[Po
     with ExitStack() as stack:
 
         def browser(portal: PortalServer) -> httpx.Client:
-            return stack.enter_context(
-                httpx.Client(base_url=portal.url, headers={**HTML, **HERE}, timeout=30, trust_env=False)
-            )
+            return stack.enter_context(http_client(base_url=portal.url, headers={**HTML, **HERE}))
 
         yield browser
 
 
-def test_without_accounts(
+def test_every_route_for_every_caller_without_accounts(
     start_portal: Callable[..., PortalServer], emulator: Emulator, browsers: Callable[[PortalServer], httpx.Client]
 ):
-    portal = start_portal()
+    portal = start_portal(deploy_timeout_seconds=LONG)
     one, other, operator = (browsers(portal) for _ in range(3))
     one.post("/deploy", data={"name": "first"})
     other.post("/deploy", data={"name": "second"})
@@ -139,8 +142,7 @@ def test_without_accounts(
             strict=True,
         )
     )
-    for who in callers:
-        world.keep_files(who)
+    world.keep_files(callers)
     world.make_busy(emulator)
 
     table = seen(world, callers, in_order(OPEN))
@@ -148,12 +150,12 @@ def test_without_accounts(
     assert table == {route: dict(zip(OPEN_CALLERS, OPEN[route], strict=True)) for route in in_order(OPEN)}
 
 
-def test_with_accounts(
+def test_every_route_for_every_caller_with_accounts(
     start_closed: Callable[..., PortalServer],  # noqa: F811
     emulator: Emulator,
     browsers: Callable[[PortalServer], httpx.Client],
 ):
-    portal = start_closed()
+    portal = start_closed(deploy_timeout_seconds=LONG)
     ada, bob, olga = (browsers(portal) for _ in range(3))
     for browser, who in ((ada, "ada"), (bob, "bob"), (olga, "olga")):
         sign_in(browser, who)
@@ -174,8 +176,7 @@ def test_with_accounts(
             strict=True,
         )
     )
-    for who in callers:
-        world.keep_files(who)
+    world.keep_files(callers)
     world.make_busy(emulator)
 
     table = seen(world, callers, in_order(CLOSED))

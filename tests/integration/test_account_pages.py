@@ -15,24 +15,32 @@ from app.identity import Scope, new_browser_owner
 from app.vault import Vault
 from app.web.pages.audit import ACTIONS, MEANS
 from tests.integration.conftest import Servers
+from tests.integration.holding import UNHURRIED
 from tests.integration.test_account_api import bearer, trail
 from tests.integration.test_failures import new_name
 from tests.integration.test_http import OPERATOR
 from tests.integration.test_pages import HTML, Page, assert_nothing_inline, password_of, submit
-from tests.servers import ADMIN_TOKEN, PortalServer
+from tests.servers import ADMIN_TOKEN, PortalServer, http_client
 
 ELSEWHERE = {"sec-fetch-site": "cross-site"}
 HOSTILE = "<img src=x onerror=alert(1)>\"'&"
 
 
+@pytest.fixture(scope="module")
+def shared_values() -> dict[str, Any]:
+    return UNHURRIED
+
+
 @pytest.fixture
 def portal(servers: Servers) -> PortalServer:
+    """The module's portal, which has put no refusal on the trail yet: of one address it does so once a minute."""
+    servers.portal._app.state.limits.refusals._told.clear()
     return servers.portal
 
 
 def visitor(portal: PortalServer) -> httpx.Client:
     headers = {**HTML, "sec-fetch-site": "same-origin", "user-agent": f"Test/1 {HOSTILE}"}
-    return httpx.Client(base_url=portal.url, headers=headers, timeout=30, trust_env=False)
+    return http_client(base_url=portal.url, headers=headers)
 
 
 def known(portal: PortalServer) -> httpx.Client:
@@ -483,7 +491,7 @@ def test_the_trail_tells_who_did_what(portal: PortalServer, browser: httpx.Clien
 def test_a_line_of_no_stack_says_so(portal: PortalServer, operator: httpx.Client, browser: httpx.Client):
     make(browser, "stack:read")
     page = Page(operator.get("/operator/audit"))
-    for words in ("Signed in", "–", "Done"):
+    for words in ("Sign-in", "–", "Done"):
         assert words in page.words
 
 

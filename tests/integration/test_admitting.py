@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner, Result
 
-from app.cli import app as command_line
+from app.cli import build_app
 from tests.integration.test_http import assert_problem
 from tests.servers import PortalServer
 
@@ -27,7 +27,7 @@ def beside(portal: PortalServer, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(*words: str) -> Result:
-    return CliRunner().invoke(command_line, list(words))
+    return CliRunner().invoke(build_app(), list(words))
 
 
 def test_a_token_is_made_listed_and_revoked(portal: PortalServer):

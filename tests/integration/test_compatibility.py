@@ -1,6 +1,5 @@
 """The comparison of our calls with a server's own document: over the wire, in the watch, and in the portal's health."""
 
-import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -11,13 +10,14 @@ from app.dokploy import DokployClient, DokployError, DokployServerError
 from app.dokploy.compatibility import find_misfits
 from app.dokploy.health import HealthWatch
 from tests.servers import TOKEN, Emulator, PortalServer
+from tests.waiting import WAIT_SECONDS, wait_until
 
 GONE = "domain.create is not there"
 
 
 @pytest.fixture
 async def client(anyio_backend: str, emulator: Emulator) -> AsyncIterator[DokployClient]:
-    async with DokployClient(emulator.url, TOKEN, timeout=2) as opened:
+    async with DokployClient(emulator.url, TOKEN, timeout=WAIT_SECONDS) as opened:
         yield opened
 
 
@@ -145,7 +145,7 @@ async def test_misfits_are_looked_for_again_and_told_once(client: DokployClient,
 async def test_the_watch_outlives_every_answer(client: DokployClient, emulator: Emulator):
     for kind, more in (("hang", {}), ("drop_after", {}), ("html", {}), ("status", {"status": 403})):
         watch = HealthWatch(client)
-        client.connection.timeout = 0.1
+        client.connection.timeout = 0.1 if kind == "hang" else WAIT_SECONDS
         emulator.fault(kind, "settings.getOpenApiDocument", times=-1, **more)
         await watch.ask()
         assert (watch.now.version, watch.now.trouble) == ("v0.30.2", None)
@@ -171,9 +171,8 @@ def test_the_portal_tells_in_its_health_what_does_not_fit(
 
 
 def known(portal: PortalServer) -> list[str]:
-    deadline = time.monotonic() + 10
-    while (found := portal.client.get("/health").json()["dokploy"]["incompatible"]) is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    told: list[str] = found
-    return told
+    """What the portal has found that does not fit, once it has looked."""
+    (told,) = wait_until(
+        lambda: None if (found := portal.client.get("/health").json()["dokploy"]["incompatible"]) is None else (found,)
+    )
+    return list(told)

@@ -11,13 +11,20 @@ import pytest
 
 from app.web.templating import asset
 from tests.integration.conftest import Servers
+from tests.integration.holding import UNHURRIED
 from tests.integration.test_failures import new_name
-from tests.servers import PortalServer
+from tests.servers import PortalServer, http_client
+from tests.waiting import WAIT_SECONDS
 
 GZIP = {"accept-encoding": "gzip, deflate, br"}
 PLAIN = {"accept-encoding": "identity"}
 STYLE = asset("portal.css")
 COMPRESSED = ("/", "/?name=ada", "/?lang=ar", STYLE, asset("deploy.js"), asset("line.svg"))
+
+
+@pytest.fixture(scope="module")
+def shared_values() -> dict[str, Any]:
+    return UNHURRIED
 
 
 @pytest.fixture
@@ -30,7 +37,7 @@ def wire(portal: PortalServer, method: str, path: str, **headers: str) -> tuple[
     address = urlsplit(portal.url)
     lines = [f"{method} {path} HTTP/1.1", f"host: {address.netloc}", "connection: close"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
-    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+    with socket.create_connection((address.hostname, address.port), timeout=WAIT_SECONDS) as connection:
         connection.sendall("\r\n".join([*lines, "", ""]).encode())
         head, _, body = b"".join(iter(lambda: connection.recv(65536), b"")).partition(b"\r\n\r\n")
     status, *fields = head.split(b"\r\n")
@@ -99,7 +106,7 @@ def test_a_part_of_a_file_is_a_part_of_the_file(portal: PortalServer):
 
 def test_nothing_that_may_hold_a_secret_or_streams_is_compressed(servers: Servers):
     portal = servers.portal
-    client = httpx.Client(base_url=portal.url, headers={**GZIP, "accept": "text/html"}, trust_env=False)
+    client = http_client(base_url=portal.url, headers={**GZIP, "accept": "text/html"})
     with client:
         name = new_name()
         here = client.post("/deploy", data={"name": name}).headers["location"]

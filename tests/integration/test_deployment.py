@@ -1,8 +1,6 @@
 """A deployment from the request to the address that answers, and back when a step fails."""
 
-import httpx
-
-from tests.servers import SUFFIX, Emulator, PortalServer
+from tests.servers import SUFFIX, Emulator, PortalServer, fetch
 
 
 def test_a_stack_is_deployed_and_answers_only_to_its_password(portal: PortalServer, emulator: Emulator):
@@ -14,8 +12,8 @@ def test_a_stack_is_deployed_and_answers_only_to_its_password(portal: PortalServ
     assert accepted["url"] == f"http://ada.{SUFFIX}"
     stack = portal.client.get("/api/stack/ada", headers={"authorization": f"Bearer {accepted['manageKey']}"}).json()
     host = {"host": f"ada.{SUFFIX}"}
-    assert httpx.get(emulator.url, headers=host).status_code == 401
-    assert httpx.get(emulator.url, headers=host, auth=("opencode", stack["password"])).status_code == 200
+    assert fetch(emulator.url, headers=host).status_code == 401
+    assert fetch(emulator.url, headers=host, auth=("opencode", stack["password"])).status_code == 200
 
 
 def test_a_failed_deployment_leaves_nothing(portal: PortalServer, emulator: Emulator):
@@ -35,13 +33,15 @@ def test_postgresql_runs_it_too(start_portal, any_database_url: str):
 
 
 def test_a_restart_in_the_middle_goes_on_and_loses_no_event(start_portal, emulator: Emulator, any_database_url: str):
-    emulator.fault("stuck", seconds=1.5)
+    emulator.fault("stuck")
     first = start_portal(database_url=any_database_url)
     deployment_id = first.deploy("ada")["deploymentId"]
     first.wait_for(deployment_id, "progressed", what="container_running")
     first.stop()
 
     second = start_portal(database_url=any_database_url)
+    second.wait_for(deployment_id, "deployment_resumed")
+    emulator.release()
     record = second.wait(deployment_id)
 
     assert record["conclusion"] == "succeeded"

@@ -8,9 +8,22 @@ import pytest
 
 from app.sandbox import SandboxSettings
 from tests.integration.conftest import Servers, SideBySide
+from tests.integration.holding import UNHURRIED, connection_of, deadlines
 from tests.servers import SUFFIX, Emulator, PortalServer
+from tests.waiting import wait_until
 
 _numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def portal_values() -> dict[str, Any]:
+    return UNHURRIED
+
+
+@pytest.fixture(scope="module")
+def shared_values() -> dict[str, Any]:
+    return UNHURRIED
+
 
 # How a call can fail: a fault of the emulator, and the name under which the tables below know it.
 WAYS: dict[str, dict[str, Any]] = {
@@ -99,13 +112,27 @@ SAME = {"broken after", "late", "a proxy's page"}
 NEVER_CAME = {"broken", "a page", "a proxy's page", "silence"}
 
 
+# How long a call may take where that is waited for: for an answer that never comes, and for a create to land whose answer
+# was lost. What comes late has to come within it.
+CALL_SECONDS = {"silence": 0.5, "a page": 0.5, "a proxy's page": 0.5, "late": 3.0}
+
+
+def wait_for_dokploy(portal: PortalServer) -> None:
+    """Wait until the portal knows that its key is accepted, and leaves Dokploy alone for nothing that was before."""
+    connection = connection_of(portal)
+    wait_until(lambda: connection.key_accepted and connection.circuit.state == "closed")
+
+
 @pytest.mark.parametrize("call", CALLS)
-def test_a_call_that_fails_once(side_by_side: SideBySide, call: str):
+def test_a_call_that_fails_once_is_survived_or_undone(side_by_side: SideBySide, call: str):
     step, fails = CALLS[call]
 
     def check(servers: Servers, way: str) -> None:
+        wait_for_dokploy(servers.portal)
         servers.emulator.fault(call=call, **WAYS[way])
-        name, record, events = deploy(servers)
+        soon = {"dokploy_timeout_seconds": CALL_SECONDS[way]} if way in CALL_SECONDS else {}
+        with deadlines(servers.portal, **soon):
+            name, record, events = deploy(servers)
         if way in fails:
             assert_undone(servers, name, record, events, fails[way], step)
         else:
@@ -119,44 +146,69 @@ def test_jobs_that_never_came_are_asked_for_again(servers: Servers):
     for way in NEVER_CAME:
         servers.emulator.fault(call="application.deploy", **WAYS[way])
 
-    deployment_ids = [servers.portal.deploy(new_name())["deploymentId"] for _ in NEVER_CAME]
-
-    for deployment_id in deployment_ids:
-        assert servers.portal.wait(deployment_id)["conclusion"] == "succeeded"
-        keys = [event["key"] for event in servers.portal.events(deployment_id)]
-        assert keys.count("deploy_triggered_again") == 1
+    with deadlines(servers.portal, dokploy_timeout_seconds=1):
+        deployment_ids = [servers.portal.deploy(new_name())["deploymentId"] for _ in NEVER_CAME]
+        for deployment_id in deployment_ids:
+            assert servers.portal.wait(deployment_id)["conclusion"] == "succeeded"
+            keys = [event["key"] for event in servers.portal.events(deployment_id)]
+            assert keys.count("deploy_triggered_again") == 1
     state = servers.emulator.state()
     assert state["calls"]["application.deploy"] == 2 * len(NEVER_CAME)
     assert len(state["services"]) == len(state["deployments"]) == len(NEVER_CAME)
 
 
-# What becomes of the deployment inside Dokploy, and of the container: fault -> step and code; None: it is survived.
-OUTCOMES: dict[str, tuple[dict[str, Any], tuple[str, str] | None]] = {
-    "fails": ({"kind": "fail"}, ("deploy", "deploy_failed")),
-    "takes too long": ({"kind": "stuck", "seconds": 2.2}, ("deploy", "deploy_timeout")),
-    "takes its time": ({"kind": "stuck", "seconds": 1.0}, None),
-    "lost once": ({"kind": "lose_queue"}, None),
-    "lost twice": ({"kind": "lose_queue", "times": 2}, ("deploy", "deploy_not_found")),
-    "untitled": ({"kind": "drop_title"}, None),
-    "a new status for ever": ({"kind": "unknown_status"}, ("deploy", "deploy_timeout")),
-    "a new status for a while": ({"kind": "unknown_status", "seconds": 0.5}, None),
-    "never ready": ({"kind": "never_ready"}, ("verify", "container_not_ready")),
-    "crashes": ({"kind": "crash"}, ("verify", "container_crashes")),
-    "open": ({"kind": "open"}, ("verify", "open_to_strangers")),
-    "no route": ({"kind": "gateway", "after": 1, "times": -1, "status": 404}, ("verify", "route_missing")),
-    "wrong port": ({"kind": "gateway", "after": 1, "times": -1, "status": 502}, ("verify", "bad_gateway")),
-    "slow proxy": ({"kind": "gateway", "after": 1, "times": -1, "status": 504}, ("verify", "bad_gateway")),
-    "broken stack": ({"kind": "gateway", "after": 1, "times": -1, "status": 500}, ("verify", "unexpected_answer")),
-    "a proxy that is not ready": ({"kind": "gateway", "after": 1, "times": 4, "status": 502}, None),
-    "no database": ({"kind": "database_down", "seconds": 20}, ("validate", "dokploy_database_down")),
+# What becomes of the deployment inside Dokploy, and of the container: fault -> step and code, None where it is survived,
+# and the deadline that ends it.
+Outcome = tuple[dict[str, Any], tuple[str, str] | None, dict[str, float]]
+GATEWAY = {"kind": "gateway", "after": 1, "times": -1}
+VERIFY_SOON = {"verify_timeout_seconds": 1.0}
+OUTCOMES: dict[str, Outcome] = {
+    "fails": ({"kind": "fail"}, ("deploy", "deploy_failed"), {}),
+    # Once it is over the other way is waited for as long; it is released soon after it has begun.
+    "takes too long": ({"kind": "stuck"}, ("deploy", "deploy_timeout"), {"deploy_timeout_seconds": 4.0}),
+    "takes its time": ({"kind": "stuck", "seconds": 1.0}, None, {}),
+    "lost once": ({"kind": "lose_queue"}, None, {}),
+    "lost twice": (
+        {"kind": "lose_queue", "times": 2},
+        ("deploy", "deploy_not_found"),
+        {"deploy_appear_seconds": 1.0},
+    ),
+    "untitled": ({"kind": "drop_title"}, None, {}),
+    "a new status for ever": (
+        {"kind": "unknown_status"},
+        ("deploy", "deploy_timeout"),
+        {"deploy_timeout_seconds": 1.5},
+    ),
+    "a new status for a while": ({"kind": "unknown_status", "seconds": 0.5}, None, {}),
+    "never ready": ({"kind": "never_ready"}, ("verify", "container_not_ready"), VERIFY_SOON),
+    "crashes": ({"kind": "crash"}, ("verify", "container_crashes"), VERIFY_SOON),
+    "open": ({"kind": "open"}, ("verify", "open_to_strangers"), {}),
+    "no route": ({**GATEWAY, "status": 404}, ("verify", "route_missing"), VERIFY_SOON),
+    "wrong port": ({**GATEWAY, "status": 502}, ("verify", "bad_gateway"), VERIFY_SOON),
+    "slow proxy": ({**GATEWAY, "status": 504}, ("verify", "bad_gateway"), VERIFY_SOON),
+    "broken stack": ({**GATEWAY, "status": 500}, ("verify", "unexpected_answer"), VERIFY_SOON),
+    "a proxy that is not ready": ({"kind": "gateway", "after": 1, "times": 4, "status": 502}, None, {}),
+    "no database": (
+        {"kind": "database_down"},
+        ("validate", "dokploy_database_down"),
+        {"dokploy_patience_seconds": 1.0},
+    ),
 }
 
 
-def test_what_becomes_of_a_deployment(side_by_side: SideBySide):
+def test_a_deployment_ends_as_dokploy_and_the_container_fare(side_by_side: SideBySide):
     def check(servers: Servers, outcome: str) -> None:
-        fault, ending = OUTCOMES[outcome]
+        fault, ending, soon = OUTCOMES[outcome]
+        wait_for_dokploy(servers.portal)
         servers.emulator.fault(**fault)
-        name, record, events = deploy(servers)
+        name = new_name()
+        with deadlines(servers.portal, **soon):
+            deployment_id = servers.portal.deploy(name)["deploymentId"]
+            if outcome == "takes too long":
+                servers.portal.wait_for(deployment_id, "progressed", what="undo_waiting")
+                servers.emulator.release()
+            record = servers.portal.wait(deployment_id)
+        events = servers.portal.events(deployment_id)
         if ending is None:
             assert_whole(servers, name, record, events)
         else:
@@ -216,22 +268,23 @@ def test_dokploy_goes_down_and_stays_down(servers: Servers):
     accepted = servers.portal.deploy(name)
     servers.portal.wait_for(accepted["deploymentId"], "progressed", what="container_running")
 
-    servers.emulator.restart(60)
-    record = servers.portal.wait(accepted["deploymentId"])
+    with deadlines(servers.portal, dokploy_patience_seconds=1):
+        servers.emulator.restart(600)
+        record = servers.portal.wait(accepted["deploymentId"])
 
     assert (record["conclusion"], record["problem"]["code"]) == ("failed", "dokploy_unreachable")
     assert {each["kind"] for each in record["leftovers"]} == {"project", "application", "mount", "volume", "domain"}
     assert servers.portal.client.get(f"/api/check/{name}").json()["code"] == "name_cleaning_up"
     servers.emulator.restart(0)
     removed = servers.portal.client.delete(
-        f"/api/stack/{name}", headers={"authorization": f"Bearer {accepted['manageKey']}"}
+        f"/api/stack/{name}", headers={"authorization": f"Bearer {accepted['manageKey']}", "prefer": "wait=300"}
     )
     assert (removed.status_code, removed.json()["removed"]) == (200, True)
     assert servers.emulator.left() == {}
 
 
 def test_dokploy_is_not_there_at_all(start_portal):
-    portal = start_portal(dokploy_url="http://127.0.0.1:9")
+    portal = start_portal(dokploy_url="http://127.0.0.1:9", dokploy_patience_seconds=1)
 
     record = portal.wait(portal.deploy("ada")["deploymentId"])
 
@@ -240,13 +293,6 @@ def test_dokploy_is_not_there_at_all(start_portal):
     assert record["leftovers"] == []
     assert portal.client.get("/health").json()["dokploy"]["reachable"] is False
     assert portal.client.get("/api/check/ada").json()["available"]
-
-
-def wait_until(is_so: Any, seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 # Dokploy's line
@@ -258,12 +304,13 @@ def sandbox_settings() -> SandboxSettings:
     return SandboxSettings(DEPLOY_SECONDS=0.1, START_SECONDS=0.02, VOLUME_RELEASE_SECONDS=0.1, CONCURRENCY=1)
 
 
-def foreign_job(emulator: Emulator, seconds: float) -> str:
-    """Somebody else's deployment, which takes so long; return its application's id."""
+def foreign_job(emulator: Emulator, seconds: float | None = None) -> str:
+    """Somebody else's deployment, which takes so long, or until it is released; return its application's id."""
     environment_id = emulator.call("project.create", name="theirs")["environment"]["environmentId"]
     row = emulator.call("application.create", name="theirs", environmentId=environment_id)
     emulator.call("application.update", applicationId=row["applicationId"], sourceType="docker", dockerImage="nginx")
-    emulator.fault("stuck", seconds=seconds)
+    lasts: dict[str, Any] = {} if seconds is None else {"seconds": seconds}
+    emulator.fault("stuck", **lasts)
     emulator.call("application.deploy", applicationId=row["applicationId"], title="theirs")
     return str(row["applicationId"])
 
@@ -274,13 +321,21 @@ def places(portal: PortalServer, deployment_id: str) -> list[tuple[int, int]]:
 
 
 def test_the_place_in_line_is_told_and_the_wait_is_not_counted(start_portal, emulator: Emulator):
-    portal = start_portal(deploy_timeout_seconds=1.0, deploy_appear_seconds=0.5)
+    portal = start_portal(**UNHURRIED)
     portal.wait(portal.deploy("first")["deploymentId"])
-    foreign_job(emulator, 1.4)
-    emulator.fault("stuck", seconds=0.7)
+    foreign_job(emulator)
+    emulator.fault("stuck")
     ada = portal.deploy("ada")["deploymentId"]
     portal.wait_for(ada, "queue_position")
     bob = portal.deploy("bob")["deploymentId"]
+    portal.wait_for(bob, "queue_position")
+
+    with deadlines(portal, deploy_timeout_seconds=0.1, deploy_appear_seconds=0.1):
+        time.sleep(0.8)  # they wait for longer than they may run; a slow machine makes it longer yet
+        assert {portal.record(each)["conclusion"] for each in (ada, bob)} == {None}
+    emulator.release()
+    portal.wait_for(bob, "queue_position", position=1)
+    emulator.release()
 
     assert portal.wait(ada)["conclusion"] == "succeeded"
     assert portal.wait(bob)["conclusion"] == "succeeded"
@@ -294,8 +349,8 @@ def test_the_place_in_line_is_told_and_the_wait_is_not_counted(start_portal, emu
 
 
 def test_a_wait_in_line_has_an_end(start_portal, emulator: Emulator):
-    portal = start_portal(queue_timeout_seconds=0.5)
-    foreign_job(emulator, 3)
+    portal = start_portal(**UNHURRIED, queue_timeout_seconds=0.5)
+    foreign_job(emulator)
 
     record = portal.wait(portal.deploy("ada")["deploymentId"])
 

@@ -23,6 +23,7 @@ from app.migrations import migrate
 from tests.integration.test_account_api import browser, ready
 from tests.integration.test_store import Store, refused
 from tests.servers import PortalServer, asker
+from tests.waiting import WAIT_SECONDS
 
 ADA, BOB = asker("browser:ada"), asker("browser:bob")
 OPERATOR = replace(ADA, actor=replace(ADA.actor, role=Role.OPERATOR))
@@ -216,7 +217,7 @@ def test_a_body_that_is_held_back_comes_too_late(portal: PortalServer):
             f"Content-Length: {len(body)}\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n"
         )
         address = urlsplit(portal.url)
-        with closing(socket.create_connection((address.hostname, address.port), timeout=10)) as client:
+        with closing(socket.create_connection((address.hostname, address.port), timeout=WAIT_SECONDS)) as client:
             client.sendall(head.encode())
             assert client.recv(65536).startswith(b"HTTP/1.1 100 ")
             assert bob.post("/api/take-over", json={"code": code}).status_code == 200

@@ -12,8 +12,9 @@ import pytest
 
 from app.i18n import LANGUAGES
 from tests.integration.conftest import Servers
+from tests.integration.holding import UNHURRIED
 from tests.integration.test_failures import new_name
-from tests.servers import ADMIN_TOKEN, SUFFIX, Emulator, PortalServer
+from tests.servers import ADMIN_TOKEN, SUFFIX, Emulator, PortalServer, http_client
 
 OPERATOR = {"authorization": f"Bearer {ADMIN_TOKEN}"}
 WRONG = {"authorization": "Bearer asd_this-is-not-the-key-of-anything"}
@@ -31,6 +32,17 @@ def held(shared_servers: Servers) -> dict[str, Any]:
     accepted = shared_servers.portal.deploy("held")
     assert shared_servers.portal.wait(accepted["deploymentId"])["conclusion"] == "succeeded"
     return accepted
+
+
+@pytest.fixture(scope="module")
+def shared_values() -> dict[str, Any]:
+    return UNHURRIED
+
+
+@pytest.fixture(autouse=True)
+def known_to_nobody(shared_servers: Servers) -> None:
+    """What an earlier test's page has set as a cookie is not sent again."""
+    shared_servers.portal.client.cookies.clear()
 
 
 @pytest.fixture
@@ -473,7 +485,7 @@ def listed(portal: PortalServer, headers: dict[str, str], **more: Any) -> list[d
 
 @pytest.fixture
 def browser(portal: PortalServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=portal.url, headers={"origin": portal.url}, timeout=30, trust_env=False) as client:
+    with http_client(base_url=portal.url, headers={"origin": portal.url}) as client:
         yield client
 
 
@@ -577,6 +589,7 @@ def test_what_this_site_sends_is_taken(servers: Servers, headers: dict[str, str]
     answer = servers.portal.client.post("/deploy", data={"name": new_name()}, headers=headers)
 
     assert answer.status_code == 303
+    servers.portal.wait(answer.headers["location"].rpartition("/")[2])
 
 
 # The same thing at once
@@ -673,17 +686,21 @@ def test_a_delete_that_does_not_wait(servers: Servers):
     portal, emulator = servers.portal, servers.emulator
     accepted = portal.deploy(new_name())
     portal.wait(accepted["deploymentId"])
-    emulator.fault("volume_in_use", times=4)
+    emulator.fault("hold", "dockerVolume.removeVolume")
 
     first = delete(portal, accepted, accepted["stackName"], wait="0")
     second = delete(portal, accepted, accepted["stackName"].upper(), wait="0")
+    stack = portal.client.get(f"/api/stack/{accepted['stackName']}", headers=key_of(accepted)).json()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(delete, portal, accepted, accepted["stackName"], wait="300")
+        portal.wait_for_watchers(1)
+        emulator.release()
+        third = waiting.result()
 
     assert (first.status_code, first.json()["removed"], first.json()["resources"]) == (202, False, [])
     assert first.headers["location"] == first.json()["statusUrl"]
     assert (second.status_code, second.json()["statusUrl"]) == (202, first.json()["statusUrl"])
-    stack = portal.client.get(f"/api/stack/{accepted['stackName']}", headers=key_of(accepted)).json()
     assert (stack["state"], stack["deploymentId"]) == ("removing", first.json()["deploymentId"])
-    third = delete(portal, accepted, accepted["stackName"], wait="20")
     assert (third.status_code, third.json()["deploymentId"]) == (200, first.json()["deploymentId"])
     assert emulator.left() == {}
 
@@ -691,13 +708,12 @@ def test_a_delete_that_does_not_wait(servers: Servers):
 def test_a_delete_that_waits_too_short(servers: Servers):
     accepted = servers.portal.deploy(new_name())
     servers.portal.wait(accepted["deploymentId"])
-    # Each step has its own time, and together they take longer than is waited for.
-    servers.emulator.fault("status", "domain.delete", status=500, times=4)
-    servers.emulator.fault("volume_in_use", times=4)
+    servers.emulator.fault("volume_in_use", times=-1)
 
     answer = delete(servers.portal, accepted, accepted["stackName"], wait="1")
 
     assert answer.status_code == 202
+    servers.emulator.clear_faults()
     assert servers.portal.wait(answer.json()["deploymentId"])["conclusion"] == "succeeded"
 
 
@@ -713,13 +729,17 @@ def test_a_longer_name_is_another_name(servers: Servers):
     assert delete(servers.portal, accepted, "b" * 30).json()["removed"]
 
 
-@pytest.mark.parametrize(("wait", "status"), [("0", 202), ("20", 200)])
+@pytest.mark.parametrize(("wait", "status"), [("0", 202), ("300", 200)])
 def test_a_delete_during_the_creation_cancels_it(servers: Servers, wait: str, status: int):
-    servers.emulator.fault("stuck", seconds=0.8)
+    servers.emulator.fault("stuck")
     accepted = servers.portal.deploy(new_name())
     servers.portal.wait_for(accepted["deploymentId"], "progressed", what="container_running")
 
-    answer = delete(servers.portal, accepted, accepted["stackName"], wait=wait)
+    with ThreadPoolExecutor(1) as pool:
+        deleting = pool.submit(delete, servers.portal, accepted, accepted["stackName"], wait=wait)
+        servers.portal.wait_for(accepted["deploymentId"], "progressed", what="undo_waiting")
+        servers.emulator.release()
+        answer = deleting.result()
 
     assert answer.status_code == status
     assert answer.json()["deploymentId"] == accepted["deploymentId"]

@@ -17,12 +17,18 @@ from app.errors import PortalError
 from app.migrations import migrate
 from app.vault import fingerprint
 from tests.integration.conftest import Servers
+from tests.integration.holding import UNHURRIED
 from tests.integration.test_failures import new_name
 from tests.integration.test_http import OPERATOR, WRONG, assert_problem, key_of
 from tests.integration.test_pages import Page, assert_nothing_inline, submit
 from tests.integration.test_stack_pages import id_of, new_browser
 from tests.integration.test_store import Store
 from tests.servers import PortalServer, asker
+
+
+@pytest.fixture(scope="module")
+def shared_values() -> dict[str, Any]:
+    return UNHURRIED
 
 
 def deploy(servers: Servers, browser: httpx.Client, name: str) -> dict[str, Any]:
@@ -318,7 +324,7 @@ async def test_whoever_has_the_key_takes_them_up_for_their_owner(any_database_ur
 
 
 @pytest.mark.anyio
-async def test_erasing_at_once_with_everything_else(any_database_url: str):
+async def test_files_are_erased_once_whatever_is_asked_at_the_same_time(any_database_url: str):
     """Whatever comes first: erased once, or taken up, or refused; and never two that hold the name."""
     store, peer = await opened(any_database_url), Store(any_database_url)
     for _ in range(6):

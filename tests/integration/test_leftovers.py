@@ -1,7 +1,6 @@
 """What could not be removed is listed, tried again with growing pauses until it is gone, and then frees the name."""
 
 import json
-import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -9,8 +8,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from app.cli import app as command_line
+from app.cli import build_app
+from tests.integration.holding import wait_for_held
 from tests.servers import ADMIN_TOKEN, Emulator, PortalServer
+from tests.waiting import wait_until
 
 StartPortal = Callable[..., PortalServer]
 
@@ -23,13 +24,6 @@ def listed(portal: PortalServer, **query: Any) -> list[dict[str, Any]]:
     assert answer.status_code == 200, answer.text
     found: list[dict[str, Any]] = answer.json()["leftovers"]
     return found
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def leave_something(portal: PortalServer, emulator: Emulator, name: str = "ada") -> dict[str, Any]:
@@ -86,7 +80,7 @@ def test_each_try_is_a_deployment_of_the_portals_own(start_portal: StartPortal, 
     assert (tried["kind"], tried["trigger"], tried["actor"]["id"]) == ("remove", "portal", "portal")
 
 
-def test_pauses_grow(start_portal: StartPortal, emulator: Emulator):
+def test_pauses_between_tries_grow(start_portal: StartPortal, emulator: Emulator):
     portal = start_portal(leftovers_retry_seconds=0.2, undo_timeout_seconds=0.1, verify_timeout_seconds=0.2)
     leave_something(portal, emulator)
     pauses: dict[int, float] = {}
@@ -153,7 +147,7 @@ def test_the_list_is_for_operators(portal: PortalServer, headers: dict[str, str]
 def test_the_command_line_lists_and_hurries(
     start_portal: StartPortal, emulator: Emulator, database_url: str, monkeypatch: pytest.MonkeyPatch
 ):
-    portal = start_portal(leftovers_retry_seconds=60, undo_timeout_seconds=0.3, verify_timeout_seconds=0.3)
+    portal = start_portal(leftovers_retry_seconds=3600, undo_timeout_seconds=0.3, verify_timeout_seconds=0.3)
     for name, value in {
         "DATABASE_URL": database_url,
         "DOKPLOY_URL": emulator.url,
@@ -164,19 +158,19 @@ def test_the_command_line_lists_and_hurries(
     }.items():
         monkeypatch.setenv(name, value)
     run = CliRunner().invoke
-    assert run(command_line, ["leftovers"]).output == "Nothing is left over.\n"
+    assert run(build_app(), ["leftovers"]).stdout == "Nothing is left over.\n"
     leave_something(portal, emulator)
 
-    table = run(command_line, ["leftovers"]).output.splitlines()
+    table = run(build_app(), ["leftovers"]).stdout.splitlines()
     assert table[0].split() == ["STACK", "WHAT", "NAME", "WHY", "TRIES", "NEXT"]
     assert table[1].split()[:5] == ["ada", "volume", "portal-ai-workspace-ada", "still_in_use", "1"]
-    (row,) = json.loads(run(command_line, ["leftovers", "--json"]).output)
+    (row,) = json.loads(run(build_app(), ["leftovers", "--json"]).stdout)
     assert (row["stack"], row["removed_at"]) == ("ada", None)
 
     emulator.clear_faults()
-    assert run(command_line, ["leftovers", "--now"]).exit_code == 0
+    assert run(build_app(), ["leftovers", "--now"]).exit_code == 0
     wait_until(lambda: not listed(portal))
-    assert "removed" in run(command_line, ["leftovers", "--removed"]).output
+    assert "removed" in run(build_app(), ["leftovers", "--removed"]).stdout
 
 
 def stack_of_a_browser(portal: PortalServer, name: str = "ada") -> str:
@@ -238,7 +232,7 @@ def test_another_choice_is_not_answered_with_a_removal_that_does_not_keep_it(
 ):
     portal = start_portal()
     stack_of_a_browser(portal)
-    emulator.fault("slow", "application.delete", seconds=1)
+    emulator.fault("hold", "application.delete")
     none = {"prefer": "wait=0"}
     erasing = portal.client.delete("/api/stack/ada?volume=erase", headers=none)
     assert erasing.status_code == 202
@@ -246,16 +240,20 @@ def test_another_choice_is_not_answered_with_a_removal_that_does_not_keep_it(
     again = portal.client.delete("/api/stack/ada?volume=erase", headers=none)
     other = portal.client.delete("/api/stack/ada?volume=keep", headers=none)
 
+    wait_for_held(emulator, "application.delete")
+    emulator.release()
     assert again.json()["deploymentId"] == erasing.json()["deploymentId"]
     assert (other.status_code, other.json()["code"]) == (409, "stack_busy")
 
 
 def test_a_creation_cannot_be_removed_and_leave_its_volume(start_portal: StartPortal, emulator: Emulator):
     portal = start_portal()
-    emulator.fault("stuck", seconds=1)
+    emulator.fault("stuck")
     deployment_id = portal.client.post("/deploy", data={"name": "ada"}).headers["location"].rpartition("/")[2]
 
     refused = portal.client.delete("/api/stack/ada?volume=keep")
 
     assert (refused.status_code, refused.json()["code"]) == (409, "stack_busy")
+    portal.wait_for(deployment_id, "progressed", what="container_running")
+    emulator.release()
     assert portal.wait(deployment_id)["conclusion"] == "succeeded"

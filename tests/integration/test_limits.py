@@ -10,8 +10,10 @@ import httpx
 import pytest
 
 from app.settings import Settings
+from app.web.limits import _REDIS_PAUSE
 from tests.integration.test_pages import HTML, Page
 from tests.servers import ADMIN_TOKEN, REDIS_PASSWORD, PortalServer, RedisServer, serve_redis
+from tests.waiting import WAIT_SECONDS, wait_until
 
 OPERATOR = {"authorization": f"Bearer {ADMIN_TOKEN}"}
 StartPortal = Callable[..., PortalServer]
@@ -136,8 +138,16 @@ def test_behind_a_listed_proxy_each_address_is_counted_by_itself(start_portal: S
     assert statuses(portal, 2, x_forwarded_for="2001:db8::2") == [200, 429]
 
 
+def patient(portal: PortalServer) -> PortalServer:
+    """A portal that does not give Redis up on a busy machine, and counts alone then."""
+    pool = portal._app.state.limits._counts._pool
+    pool.timeout = WAIT_SECONDS
+    pool.connection_kwargs |= {"socket_timeout": WAIT_SECONDS, "socket_connect_timeout": WAIT_SECONDS}
+    return portal
+
+
 def test_portals_on_one_redis_count_together(start_portal: StartPortal, redis: RedisServer):
-    one, other = (start_portal(rate_per_address="5/minute", redis_url=redis.url) for _ in range(2))
+    one, other = (patient(start_portal(rate_per_address="5/minute", redis_url=redis.url)) for _ in range(2))
 
     assert statuses(one, 3) == [200] * 3
     assert statuses(other, 3) == [200, 200, 429]
@@ -145,7 +155,7 @@ def test_portals_on_one_redis_count_together(start_portal: StartPortal, redis: R
 
 
 def test_wrong_tokens_are_counted_together(start_portal: StartPortal, redis: RedisServer):
-    portals = [start_portal(redis_url=redis.url, wrong_credential_rate="10/minute") for _ in range(2)]
+    portals = [patient(start_portal(redis_url=redis.url, wrong_credential_rate="10/minute")) for _ in range(2)]
 
     answers = [portals[each % 2].client.post("/sign-in", data={"token": "x" * 16}).status_code for each in range(12)]
 
@@ -154,32 +164,47 @@ def test_wrong_tokens_are_counted_together(start_portal: StartPortal, redis: Red
 
 def wait_for_shared(portal: PortalServer, other: PortalServer) -> None:
     """Wait until what the one counts is seen by the other."""
-    deadline = time.monotonic() + 20
-    while True:
-        mine, theirs = (int(ask(each).headers["ratelimit"].split("r=")[1].split(";")[0]) for each in (portal, other))
-        if theirs == mine - 1:
-            return
-        assert time.monotonic() < deadline, "Redis is not used again"
-        time.sleep(0.05)
+
+    def left(of: PortalServer) -> int:
+        return int(ask(of).headers["ratelimit"].split("r=")[1].split(";")[0])
+
+    wait_until(lambda: left(portal) == left(other) + 1, tell=lambda: "Redis is not used again", pause=0.05)
+
+
+def count_asking(portal: PortalServer) -> list[str]:
+    """Write down from now on each time that a portal asks Redis; return the list."""
+    asked: list[str] = []
+    redis = portal._app.state.limits._counts._redis
+
+    def counted(name: str, ask: Callable[..., Any]) -> Callable[..., Any]:
+        def counts(*words: Any) -> Any:
+            asked.append(name)
+            return ask(*words)
+
+        return counts
+
+    for name in ("hit", "get_window_stats"):
+        setattr(redis, name, counted(name, getattr(redis, name)))
+    return asked
 
 
 @pytest.mark.parametrize("how", ["killed", "silent"])
 def test_while_redis_is_away_each_portal_counts_its_own(
-    start_portal: StartPortal, redis: RedisServer, how: str, capsys: pytest.CaptureFixture[str]
+    start_portal: StartPortal, redis: RedisServer, how: str, capfd: pytest.CaptureFixture[str]
 ):
     values: dict[str, Any] = {"rate_per_address": "10000/hour", "redis_url": redis.url}
     one, other = (start_portal(**values) for _ in range(2))
     wait_for_shared(one, other)
-    capsys.readouterr()
+    capfd.readouterr()
 
     redis.kill() if how == "killed" else redis.send(signal.SIGSTOP)
-    began = time.monotonic()
+    asked, began = count_asking(one), time.monotonic()
     answers = [ask(one) for _ in range(20)]
 
     assert {answer.status_code for answer in answers} == {200}
-    assert time.monotonic() - began < 5, "one that is silent is not asked each time"
+    assert 1 <= len(asked) <= 2 + (time.monotonic() - began) / _REDIS_PAUSE, "it is asked now and then, not each time"
     assert '"address";r=9980;' in answers[-1].headers["ratelimit"], "its own memory counts"
-    warnings = [line for line in capsys.readouterr().out.splitlines() if "limits_without_redis" in line]
+    warnings = [line for line in capfd.readouterr().out.splitlines() if "limits_without_redis" in line]
     assert len(warnings) == 1
     assert REDIS_PASSWORD not in "".join(warnings)
 
@@ -196,12 +221,12 @@ def test_a_redis_that_was_never_there_keeps_nobody_out(start_portal: StartPortal
 
 
 def test_a_password_that_redis_refuses_is_not_told(
-    start_portal: StartPortal, redis: RedisServer, capsys: pytest.CaptureFixture[str]
+    start_portal: StartPortal, redis: RedisServer, capfd: pytest.CaptureFixture[str]
 ):
     portal = start_portal(rate_per_address="2/minute", redis_url=redis.url.replace(REDIS_PASSWORD, "another-canary"))
 
     assert statuses(portal, 3) == [200, 200, 429]
-    said = capsys.readouterr()
+    said = capfd.readouterr()
     assert "limits_without_redis" in said.out
     assert "canary" not in said.out + said.err
     assert "canary" not in repr(portal.settings)

@@ -24,6 +24,8 @@ from app.deployments.feed import Feed
 from app.deployments.journal import Journal
 from app.deployments.record import Records
 from app.migrations import HEAD, current, migrate
+from tests.servers import AMPLE_SECONDS
+from tests.waiting import WAIT_SECONDS
 
 pytestmark = pytest.mark.anyio
 
@@ -31,8 +33,8 @@ FOLDER = Path(migrations.__file__).parent
 
 
 @pytest.fixture
-async def database(any_database_url: str) -> AsyncIterator[Database]:
-    opened = Database(any_database_url)
+async def database(any_empty_database_url: str) -> AsyncIterator[Database]:
+    opened = Database(any_empty_database_url)
     yield opened
     await opened.close()
 
@@ -136,16 +138,18 @@ async def test_a_migration_that_fails_leaves_nothing(database: Database):
     assert await database.read(lambda connection: connection.scalar(text(query))) == 0
 
 
-def test_processes_that_start_at_once_migrate_once(any_database_url: str):
+def test_processes_that_start_at_once_migrate_once(any_empty_database_url: str):
     context = multiprocessing.get_context("spawn")
     start = context.Barrier(2)
     results = context.Queue()
-    processes = [context.Process(target=_migrate_together, args=(any_database_url, start, results)) for _ in range(2)]
+    processes = [
+        context.Process(target=_migrate_together, args=(any_empty_database_url, start, results)) for _ in range(2)
+    ]
     for process in processes:
         process.start()
-    answers = [results.get(timeout=60) for _ in processes]
+    answers = [results.get(timeout=AMPLE_SECONDS) for _ in processes]
     for process in processes:
-        process.join(timeout=10)
+        process.join(timeout=WAIT_SECONDS)
 
     assert answers == [HEAD, HEAD]
 
@@ -154,7 +158,7 @@ def _migrate_together(url: str, start, results) -> None:
     async def work() -> str | None:
         database = Database(url)
         try:
-            start.wait(30)
+            start.wait(WAIT_SECONDS)
             await migrate(database)
             return await current(database)
         finally:
@@ -181,6 +185,7 @@ async def test_a_new_sqlite_file_that_another_process_is_writing_is_waited_for(t
             await database.close()
 
     opening = asyncio.create_task(asyncio.to_thread(asyncio.run, open_it()))
+    # Nothing shows that it was refused. On a slow machine it may not have asked yet, and then finds the file free.
     await asyncio.sleep(0.1)
 
     other.execute("COMMIT")

@@ -6,13 +6,11 @@ has them be others.
 """
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -31,11 +29,20 @@ from tests.integration.conftest import FAST
 from tests.integration.test_failures import new_name
 from tests.integration.test_http import OPERATOR
 from tests.integration.test_ways_in import ADA, USERS, signed_in
-from tests.providers import CLIENT_ID, free_port, serve_provider
-from tests.servers import PortalServer, portal_settings, sqlite_url
+from tests.ports import reserve_port
+from tests.postgresql import PostgresServer
+from tests.providers import CLIENT_ID, serve_provider
+from tests.servers import PortalServer, http_client, portal_settings, sqlite_url
 
 MODES: Final = ("open", "oidc", "proxy")
 CALLERS: Final = ("nobody", "person", "token", "operator", "key")
+# Each mode and each caller once; the other pairs take minutes.
+ALWAYS: Final = {("open", "nobody"), ("open", "key"), ("oidc", "token"), ("proxy", "person"), ("proxy", "operator")}
+PAIRS: Final = [
+    pytest.param(mode, caller, id=f"{mode}-{caller}", marks=[] if (mode, caller) in ALWAYS else pytest.mark.fuzzing)
+    for mode in MODES
+    for caller in CALLERS
+]
 EXAMPLES: Final = os.environ.get("OPENAPI_EXAMPLES")
 CHECKED: Final = settings(
     max_examples=int(EXAMPLES or 4),
@@ -84,14 +91,13 @@ class Asker:
 
 
 @pytest.fixture(scope="module")
-def database_of_proxy(postgres: Any) -> str:
-    name = f"portal_{secrets.token_hex(6)}"
-    postgres.psql(f"CREATE DATABASE {name};")
-    return str(postgres.get_uri(name)).replace("postgresql://", "postgresql+asyncpg://", 1)
+def database_of_proxy(postgres: PostgresServer, migrated_database: str) -> Iterator[str]:
+    with postgres.database(template=migrated_database) as url:
+        yield url
 
 
-@pytest.fixture(scope="module", params=MODES)
-def portal(request: pytest.FixtureRequest, plain_environment: None) -> Iterator[PortalServer]:
+@pytest.fixture(scope="module")
+def portal(request: pytest.FixtureRequest) -> Iterator[PortalServer]:
     folder = request.getfixturevalue("tmp_path_factory").mktemp(request.param)
     values: dict[str, Any] = {"auth_mode": request.param}
     port = 0
@@ -99,7 +105,7 @@ def portal(request: pytest.FixtureRequest, plain_environment: None) -> Iterator[
         if request.param == "proxy":
             values |= {"proxy_auth_addresses": "127.0.0.1", "operator_groups": "operators"}
         elif request.param == "oidc":
-            port = free_port()
+            port = reserve_port()
             values |= {
                 "portal_url": f"http://127.0.0.1:{port}",
                 "oidc_issuer": stack.enter_context(serve_provider(USERS)),
@@ -124,14 +130,14 @@ def person(portal: PortalServer) -> dict[str, str]:
             with signed_in(portal, "ada") as client:
                 cookies = dict(client.cookies)
         case _:
-            with httpx.Client(base_url=portal.url, trust_env=False) as client:
+            with http_client(base_url=portal.url) as client:
                 client.post("/deploy", data={"name": new_name()})
                 cookies = dict(client.cookies)
     cookie = "; ".join(f"{name}={value}" for name, value in cookies.items())
     return {"cookie": cookie, "sec-fetch-site": "same-origin"}
 
 
-@pytest.fixture(scope="module", params=CALLERS)
+@pytest.fixture(scope="module")
 def asker(request: pytest.FixtureRequest, portal: PortalServer) -> Asker:
     owner = person(portal)
     headers: dict[str, str] = {}
@@ -201,6 +207,7 @@ def ask(asker: Asker, case: Case[Any]) -> None:
                 assert answer.json()["status"] == answer.status_code
 
 
+@pytest.mark.parametrize(("portal", "asker"), PAIRS, indirect=True, scope="module")
 def test_every_answer_is_described(described: BaseSchema, asker: Asker):
     failures: list[BaseException] = []
 

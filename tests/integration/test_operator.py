@@ -1,7 +1,6 @@
 """The operator's page and the way to it: a session that ends, guesses that are bounded, and nothing for anybody else."""
 
 import sqlite3
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -14,14 +13,21 @@ from app.i18n import LANGUAGES
 from app.ids import new_id
 from app.vault import Vault, fingerprint
 from tests.integration.conftest import Servers
+from tests.integration.holding import UNHURRIED
 from tests.integration.test_failures import new_name
 from tests.integration.test_http import FROM_ELSEWHERE, OPERATOR, WRONG, assert_problem
 from tests.integration.test_pages import HTML, Page, assert_nothing_inline
-from tests.servers import ADMIN_TOKEN, PortalServer
+from tests.servers import ADMIN_TOKEN, PortalServer, http_client
+from tests.waiting import wait_until
 
 # Of `portal_settings`.
 SECRET_KEY = "a-key-that-is-only-for-tests"
 _ADDRESSES = (f"203.0.113.{number}" for number in count(1))
+
+
+@pytest.fixture(scope="module")
+def shared_values() -> dict[str, Any]:
+    return UNHURRIED
 
 
 @pytest.fixture
@@ -32,7 +38,7 @@ def portal(servers: Servers) -> PortalServer:
 def visitor(portal: PortalServer, address: str | None = None) -> httpx.Client:
     """A browser of its own, at an address of its own: guesses are counted by that."""
     headers = {**HTML, "sec-fetch-site": "same-origin", "x-forwarded-for": address or next(_ADDRESSES)}
-    return httpx.Client(base_url=portal.url, headers=headers, timeout=30, trust_env=False)
+    return http_client(base_url=portal.url, headers=headers)
 
 
 @pytest.fixture
@@ -53,7 +59,7 @@ def sign_in(browser: httpx.Client, token: str = ADMIN_TOKEN, **fields: str) -> h
 
 
 def session(
-    portal: PortalServer, *, left: float = 60, token: str = ADMIN_TOKEN, key: str = SECRET_KEY
+    portal: PortalServer, *, left: float = 3600, token: str = ADMIN_TOKEN, key: str = SECRET_KEY
 ) -> dict[str, str]:
     """The header of a browser whose session counts for so many seconds more, as a portal with that key has begun it."""
     secret, now = f"secret-{next(_ADDRESSES)}", datetime.now(UTC)
@@ -277,9 +283,12 @@ def test_in_a_session_everything_may_be_seen_and_done(servers: Servers, operator
     assert removal.status_code == 303
     record = portal.wait(removal.headers["location"].rpartition("/")[2])
     assert (record["kind"], record["conclusion"], record["actor"]["id"]) == ("remove", "succeeded", "operator")
-    servers.emulator.fault("stuck", seconds=0.8)
+    servers.emulator.fault("stuck")
     running = portal.deploy(new_name())["deploymentId"]
     assert operator.post(f"/api/deployments/{running}/cancel").status_code == 202
+    portal.wait_for(running, "cancel_requested")
+    servers.emulator.clear_faults()
+    servers.emulator.release(0)  # it may have been stopped before it got there
     assert portal.wait(running)["conclusion"] == "canceled"
     other = portal.deploy(new_name())
     portal.wait(other["deploymentId"])
@@ -305,7 +314,7 @@ def test_another_site_cannot_use_the_session(
     accepted = portal.deploy(name)
     portal.wait(accepted["deploymentId"])
     plain = {key: value for key, value in operator.headers.items() if key not in {"sec-fetch-site", "accept"}}
-    with httpx.Client(base_url=portal.url, headers=plain, cookies=operator.cookies, trust_env=False) as tricked:
+    with http_client(base_url=portal.url, headers=plain, cookies=operator.cookies) as tricked:
         for method, path in (
             ("POST", "/sign-out"),
             ("POST", "/sign-in"),
@@ -542,10 +551,12 @@ def test_the_page_says_how_dokploy_is(start_portal, emulator):
     portal: PortalServer = start_portal(dokploy_api_token="not-the-token")
     with visitor(portal) as operator:
         sign_in(operator)
-        deadline = time.monotonic() + 10
-        while "Dokploy refuses the portal" not in (page := Page(operator.get("/operator"))).words:
-            assert time.monotonic() < deadline, page.words
-            time.sleep(0.02)
+
+        def telling() -> Page | None:
+            page = Page(operator.get("/operator"))
+            return page if "Dokploy refuses the portal" in page.words else None
+
+        page = wait_until(telling)
     assert "sets DOKPLOY_API_TOKEN" in page.words
 
 
@@ -554,10 +565,7 @@ def test_the_page_names_the_calls_that_do_not_fit(start_portal, emulator):
     portal: PortalServer = start_portal()
     with visitor(portal) as operator:
         sign_in(operator)
-        deadline = time.monotonic() + 10
-        while not (misfits := portal.client.get("/health").json()["dokploy"]["incompatible"]):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        misfits = wait_until(lambda: portal.client.get("/health").json()["dokploy"]["incompatible"])
         page = Page(operator.get("/operator"))
     assert misfits[0] in page.words
     assert f"It would not take {len(misfits)} call" in page.words

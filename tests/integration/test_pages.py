@@ -11,10 +11,10 @@ import pytest
 
 from app.i18n import LANGUAGES
 from app.web.templating import asset
-from tests.integration.conftest import Servers
+from tests.integration.conftest import LEAVES_SOON, Servers
 from tests.integration.test_failures import new_name
 from tests.integration.test_http import NOBODY, assert_problem
-from tests.servers import ADMIN_TOKEN, HERE, Emulator, PortalServer
+from tests.servers import ADMIN_TOKEN, HERE, Emulator, PortalServer, fetch, http_client
 
 HTML = {"accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
 
@@ -64,19 +64,20 @@ class Page(HTMLParser):
         return bool(re.search(r'<noscript>\s*<meta http-equiv="refresh" content="\d+" />\s*</noscript>', self.html))
 
 
+@pytest.fixture(scope="module")
+def shared_values() -> dict[str, Any]:
+    return LEAVES_SOON
+
+
 @pytest.fixture
 def browser(shared_servers: Servers) -> Iterator[httpx.Client]:
-    with httpx.Client(
-        base_url=shared_servers.portal.url, headers={**HTML, **HERE}, timeout=30, trust_env=False
-    ) as client:
+    with http_client(base_url=shared_servers.portal.url, headers={**HTML, **HERE}) as client:
         yield client
 
 
 @pytest.fixture
 def stranger(shared_servers: Servers) -> Iterator[httpx.Client]:
-    with httpx.Client(
-        base_url=shared_servers.portal.url, headers={**HTML, **HERE}, timeout=30, trust_env=False
-    ) as client:
+    with http_client(base_url=shared_servers.portal.url, headers={**HTML, **HERE}) as client:
         yield client
 
 
@@ -99,7 +100,7 @@ def password_of(emulator: Emulator, name: str) -> str:
 
 def test_from_the_form_to_the_password_and_to_the_end(servers: Servers, browser: httpx.Client, stranger: httpx.Client):
     name = new_name()
-    servers.emulator.fault("stuck", seconds=0.7)
+    servers.emulator.fault("stuck")
     form = Page(browser.get("/"))
     assert "AI Stack Deployer" in form.html
     assert form.all("form", method="post", action="/deploy")
@@ -114,6 +115,7 @@ def test_from_the_form_to_the_password_and_to_the_end(servers: Servers, browser:
     assert seen_by_others.refreshes
     assert not seen_by_others.all("form", action=f"{here}/cancel")
 
+    servers.emulator.release()
     servers.portal.wait(here.rpartition("/")[2])
     ready, password = Page(browser.get(here)), password_of(servers.emulator, name)
     assert not ready.refreshes
@@ -138,7 +140,7 @@ def test_from_the_form_to_the_password_and_to_the_end(servers: Servers, browser:
 
 
 def test_stopping_from_the_page(servers: Servers, browser: httpx.Client, stranger: httpx.Client):
-    servers.emulator.fault("stuck", seconds=0.8)
+    servers.emulator.fault("stuck")
     here = submit(browser, "/deploy", name=new_name())
 
     refused = stranger.post(f"{here}/cancel", headers={"sec-fetch-site": "same-origin"})
@@ -146,6 +148,9 @@ def test_stopping_from_the_page(servers: Servers, browser: httpx.Client, strange
     for _ in range(2):
         assert submit(browser, f"{here}/cancel") == here
 
+    servers.portal.wait_for(here.rpartition("/")[2], "cancel_requested")
+    servers.emulator.clear_faults()
+    servers.emulator.release(0)  # it may have been stopped before it got there
     assert servers.portal.wait(here.rpartition("/")[2])["conclusion"] == "canceled"
     stopped = Page(browser.get(here))
     assert "It was stopped on request" in stopped.words
@@ -262,7 +267,7 @@ def test_the_language_of_a_page(
 ):
     headers = {**HTML, "accept-language": accept.encode("latin-1"), **({"cookie": f"lang={cookie}"} if cookie else {})}
 
-    answer = httpx.get(servers.portal.url + path, params={"lang": query} if query else {}, headers=headers)  # type: ignore[arg-type]
+    answer = fetch(servers.portal.url + path, params={"lang": query} if query else {}, headers=headers)
 
     page = Page(answer)
     assert page.language == language
@@ -305,7 +310,7 @@ def test_a_page_that_is_not_there(servers: Servers, browser: httpx.Client, lang:
     ):
         answer = browser.get(path, params={"lang": lang})
         page = Page(answer)
-        problem = httpx.get(f"{servers.portal.url}{path}", params={"lang": lang}).json()
+        problem = fetch(f"{servers.portal.url}{path}", params={"lang": lang}).json()
         assert page.status == 404
         assert problem["title"] in page.words
         assert problem["hint"] in page.words
@@ -356,14 +361,14 @@ def test_only_what_cannot_change_is_kept_for_ever(servers: Servers, path: str, s
 
 def test_a_page_that_broke_has_the_same_policy(start_portal):
     portal: PortalServer = start_portal()
-    with httpx.Client(base_url=portal.url, headers={**HTML, **HERE}, trust_env=False) as browser:
+    with http_client(base_url=portal.url, headers={**HTML, **HERE}) as browser:
         here = submit(browser, "/deploy", name="ada")
         portal.wait(here.rpartition("/")[2])
         usual = browser.get("/").headers
     portal.spoil_passwords()
     operator = {**HTML, "authorization": f"Bearer {ADMIN_TOKEN}"}
 
-    broken = httpx.get(f"{portal.url}{here}", headers=operator)
+    broken = fetch(f"{portal.url}{here}", headers=operator)
 
     assert broken.status_code == 500
     for name in ("content-security-policy", "x-content-type-options", "referrer-policy", "permissions-policy"):
@@ -399,10 +404,11 @@ def assert_nothing_inline(page: Page) -> None:
 
 
 def test_no_page_runs_anything_inline(servers: Servers, browser: httpx.Client):
-    servers.emulator.fault("stuck", seconds=0.5)
+    servers.emulator.fault("stuck")
     name = new_name()
     here = submit(browser, "/deploy", name=name)
     pages = [Page(browser.get(here))]
+    servers.emulator.release()
     servers.portal.wait(here.rpartition("/")[2])
     paths = (here, f"/stacks/{name}/delete", *PATHS[:4])
     pages += [Page(browser.get(path, params=dict(httpx.QueryParams(path.partition("?")[2])))) for path in paths]
@@ -462,7 +468,7 @@ def test_search_engines_find_the_first_page_in_every_language(servers: Servers, 
     assert addresses == {"x-default": f"{here}/", **{code: f"{here}/?lang={code}" for code in LANGUAGES}}
     descriptions = {}
     for code in LANGUAGES:
-        there = Page(httpx.get(addresses[code], headers=HTML))
+        there = Page(fetch(addresses[code], headers=HTML))
         assert there.language[0] == code
         assert there.all("link", rel="alternate") == page.all("link", rel="alternate")
         (description,) = there.all("meta", name="description")

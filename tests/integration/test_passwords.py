@@ -13,14 +13,25 @@ from app.deployments.saga import Checkpoint, StepChange, StepState
 from app.deployments.template import StackSecrets
 from app.errors import PortalError
 from app.migrations import migrate
-from tests.integration.conftest import Servers, SideBySide
+from tests.integration.conftest import LEAVES_SOON, Servers, SideBySide
+from tests.integration.holding import UNHURRIED
 from tests.integration.test_failures import new_name
 from tests.integration.test_http import OPERATOR, WRONG, assert_problem, key_of
 from tests.integration.test_pages import Page, password_of, submit
 from tests.integration.test_redeploying import ready, redeploy
 from tests.integration.test_stack_pages import deploy, id_of, new_browser
 from tests.integration.test_store import ADA, Store
-from tests.servers import Emulator, PortalServer
+from tests.servers import Emulator, PortalServer, http_client
+
+
+@pytest.fixture(scope="module")
+def shared_values() -> dict[str, Any]:
+    return LEAVES_SOON
+
+
+@pytest.fixture(scope="module")
+def portal_values() -> dict[str, Any]:
+    return UNHURRIED
 
 
 def change(servers: Servers, accepted: dict[str, Any], **headers: str) -> httpx.Response:
@@ -39,7 +50,7 @@ def shown(servers: Servers, accepted: dict[str, Any]) -> tuple[str, bool]:
 def opens(servers: Servers, accepted: dict[str, Any], password: str) -> bool:
     """Whether the container that runs lets somebody with this password in."""
     host = f"{accepted['stackName']}.stacks.example"
-    with httpx.Client(base_url=servers.emulator.url, trust_env=False) as client:
+    with http_client(base_url=servers.emulator.url) as client:
         answer = client.get("/", headers={"host": host}, auth=("opencode", password))
     assert answer.status_code in {200, 401}
     return answer.status_code == 200
@@ -49,7 +60,7 @@ def test_the_new_password_opens_the_stack_and_the_old_one_no_longer_does(servers
     accepted = ready(servers)
     old, pending = shown(servers, accepted)
     assert (opens(servers, accepted, old), pending) == (True, False)
-    servers.emulator.fault("stuck", seconds=0.6)
+    servers.emulator.fault("stuck")
 
     answer = change(servers, accepted)
 
@@ -60,6 +71,7 @@ def test_the_new_password_opens_the_stack_and_the_old_one_no_longer_does(servers
     assert answer.headers["cache-control"] == "no-store"
     assert shown(servers, accepted) == (old, True), "as long as it is not the container's"
     assert_problem(change(servers, accepted), 409, "stack_busy")
+    servers.emulator.release()
     record = servers.portal.wait(again["deploymentId"])
     assert (record["kind"], record["conclusion"], record["changesPassword"]) == ("redeploy", "succeeded", True)
     new, pending = shown(servers, accepted)
@@ -111,7 +123,7 @@ def test_a_password_that_a_container_may_have_is_never_dropped_for_another(serve
     """Cancelled in the middle: Dokploy goes on, and starts the container with what nobody has been shown yet."""
     accepted = ready(servers)
     old, _ = shown(servers, accepted)
-    servers.emulator.fault("stuck", seconds=0.5)
+    servers.emulator.fault("stuck")
     first = change(servers, accepted).json()
     servers.portal.wait_for(first["deploymentId"], "progressed")
     given = password_of(servers.emulator, accepted["stackName"])
@@ -120,6 +132,7 @@ def test_a_password_that_a_container_may_have_is_never_dropped_for_another(serve
 
     assert canceled.status_code == 202
     assert servers.portal.wait(first["deploymentId"])["conclusion"] == "canceled"
+    servers.emulator.release()
     assert shown(servers, accepted) == (old, True)
     assert given != old
     # Asked for anew it is the same change, not a third password.
@@ -153,9 +166,10 @@ def test_only_whoever_manages_a_stack_changes_its_password(
 
 
 def test_what_is_being_made_or_is_to_go_gets_no_other_password(servers: Servers):
-    servers.emulator.fault("stuck", seconds=0.6)
+    servers.emulator.fault("stuck")
     accepted = servers.portal.deploy(new_name())
     assert_problem(change(servers, accepted), 409, "stack_busy")
+    servers.emulator.release()
     servers.portal.wait(accepted["deploymentId"])
     servers.emulator.fault("volume_in_use", times=-1)
     servers.portal.client.delete(f"/api/stack/{accepted['stackName']}", headers=key_of(accepted))
@@ -187,13 +201,14 @@ def test_by_the_page(servers: Servers):
         assert not page.all("form", action=f"/stacks/{name}/password")
         assert "the change of the password is finished" in Page(browser.get(f"/stacks/{name}/redeploy")).words
 
-        servers.emulator.fault("stuck", seconds=0.8)
+        servers.emulator.fault("stuck")
         again = submit(browser, f"/stacks/{name}/redeploy")
         servers.portal.wait_for(id_of(again), "progressed")
         assert f"Changing the password of {name}" in Page(browser.get(again)).words
         busy = Page(browser.get(f"/stacks/{name}"))
         assert "The password is being changed." in busy.words
         assert Page(browser.get(f"/stacks/{name}/password")).status == 409
+        servers.emulator.release()
         servers.portal.wait(id_of(again))
         new = password_of(servers.emulator, name)
         assert new != old
@@ -281,13 +296,14 @@ def test_a_portal_that_is_stopped_in_the_middle_goes_on_with_the_new_password(
     portal = start_portal()
     servers = Servers(portal, emulator)
     accepted = ready(servers)
-    emulator.fault("stuck", seconds=1.0)
+    emulator.fault("stuck")
     again = change(servers, accepted).json()
     portal.wait_for(again["deploymentId"], "progressed")
     portal.stop()
 
     servers = Servers(start_portal(), emulator)
 
+    emulator.release()
     assert servers.portal.wait(again["deploymentId"])["conclusion"] == "succeeded"
     new, pending = shown(servers, accepted)
     assert (new, pending) == (password_of(emulator, accepted["stackName"]), False)

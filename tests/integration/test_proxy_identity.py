@@ -195,7 +195,9 @@ async def test_a_proxy_that_is_not_listed_is_told_once():
 
 
 @pytest.mark.parametrize(("believed", "told"), [("127.0.0.1", False), ("10.0.0.0/8", True)])
-def test_the_portal_itself_does_so(start_portal: Callable[..., PortalServer], believed: str, told: bool):
+def test_a_portal_believes_and_reports_a_proxy_by_forwarded_allow_ips(
+    start_portal: Callable[..., PortalServer], believed: str, told: bool
+):
     portal = start_portal(forwarded_allow_ips=believed)
     with structlog.testing.capture_logs() as logs:
         page = portal.client.get("/", headers={"x-forwarded-for": STRANGER, "x-forwarded-proto": "https"}).text

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from app.bootstrap import open_portal
-from app.cli import app as command_line
+from app.cli import build_app
 from app.errors import PortalError
 from tests.servers import ADMIN_TOKEN, SUFFIX, TOKEN, Emulator, PortalServer, asker, portal_settings
 
@@ -35,8 +34,8 @@ def reconcile(
         monkeypatch.setenv(name, value)
 
     def run(*arguments: str) -> tuple[Result, list[dict[str, Any]]]:
-        result = CliRunner().invoke(command_line, ["reconcile", "--json", *arguments])
-        return result, json.loads(result.output)
+        result = CliRunner().invoke(build_app(), ["reconcile", "--json", *arguments])
+        return result, json.loads(result.stdout)
 
     return run
 
@@ -55,6 +54,12 @@ def counts(emulator: Emulator) -> dict[str, int]:
     return {kind: len(state[kind]) for kind in KINDS}
 
 
+def configured(emulator: Emulator) -> dict[str, Any]:
+    """What Dokploy holds, without the tasks of services, which tell how long ago they changed."""
+    state = {kind: emulator.state()[kind] for kind in KINDS}
+    return {**state, "services": [{**service, "tasks": None} for service in state["services"]]}
+
+
 def the_one(emulator: Emulator, kind: str, **values: str) -> dict[str, Any]:
     (row,) = [row for row in emulator.state()[kind] if values.items() <= row.items()]
     found: dict[str, Any] = row
@@ -66,14 +71,13 @@ def wait_until_running(portal: PortalServer, deployment_id: str) -> None:
 
 
 def test_nothing_differs_and_nothing_is_changed(stacks: PortalServer, emulator: Emulator, reconcile):
-    before = emulator.state()
+    before = configured(emulator)
 
     result, found = reconcile()
     repaired, nothing = reconcile("--repair")
 
     assert (result.exit_code, found, repaired.exit_code, nothing) == (0, [], 0, [])
-    after = emulator.state()
-    assert {kind: before[kind] for kind in KINDS} == {kind: after[kind] for kind in KINDS}
+    assert configured(emulator) == before
 
 
 def test_a_stack_that_lost_its_application_is_deployed_again_with_its_files(
@@ -177,12 +181,13 @@ def test_a_project_of_no_stack_with_something_of_somebody_in_it_stays(
 
 
 def test_a_stack_that_is_being_made_is_left_alone(stacks: PortalServer, emulator: Emulator, reconcile):
-    emulator.fault("stuck", seconds=1.5)
+    emulator.fault("stuck")
     deployment_id = stacks.deploy("eve")["deploymentId"]
     stacks.wait_for(deployment_id, "progressed", what="container_running")
 
     assert reconcile()[1] == []
 
+    emulator.release()
     wait_until_running(stacks, deployment_id)
 
 
@@ -200,23 +205,24 @@ def test_a_redeployment_that_fails_leaves_what_is_there(stacks: PortalServer, em
     assert "What is there was left as it is." in page
 
 
-def test_dokploy_away_is_one_line(stacks: PortalServer, emulator: Emulator, any_database_url: str, reconcile):
+def test_dokploy_away_is_one_line_and_not_waited_for(
+    stacks: PortalServer, emulator: Emulator, reconcile, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DOKPLOY_PATIENCE_SECONDS", "3600")  # longer than any test may take
     emulator.fault("database_down")
-    began = time.monotonic()
 
-    result = CliRunner().invoke(command_line, ["reconcile"])
+    result = CliRunner().invoke(build_app(), ["reconcile"])
 
     assert result.exit_code == 1
     assert str(result.exception).startswith("Dokploy cannot be asked: ")
-    assert time.monotonic() - began < 10
 
 
 def test_people_read_a_table(stacks: PortalServer, emulator: Emulator, reconcile):
-    result = CliRunner().invoke(command_line, ["reconcile"])
-    assert (result.exit_code, result.output) == (0, "Dokploy holds what the record says.\n")
+    result = CliRunner().invoke(build_app(), ["reconcile"])
+    assert (result.exit_code, result.stdout) == (0, "Dokploy holds what the record says.\n")
     emulator.call("domain.delete", domainId=the_one(emulator, "domains", host=f"ada.{SUFFIX}")["domainId"])
 
-    lines = CliRunner().invoke(command_line, ["reconcile"]).output.splitlines()
+    lines = CliRunner().invoke(build_app(), ["reconcile"]).stdout.splitlines()
 
     assert lines[0].split() == ["STACK", "WHAT", "NAME", "ID", "IN", "DOKPLOY", "REPAIR"]
     assert lines[1].split() == ["ada", "domain_missing", f"ada.{SUFFIX}", "-", "redeploy"]
@@ -231,7 +237,7 @@ def test_most_stacks_are_not_repaired_at_once(
     for row in emulator.state()["applications"][:3]:
         emulator.call("application.delete", applicationId=row["applicationId"])
 
-    refused = CliRunner().invoke(command_line, ["reconcile", "--repair"])
+    refused = CliRunner().invoke(build_app(), ["reconcile", "--repair"])
     assert refused.exit_code == 1
     assert str(refused.exception).startswith("most stacks differ")
     assert len(emulator.state()["applications"]) == 1
@@ -242,8 +248,12 @@ def test_most_stacks_are_not_repaired_at_once(
     assert len(emulator.state()["applications"]) == 4
 
 
-def test_a_stack_that_is_to_go_is_not_deployed_again(stacks: PortalServer, emulator: Emulator, any_database_url: str):
+def test_a_stack_that_is_to_go_is_not_deployed_again(
+    start_portal: StartPortal, emulator: Emulator, any_database_url: str
+):
     """Its removal has left something, so it still holds its name, and nothing changes it now."""
+    stacks = start_portal(database_url=any_database_url, undo_timeout_seconds=0.5)
+    stacks.wait(stacks.deploy("ada")["deploymentId"])
     emulator.fault("status", "project.remove", status=500, times=-1)
     operator = {"authorization": f"Bearer {ADMIN_TOKEN}"}
     assert stacks.client.delete("/api/stack/ada", headers=operator).status_code == 502

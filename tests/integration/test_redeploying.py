@@ -6,11 +6,16 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.conftest import Servers
+from tests.integration.conftest import LEAVES_SOON, Servers
 from tests.integration.test_failures import new_name
 from tests.integration.test_http import OPERATOR, WRONG, assert_problem, key_of
-from tests.integration.test_outages import wait_for_circuit
+from tests.integration.test_outages import LEFT_ALONE, take_dokploy_away, wait_for_circuit
 from tests.servers import Emulator, PortalServer
+
+
+@pytest.fixture(scope="module")
+def shared_values() -> dict[str, Any]:
+    return LEAVES_SOON
 
 
 def ready(servers: Servers) -> dict[str, Any]:
@@ -78,23 +83,25 @@ def test_only_whoever_manages_a_stack_deploys_it_again(
     }
 
 
-def test_one_at_a_time(servers: Servers):
+def test_a_stack_that_is_being_deployed_is_neither_deployed_again_nor_deleted(servers: Servers):
     accepted = ready(servers)
-    servers.emulator.fault("stuck", seconds=0.6)
+    servers.emulator.fault("stuck")
     again = redeploy(servers, accepted).json()
 
     assert_problem(redeploy(servers, accepted), 409, "stack_busy")
     removal = servers.portal.client.delete(f"/api/stack/{accepted['stackName']}", headers=key_of(accepted))
     assert_problem(removal, 409, "stack_busy")
 
+    servers.emulator.release()
     assert servers.portal.wait(again["deploymentId"])["conclusion"] == "succeeded"
     assert redeploy(servers, accepted).status_code == 202
 
 
-def test_what_is_being_made_or_is_to_go_is_not_deployed_again(servers: Servers):
-    servers.emulator.fault("stuck", seconds=0.6)
+def test_a_stack_that_is_being_created_or_deleted_is_not_deployed_again(servers: Servers):
+    servers.emulator.fault("stuck")
     accepted = servers.portal.deploy(new_name())
     assert_problem(redeploy(servers, accepted), 409, "stack_busy")
+    servers.emulator.release()
     servers.portal.wait(accepted["deploymentId"])
 
     servers.emulator.fault("volume_in_use", times=-1)
@@ -110,7 +117,7 @@ def test_what_is_being_made_or_is_to_go_is_not_deployed_again(servers: Servers):
 def test_one_that_is_cancelled_leaves_what_is_there(start_portal: Callable[..., PortalServer], emulator: Emulator):
     servers = Servers(start_portal(), emulator)  # what is there is counted, so nobody else may be at work
     accepted = ready(servers)
-    servers.emulator.fault("stuck", seconds=0.8)
+    servers.emulator.fault("stuck")
     again = redeploy(servers, accepted).json()
     servers.portal.wait_for(again["deploymentId"], "progressed")
 
@@ -125,12 +132,10 @@ def test_one_that_is_cancelled_leaves_what_is_there(start_portal: Callable[..., 
     assert redeploy(servers, accepted).status_code == 202
 
 
-def test_nothing_is_begun_while_dokploy_is_away(start_portal, emulator):
-    servers = Servers(start_portal(dokploy_circuit_seconds=1), emulator)
+def test_no_redeployment_is_begun_while_dokploy_is_away(start_portal, emulator):
+    servers = Servers(start_portal(**LEFT_ALONE), emulator)
     accepted = ready(servers)
-    emulator.fault("database_down")
-    for name in ("bob", "eve"):
-        servers.portal.deploy(name)
+    take_dokploy_away(servers.portal, emulator, kind="database_down")
     wait_for_circuit(servers.portal, "open")
 
     refused = redeploy(servers, accepted)
@@ -138,5 +143,6 @@ def test_nothing_is_begun_while_dokploy_is_away(start_portal, emulator):
     assert_problem(refused, 503, "dokploy_away")
     assert int(refused.headers["retry-after"]) >= 1
     emulator.clear_faults()
+    servers.portal.ask_dokploy_again()
     wait_for_circuit(servers.portal, "closed")
     assert redeploy(servers, accepted).status_code == 202

@@ -9,16 +9,21 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.conftest import Servers
+from tests.integration.conftest import LEAVES_SOON, Servers
 from tests.integration.test_failures import new_name
 from tests.integration.test_http import NOBODY, OPERATOR, WRONG, assert_problem, key_of
 from tests.integration.test_pages import HTML, Page, assert_nothing_inline, password_of, submit
 from tests.integration.test_store import Store
-from tests.servers import HERE, PortalServer, asker
+from tests.servers import HERE, Emulator, PortalServer, asker, http_client
 
 
 def new_browser(portal: PortalServer) -> httpx.Client:
-    return httpx.Client(base_url=portal.url, headers={**HTML, **HERE}, timeout=30, trust_env=False)
+    return http_client(base_url=portal.url, headers={**HTML, **HERE})
+
+
+@pytest.fixture(scope="module")
+def shared_values() -> dict[str, Any]:
+    return LEAVES_SOON
 
 
 @pytest.fixture
@@ -94,7 +99,7 @@ def test_how_each_of_them_is(servers: Servers, browser: httpx.Client):
     servers.emulator.fault("fail")
     again = submit(browser, f"/stacks/{running}/redeploy")
     servers.portal.wait(id_of(again))
-    servers.emulator.fault("stuck", seconds=1)
+    servers.emulator.fault("stuck")
     deploying, here = deploy(servers, browser, wait=False)
     servers.portal.wait_for(id_of(here), "progressed")
 
@@ -110,6 +115,7 @@ def test_how_each_of_them_is(servers: Servers, browser: httpx.Client):
     ]
     assert page.words.count("1.0") >= 3, "the version of each"
     assert "UTC" in page.words
+    servers.emulator.release()
     servers.portal.wait(id_of(here))
 
 
@@ -212,7 +218,7 @@ def test_a_stack_that_there_is_not(servers: Servers, browser: httpx.Client, name
 
 
 def test_while_something_runs_nothing_else_is_offered(servers: Servers, browser: httpx.Client):
-    servers.emulator.fault("stuck", seconds=1)
+    servers.emulator.fault("stuck")
     name, here = deploy(servers, browser, wait=False)
     servers.portal.wait_for(id_of(here), "progressed")
 
@@ -224,6 +230,7 @@ def test_while_something_runs_nothing_else_is_offered(servers: Servers, browser:
     assert not page.all("input", type="password"), "nothing answers there yet"
     assert Page(browser.get(f"/stacks/{name}/redeploy")).status == 409
     assert Page(browser.post(f"/stacks/{name}/redeploy")).status == 409
+    servers.emulator.release()
     servers.portal.wait(id_of(here))
 
 
@@ -254,7 +261,7 @@ def test_deploying_again_asks_first_and_keeps_what_is_there(
     elsewhere = {"sec-fetch-site": "cross-site"}
     assert browser.post(f"/stacks/{name}/redeploy", headers=elsewhere).status_code == 403
 
-    servers.emulator.fault("stuck", seconds=1)
+    servers.emulator.fault("stuck")
     again = submit(browser, f"/stacks/{name}/redeploy")
     running = Page(browser.get(again))
     assert f"Deploying {name} again" in running.words
@@ -265,6 +272,7 @@ def test_deploying_again_asks_first_and_keeps_what_is_there(
     assert password in busy.words, "it answered before, and may answer still"
     assert not busy.all("form", action=f"/stacks/{name}/redeploy")
 
+    servers.emulator.release()
     record = servers.portal.wait(id_of(again))
     assert (record["kind"], record["trigger"], record["actor"]["id"]) == ("redeploy", "user", "browser")
     ready = Page(browser.get(again))
@@ -278,11 +286,12 @@ def test_a_redeployment_that_is_stopped_or_fails_says_that_nothing_was_undone(
     servers: Servers, browser: httpx.Client, stranger: httpx.Client
 ):
     name, _ = deploy(servers, browser)
-    servers.emulator.fault("stuck", seconds=0.8)
+    servers.emulator.fault("stuck")
     stopped = submit(browser, f"/stacks/{name}/redeploy")
     servers.portal.wait_for(id_of(stopped), "progressed")
     assert submit(browser, f"{stopped}/cancel") == stopped
     servers.portal.wait(id_of(stopped))
+    servers.emulator.release()
     servers.emulator.fault("fail")
     failed = submit(browser, f"/stacks/{name}/redeploy")
     servers.portal.wait(id_of(failed))
@@ -435,12 +444,13 @@ def test_the_record_as_a_document(servers: Servers, browser: httpx.Client):
     assert ids["volume"] is None, "Docker's volumes have none"
 
 
-def test_the_record_shows_what_was_seen_instead(servers: Servers, browser: httpx.Client):
-    servers.emulator.fault("gateway", times=-1)
-    name, here = deploy(servers, browser)
-    servers.emulator.clear_faults()
+def test_the_record_shows_what_was_seen_instead(start_portal: Callable[..., PortalServer], emulator: Emulator):
+    servers = Servers(start_portal(verify_timeout_seconds=1), emulator)
+    emulator.fault("gateway", times=-1)
+    with closing(new_browser(servers.portal)) as browser:
+        name, here = deploy(servers, browser)
 
-    page = Page(browser.get(f"{here}/record"))
+        page = Page(browser.get(f"{here}/record"))
 
     assert rows_of(page)["Health check differs"] == ["/, /global/health → 401"] * 2 + ["/global/health → 502"]
     assert page.html.count('class="differs"') == 1
@@ -478,7 +488,7 @@ def test_a_record_that_there_is_not(browser: httpx.Client, path: str):
 
 
 def test_a_record_in_the_middle(servers: Servers, browser: httpx.Client):
-    servers.emulator.fault("stuck", seconds=0.8)
+    servers.emulator.fault("stuck")
     _, here = deploy(servers, browser, wait=False)
     servers.portal.wait_for(id_of(here), "progressed")
 
@@ -489,4 +499,5 @@ def test_a_record_in_the_middle(servers: Servers, browser: httpx.Client):
     assert rows["Health check"][2] == "not recorded"
     assert "Left behind" not in page.words
     assert not Page(browser.get(here)).all("a", href=f"{here}/record"), "it is offered when it has ended"
+    servers.emulator.release()
     servers.portal.wait(id_of(here))

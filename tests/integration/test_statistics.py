@@ -297,7 +297,7 @@ async def test_who_waits_for_the_portal(history: History):
     assert (await history.overview()).waiting == 2
 
 
-async def test_the_latest(history: History):
+async def test_the_newest_deployments_come_first(history: History):
     for number in range(12):
         await history.deployment(ended=NOW - MINUTE * number, name=f"ada-{number}")
     failed = await history.deployment("failed", NOW + MINUTE, seconds=[1, 2, 3])

@@ -39,9 +39,9 @@ from app.deployments.run import Left, Run
 from app.deployments.saga import Checkpoint, ResourceChange, ResourceState, RunLost, StepChange, StepState
 from app.deployments.template import StackSecrets, built_in_template
 from app.errors import PortalError
-from app.migrations import migrate
 from app.vault import Vault, fingerprint
 from tests.servers import asker, portal_settings
+from tests.waiting import until
 
 T = TypeVar("T")
 
@@ -49,6 +49,8 @@ pytestmark = pytest.mark.anyio
 
 ADA = asker("browser:ada")
 KEY = "an-idempotency-key-1"
+# In seconds; nothing here runs out by itself.
+LONG_LEASE = 3600.0
 
 
 class Unreliable(Database):
@@ -94,9 +96,9 @@ class Store:
         plan = make_plan(request, template, self.settings)
         return await self.intake.deploy(request, plan, template, asker, idempotency_key=key)
 
-    async def claim_one(self, *, lease: float = 60) -> Run:
+    async def claim_one(self, *, lease: float = LONG_LEASE) -> Run:
         """Register a worker and claim exactly one run; a negative lease has run out by then."""
-        worker = await self.journal.register(60, alone=False)
+        worker = await self.journal.register(LONG_LEASE, alone=False)
         (run,) = await self.journal.claim(worker, 10)
         assert await self.journal.renew(worker, lease)
         return run
@@ -133,7 +135,6 @@ async def open_store(any_database_url: str) -> AsyncIterator[Callable[[], Store]
         opened.append(Store(any_database_url))
         return opened[-1]
 
-    await migrate(another().database)
     yield another
     for store in opened:
         await store.database.close()
@@ -172,7 +173,7 @@ async def test_a_request_is_recorded_before_anything_is_done(store: Store):
         "browser:ada",
     )
     assert record.created_at.tzinfo is not None
-    assert abs(record.created_at - datetime.now(UTC)) < timedelta(seconds=10)
+    assert abs(record.created_at - datetime.now(UTC)) < timedelta(minutes=10)
     assert [(step.name, step.state, step.attempts) for step in record.steps] == [
         (name, StepState.PENDING, 0) for name in CREATE_STEPS
     ]
@@ -362,7 +363,7 @@ async def test_a_stranger_without_a_cookie_owns_by_the_key_alone(store: Store):
     assert all(owner.startswith("key:") for owner in owners)
 
 
-async def test_removing(store: Store):
+async def test_removing_cancels_a_creation_and_is_one_run_however_often_it_is_asked_for(store: Store):
     accepted = await store.deploy()
     stack = await store.records.find_stack("ada")
     assert stack is not None
@@ -412,7 +413,7 @@ async def test_a_removal_that_comes_too_late_touches_nothing_of_the_next_owners(
     assert await store.count(tables.deployment) == 3
 
 
-async def test_cancelling(store: Store):
+async def test_a_cancellation_is_told_to_the_worker_that_has_the_run(store: Store):
     accepted = await store.deploy()
     run = await store.claim_one()
     assert await store.journal.cancellations(run.worker) == []
@@ -492,7 +493,7 @@ async def test_a_cancel_during_an_undo_is_not_written_down(store: Store):
 
 async def test_two_workers_never_take_the_same_run(store: Store, peer: Store):
     ids = {(await store.deploy(f"ada-{number}")).deployment_id for number in range(30)}
-    workers = [(each, await each.journal.register(60, alone=False)) for each in (store, peer) * 3]
+    workers = [(each, await each.journal.register(LONG_LEASE, alone=False)) for each in (store, peer) * 3]
 
     taken: list[Run] = []
 
@@ -513,7 +514,7 @@ async def test_two_workers_never_take_the_same_run(store: Store, peer: Store):
 
 async def test_the_oldest_is_taken_first(store: Store):
     accepted = [await store.deploy(f"ada-{number}") for number in range(3)]
-    worker = await store.journal.register(60, alone=False)
+    worker = await store.journal.register(LONG_LEASE, alone=False)
 
     taken: list[str] = []
     for _ in range(3):
@@ -526,7 +527,7 @@ async def test_the_oldest_is_taken_first(store: Store):
 async def test_a_claim_whose_answer_was_lost_is_made_again(store: Store):
     """The store has written down that this worker holds the run, and the worker does not know."""
     await store.deploy()
-    worker = await store.journal.register(60, alone=False)
+    worker = await store.journal.register(LONG_LEASE, alone=False)
     (unheard,) = await store.journal.claim(worker, 1)
 
     (run,) = await store.journal.claim(worker, 1, ())
@@ -559,15 +560,17 @@ async def test_a_claimed_run_is_whole(store: Store):
 
 async def test_an_expired_lease_is_taken_over_and_a_living_one_is_not(store: Store, peer: Store):
     await store.deploy()
-    worker = await store.journal.register(0.2, alone=False)
+    worker = await store.journal.register(LONG_LEASE, alone=False)
     (run,) = await store.journal.claim(worker, 1)
-    other = await peer.journal.register(60, alone=False)
+    other = await peer.journal.register(LONG_LEASE, alone=False)
     assert await peer.journal.claim(other, 1) == []
-    assert await store.journal.renew(worker, 0.2)
 
-    await asyncio.sleep(0.25)
+    assert await store.journal.renew(worker, 0.1)
 
-    (taken,) = await peer.journal.claim(other, 1)
+    async def take_over() -> list[Run] | None:
+        return await peer.journal.claim(other, 1)
+
+    (taken,) = await until(take_over)
     assert (taken.id, taken.epoch) == (run.id, 2)
     assert taken.started_at == run.started_at
 
@@ -580,17 +583,17 @@ async def test_a_worker_whose_lease_has_run_out_takes_nothing(store: Store, peer
 
     assert await store.journal.claim(run.worker, 10) == []
 
-    other = await peer.journal.register(60, alone=False)
+    other = await peer.journal.register(LONG_LEASE, alone=False)
     assert len(await peer.journal.claim(other, 10)) == 2
 
 
 async def test_a_check_finds_the_living_workers_of_its_host(store: Store, peer: Store):
-    elsewhere = await store.journal.register(60, alone=False)
+    elsewhere = await store.journal.register(LONG_LEASE, alone=False)
     move = update(tables.worker).where(tables.worker.c.id == elsewhere).values(host="elsewhere", pid=1)
     await store.database.write(lambda connection: connection.execute(move))
     assert await peer.journal.living_here() == []
 
-    here = await store.journal.register(60, alone=False)
+    here = await store.journal.register(LONG_LEASE, alone=False)
     assert await peer.journal.living_here() == [os.getpid()]
 
     await store.journal.renew(here, -1)
@@ -610,13 +613,13 @@ async def test_a_worker_that_leaves_hands_over_at_once(store: Store, peer: Store
     await store.journal.leave(run.worker)
 
     assert (await peer.claim_one()).id == run.id
-    assert not await store.journal.renew(run.worker, 60), "its lease is gone"
+    assert not await store.journal.renew(run.worker, LONG_LEASE), "its lease is gone"
 
 
 async def test_one_run_is_let_go(store: Store, peer: Store):
     await store.deploy("ada-1")
     await store.deploy("ada-2")
-    worker = await store.journal.register(60, alone=False)
+    worker = await store.journal.register(LONG_LEASE, alone=False)
     first, second = await store.journal.claim(worker, 2)
 
     await store.journal.let_go(first)
@@ -630,9 +633,9 @@ async def test_one_run_is_let_go(store: Store, peer: Store):
 async def test_who_is_alone_takes_everything_at_once(store: Store, peer: Store):
     """After kill -9 of the only process on an SQLite file, nobody waits for its lease."""
     await store.deploy()
-    before = await store.claim_one(lease=3600)
+    before = await store.claim_one(lease=LONG_LEASE)
 
-    worker = await peer.journal.register(60, alone=True)
+    worker = await peer.journal.register(LONG_LEASE, alone=True)
 
     (run,) = await peer.journal.claim(worker, 1)
     assert run.id == before.id
@@ -646,7 +649,7 @@ async def test_a_completed_run_is_taken_by_nobody(store: Store):
     await store.conclude(run)
     await store.journal.leave(run.worker)
 
-    assert await store.journal.claim(await store.journal.register(60, alone=False), 10) == []
+    assert await store.journal.claim(await store.journal.register(LONG_LEASE, alone=False), 10) == []
 
 
 # Checkpoints
@@ -802,7 +805,7 @@ async def test_who_was_overtaken_writes_nothing(store: Store, peer: Store):
 async def test_the_same_worker_that_lost_a_run_and_took_it_again_is_fenced_too(store: Store):
     """Only the epoch tells its two lives apart."""
     await store.deploy()
-    worker = await store.journal.register(60, alone=False)
+    worker = await store.journal.register(LONG_LEASE, alone=False)
     (before,) = await store.journal.claim(worker, 1)
     await store.journal.let_go(before)
     (after,) = await store.journal.claim(worker, 1)
@@ -816,24 +819,32 @@ async def test_the_same_worker_that_lost_a_run_and_took_it_again_is_fenced_too(s
 async def test_nothing_is_handed_on_that_was_not_written(store: Store, peer: Store):
     await store.deploy()
     first = await store.claim_one(lease=-1)
-    seen: list[int] = []
+    seen: list[tuple[int, Any]] = []
+    looks: list[int] = []
+    read = store.feed._read
+
+    async def look(deployment_id: str, after: int) -> Any:
+        found = await read(deployment_id, after)
+        looks.append(after)
+        return found
 
     async def watch() -> None:
-        async for batch in store.feed.follow(first.id, 1, quiet=60):
-            seen.extend(event.n for event in batch)
+        async for batch in store.feed.follow(first.id, 1, quiet=3600):
+            seen.extend((event.n, event.params.get("line")) for event in batch)
 
+    store.feed._read = look
     watcher = asyncio.create_task(watch())
-    await asyncio.sleep(0.05)
+    await until(lambda: looks)
     second = await peer.claim_one()
     with pytest.raises(RunLost):
         await store.journal.record(first, Checkpoint(events=[LogLine("from the grave")]))
     await peer.journal.record(second, Checkpoint(events=[LogLine("alive")]))
-    await asyncio.sleep(0.05)
     assert seen == []
 
     store.feed.poke(first.id)
-    await asyncio.sleep(0.05)
-    assert seen == [2]
+    # Had the first one's been handed on, it would have come before this one, with the same number.
+    await until(lambda: seen)
+    assert seen == [(2, "alive")]
     watcher.cancel()
     await asyncio.gather(watcher, return_exceptions=True)
 

@@ -16,7 +16,9 @@ from app.deployments.record import Records
 from app.errors import SettingsError
 from app.migrations import HEAD, check, current, migrate
 from app.readiness import Readiness, open_store
+from tests.postgresql import PostgresServer
 from tests.servers import sqlite_url
+from tests.waiting import until
 
 T = TypeVar("T")
 
@@ -40,8 +42,8 @@ async def sqlite(database_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def postgresql(postgres) -> AsyncIterator[Database]:
-    opened = Database(str(postgres.get_uri()).replace("postgresql://", "postgresql+asyncpg://", 1))
+async def postgresql(postgres: PostgresServer) -> AsyncIterator[Database]:
+    opened = Database(postgres.url())
     yield opened
     await opened.close()
 
@@ -274,7 +276,16 @@ async def test_a_file_that_is_held_at_the_start_is_waited_for(database_url: str,
     with closing(sqlite3.connect(tmp_path / "portal.db", isolation_level=None)) as other:
         other.execute("PRAGMA journal_mode=WAL")
         other.execute("BEGIN IMMEDIATE")
-        opening = asyncio.create_task(open_store(database_url))
+        asked = asyncio.Event()
+
+        class Watched(Database):
+            async def write_afresh(self, work: Callable[[Connection], T]) -> T:
+                asked.set()
+                return await super().write_afresh(work)
+
+        opening = asyncio.create_task(open_store(database_url, make=Watched))
+        await until(asked.is_set)
+        # SQLite waits for ten seconds in a thread, and tells nobody: a slow machine may not have come to that yet.
         await asyncio.sleep(0.3)
         assert not opening.done()
         other.execute("ROLLBACK")

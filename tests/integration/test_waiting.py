@@ -3,14 +3,13 @@
 import json
 from collections.abc import Callable
 
-import httpx
 import pytest
 from httpx_sse import ServerSentEvent
 
 from app.i18n import LANGUAGES
 from tests.integration.test_pages import HTML, Page
 from tests.integration.test_streams import numbers, read, stream
-from tests.servers import Emulator, PortalServer
+from tests.servers import Emulator, PortalServer, fetch
 
 NDJSON = {"accept": "application/x-ndjson"}
 
@@ -24,7 +23,7 @@ def busy(start_portal: Callable[..., PortalServer], emulator: Emulator, any_data
     """A portal that runs one deployment at a time, and is at it."""
     portal = start_portal(runner_concurrency=1, database_url=any_database_url)
     portal.wait(portal.deploy("before")["deploymentId"])
-    emulator.fault("stuck", seconds=8)
+    emulator.fault("stuck")
     portal.wait_for(portal.deploy("first")["deploymentId"], "progressed")
     return portal
 
@@ -45,9 +44,9 @@ def test_the_place_is_on_the_stream_the_lines_and_the_page(busy: PortalServer):
         # One was measured, and one runs at a time.
         assert 0 < place["estimateSeconds"] < 30 * position
         url = f"{busy.url}/api/deployments/{deployment_id}/events?after=1&follow=false&lang=nl"
-        (line,) = httpx.get(url, headers=NDJSON).text.splitlines()
+        (line,) = fetch(url, headers=NDJSON).text.splitlines()
         assert json.loads(line) == {"type": "waiting", **place}
-        page = Page(httpx.get(f"{busy.url}/deployments/{deployment_id}?lang=nl", headers=HTML))
+        page = Page(fetch(f"{busy.url}/deployments/{deployment_id}?lang=nl", headers=HTML))
         assert place["message"] in page.words
     assert (
         "Het portaal is druk. Deze uitrol is de volgende, over ongeveer" in json.loads(places[ids[0]].data)["message"]
@@ -55,13 +54,15 @@ def test_the_place_is_on_the_stream_the_lines_and_the_page(busy: PortalServer):
 
 
 def test_who_waits_moves_up_and_then_goes(busy: PortalServer, emulator: Emulator):
-    emulator.fault("stuck", seconds=3)  # the second is held as well
     busy.deploy("second")
     third = busy.deploy("third")["deploymentId"]
     with stream(busy, third) as source:
         events = source.iter_sse()
         assert next(place_of(each) for each in events if each.event == "waiting") == 2
+        emulator.fault("stuck")  # the second is held as well
+        emulator.release()  # the first
         assert next(place_of(each) for each in events if each.event == "waiting" and place_of(each) != 2) == 1
+        emulator.release()
         rest = [each for each in events if each.event not in {"heartbeat", "waiting"}]
 
     assert rest[-1].event == "deployment_completed"

@@ -12,8 +12,9 @@ import pytest
 from tests.integration.test_failures import new_name
 from tests.integration.test_http import OPERATOR, assert_problem
 from tests.integration.test_pages import HTML, Page
-from tests.providers import CLIENT_ID, free_port, press, serve_provider
-from tests.servers import PortalServer
+from tests.ports import reserve_port
+from tests.providers import CLIENT_ID, press, serve_provider
+from tests.servers import PortalServer, http_client
 
 USERS = {
     "ada": {"email": "ada@example.com", "email_verified": True, "name": "Ada", "groups": ["developers"]},
@@ -35,7 +36,7 @@ def issuer() -> Iterator[str]:
 @pytest.fixture
 def start_closed(start_portal: Start, issuer: str) -> Start:
     def start(**values: Any) -> PortalServer:
-        port = values.pop("listen_on", None) or free_port()
+        port = values.pop("listen_on", None) or reserve_port()
         return start_portal(
             listen_on=port,
             auth_mode="oidc",
@@ -57,7 +58,7 @@ def portal(start_closed: Start) -> PortalServer:
 @contextmanager
 def visitor(portal: PortalServer) -> Iterator[httpx.Client]:
     headers = {**HTML, "sec-fetch-site": "same-origin", "user-agent": "Firefox/1\0"[:9]}
-    with httpx.Client(base_url=portal.url, headers=headers, timeout=30, trust_env=False) as client:
+    with http_client(base_url=portal.url, headers=headers) as client:
         yield client
 
 
@@ -214,7 +215,7 @@ def test_signing_out_ends_the_session_also_for_a_copy_of_its_cookie(portal: Port
 
 
 def test_a_token_of_somebody_who_is_no_longer_let_in_opens_nothing(start_closed: Start, database_url: str):
-    before = start_closed(listen_on=(port := free_port()), database_url=database_url)
+    before = start_closed(listen_on=(port := reserve_port()), database_url=database_url)
     with signed_in(before, "ada") as ada:
         made = ada.post("/api/tokens", json={"name": "ci", "scopes": ["stack:read"]}).json()
         cookie = {"cookie": f"asd_session={ada.cookies['asd_session']}"}
@@ -232,7 +233,7 @@ def test_the_operators_token_still_opens_a_portal_whose_provider_is_away(start_p
     portal = start_portal(
         auth_mode="oidc",
         portal_url="http://127.0.0.1:1",
-        oidc_issuer=f"http://127.0.0.1:{free_port()}",
+        oidc_issuer=f"http://127.0.0.1:{reserve_port()}",
         oidc_client_id=CLIENT_ID,
         allowed_domains="*",
     )

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.integration.conftest import Servers, serve_both
+from tests.integration.conftest import FAST, Servers, serve_both
+from tests.integration.holding import UNHURRIED
 from tests.integration.test_http import OPERATOR
-from tests.servers import Emulator
+from tests.servers import Emulator, http_client
 
 PEOPLE = ("ada", "bob")
 NAMES = (f"name-{number}" for number in count())
@@ -80,19 +81,20 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def impatient(plain_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """A portal that gives up soon, and leaves it to whoever asks to try again."""
     folder = tmp_path_factory.mktemp("impatient")
-    with serve_both(folder, undo_timeout_seconds=0.4, leftovers_retry_seconds=3600) as servers:
+    # A volume that no fault holds is free at once, so that only a fault lets the time run out.
+    sandbox = FAST.model_copy(update={"VOLUME_RELEASE_SECONDS": 0.0})
+    values = {**UNHURRIED, "undo_timeout_seconds": 0.4, "leftovers_retry_seconds": 3600}
+    with serve_both(folder, sandbox, **values) as servers:
         yield servers
 
 
 @pytest.fixture(scope="module")
 def clients(impatient: Servers) -> Iterator[dict[str, httpx.Client]]:
     """A browser each, which the form has given its cookie."""
-    made = {
-        who: httpx.Client(base_url=impatient.portal.url, timeout=30, trust_env=False) for who in (*PEOPLE, "operator")
-    }
+    made = {who: http_client(base_url=impatient.portal.url) for who in (*PEOPLE, "operator")}
     for who in PEOPLE:
         here = made[who].post("/deploy", data={"name": f"of-{who}"}).headers["location"]
         impatient.portal.wait(here.rpartition("/")[2])

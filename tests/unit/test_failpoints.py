@@ -18,6 +18,7 @@ from app.errors import SettingsError
 from app.failpoints import Failpoints
 from app.migrations import migrate
 from tests.servers import sqlite_url
+from tests.waiting import WAIT_SECONDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -103,7 +104,7 @@ asyncio.run(main())
         env={"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", "FAILPOINTS": f"{given}:before something#2"},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=WAIT_SECONDS,
         check=False,
     )
 

@@ -112,7 +112,7 @@ def test_a_sentence_without_parameters_may_hold_braces():
         (3600, "60 min", "60 min"),
     ],
 )
-def test_durations(seconds: float, english: str, dutch: str):
+def test_durations_are_written_as_the_language_does(seconds: float, english: str, dutch: str):
     assert ENGLISH.duration(seconds) == english.replace(" ", "\u00a0")
     assert DUTCH.duration(seconds) == dutch.replace(" ", "\u00a0")
 
@@ -150,7 +150,7 @@ def test_shares_and_days():
     assert "8" in ARABIC.day(day)
 
 
-def test_numbers():
+def test_numbers_are_written_as_the_language_does():
     assert ENGLISH.number(1234.56) == "1,234.6"
     assert DUTCH.number(1234.56) == "1.234,6"
     assert ENGLISH.number(3) == "3"
@@ -172,7 +172,7 @@ def test_a_moment_says_that_it_is_utc_wherever_it_comes_from():
     assert {language.clock(elsewhere) for language in LANGUAGES.values()} == {"02:04:05", "2:04:05"}
 
 
-def test_sizes():
+def test_sizes_are_written_as_the_language_does():
     assert [ENGLISH.size(megabytes * 2**20) for megabytes in (0, 512, 1024, 1536, 2048)] == [
         "0\u00a0MB",
         "512\u00a0MB",

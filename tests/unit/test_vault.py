@@ -13,6 +13,7 @@ import pytest
 from app.errors import SettingsError
 from app.settings import Settings, load_settings
 from app.vault import Vault, fingerprint, load_keys, new_manage_key, new_password
+from tests.waiting import WAIT_SECONDS
 
 OLD, NEW = "the-older-key-of-two", "the-newer-key-of-two"
 
@@ -83,7 +84,7 @@ def test_encrypting_and_signing_use_keys_of_their_own():
         vault.decrypt(vault.sign("x", "asd_browser").encode())
 
 
-def test_generated_secrets():
+def test_generated_secrets_are_long_and_never_the_same():
     keys = {new_manage_key() for _ in range(100)}
     passwords = {new_password() for _ in range(100)}
 
@@ -131,9 +132,9 @@ def test_processes_that_start_at_once_get_the_same_key(tmp_path: Path):
     processes = [context.Process(target=_load_together, args=(tmp_path, start, made)) for _ in range(3)]
     for process in processes:
         process.start()
-    keys = [json.loads(made.get(timeout=30)) for _ in processes]
+    keys = [json.loads(made.get(timeout=WAIT_SECONDS)) for _ in processes]
     for process in processes:
-        process.join(timeout=10)
+        process.join(WAIT_SECONDS)
         assert process.exitcode == 0
 
     assert keys[0] == keys[1] == keys[2]
@@ -143,7 +144,7 @@ def test_processes_that_start_at_once_get_the_same_key(tmp_path: Path):
 
 def _load_together(folder: Path, start, made) -> None:
     chosen = settings(folder)
-    start.wait(20)
+    start.wait(WAIT_SECONDS)
     made.put(json.dumps(load_keys(chosen)))
 
 

@@ -46,7 +46,7 @@ CREDENTIALS = {"stack_registry_username": "robot", "stack_registry_password": "h
         ({"stack_registry_url": "ghcr.io"}, "warn", "no credentials are"),
     ],
 )
-async def test_the_registry(tmp_path, values, result: str, says: str):
+async def test_credentials_belong_to_the_registry_of_the_image(tmp_path, values, result: str, says: str):
     finding = await find("registry", tmp_path, **values)
 
     assert finding.result == result
@@ -100,7 +100,7 @@ async def test_no_name_is_looked_up_where_the_portal_needs_none(tmp_path):
         (3, 3, "warn", "3 of 3: room runs out"),
     ],
 )
-async def test_stacks(tmp_path, limit: int, names: int, result: str, says: str):
+async def test_stacks_are_counted_against_their_limit(tmp_path, limit: int, names: int, result: str, says: str):
     database = Database(sqlite_url(tmp_path))
     await migrate(database)
     row = {

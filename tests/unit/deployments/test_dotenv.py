@@ -76,7 +76,7 @@ def test_what_holds_no_quote_and_no_backslash_can_always_be_said(value: str):
         ("x==", "X=x=="),
     ],
 )
-def test_how_it_is_written(value: str, line: str):
+def test_a_value_is_quoted_where_it_needs_to_be(value: str, line: str):
     assert write_dotenv([("X", value)]) == line
 
 

@@ -180,7 +180,7 @@ def test_what_was_left_is_said():
         (Status.COMPLETED, True, "undo"),
     ],
 )
-def test_phases(status: Status, undoing: bool, phase: str):
+def test_each_status_has_its_phase(status: Status, undoing: bool, phase: str):
     assert phase_of(status, undoing=undoing) == phase
 
 

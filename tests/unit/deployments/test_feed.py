@@ -11,10 +11,13 @@ from app.database import StoreAway
 from app.deployments.events import RecordedEvent, Status
 from app.deployments.feed import Feed
 from app.deployments.record import PAGE
+from tests.waiting import WAIT_SECONDS, until
 
 pytestmark = pytest.mark.anyio
 
 D = "one"
+# So long that only a wake-up helps.
+QUIET = 3600.0
 
 
 def event(n: int, deployment_id: str = D) -> RecordedEvent:
@@ -57,7 +60,7 @@ class Store:
 class Watcher:
     """Follows in a task and keeps what it saw."""
 
-    def __init__(self, feed: Feed, after: int = 0, quiet: float = 60) -> None:
+    def __init__(self, feed: Feed, after: int = 0, quiet: float = QUIET) -> None:
         self.seen: list[int] = []
         self.quiets = 0
         self._more = asyncio.Event()
@@ -71,8 +74,8 @@ class Watcher:
                 self._more.set()
 
     async def until(self, last: int) -> list[int]:
-        """Wait until an event was seen; far shorter than `quiet`, so that only a wake-up helps."""
-        async with asyncio.timeout(1):
+        """Wait until an event was seen."""
+        async with asyncio.timeout(WAIT_SECONDS):
             while not self.seen or self.seen[-1] < last:
                 self._more.clear()
                 waiting = asyncio.ensure_future(self._more.wait())
@@ -91,7 +94,7 @@ class Watcher:
 async def follow() -> AsyncIterator[Callable[..., Watcher]]:
     watchers: list[Watcher] = []
 
-    def begin(feed: Feed, after: int = 0, quiet: float = 60) -> Watcher:
+    def begin(feed: Feed, after: int = 0, quiet: float = QUIET) -> Watcher:
         watchers.append(Watcher(feed, after, quiet))
         return watchers[-1]
 
@@ -135,12 +138,12 @@ async def test_what_is_published_during_the_first_read_is_not_lost(follow, momen
 async def test_what_is_published_between_reading_and_waiting_is_not_lost():
     store = Store(1)
     feed = Feed(store.read)
-    batches = feed.follow(D, 0, quiet=60)
+    batches = feed.follow(D, 0, quiet=QUIET)
     assert [each.n for each in await anext(batches)] == [1]
 
     feed.publish(D, store.write())  # nobody waits at this moment: the reader is busy with the first
 
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(WAIT_SECONDS):
         assert [each.n for each in await anext(batches)] == [2]
     await batches.aclose()  # type: ignore[attr-defined]
 
@@ -241,7 +244,7 @@ async def test_a_hundred_watchers_look_into_the_store_once_for_a_poke(follow):
 async def test_who_is_far_behind_reads_from_the_store():
     store = Store(1)
     feed = Feed(store.read)
-    batches = feed.follow(D, 0, quiet=60)
+    batches = feed.follow(D, 0, quiet=QUIET)
     await anext(batches)
 
     for _ in range(300):  # more than memory keeps
@@ -249,7 +252,7 @@ async def test_who_is_far_behind_reads_from_the_store():
     store.reads.clear()
 
     seen: list[int] = []
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(WAIT_SECONDS):
         while len(seen) < 300:
             seen += [each.n for each in await anext(batches)]
     assert seen == list(range(2, 302))
@@ -325,10 +328,10 @@ async def test_while_the_store_is_away_watchers_wait_and_then_see_everything_onc
     store.away = True
     feed = Feed(store.read)
     watchers = [follow(feed, quiet=0.05) for _ in range(20)]
-    async with asyncio.timeout(5):
-        while min(watcher.quiets for watcher in watchers) < 4:
-            await asyncio.sleep(0.01)
-    assert len(store.reads) < 20 * 2 * 20, "they do not wake each other to look again at once"
+    await until(lambda: min(watcher.quiets for watcher in watchers) >= 4)
+    # Two looks in each silence, and those at the beginning.
+    most = sum(2 * watcher.quiets + 3 for watcher in watchers)
+    assert len(store.reads) <= most, "they do not wake each other to look again at once"
 
     feed.publish(D, store.write())
     store.away = False
@@ -345,7 +348,8 @@ async def test_a_store_that_goes_away_in_between_ends_no_stream(follow):
     store.write()
     store.away = True
     feed.poke(D)
-    await asyncio.sleep(0.1)
+    silences = watcher.quiets
+    await until(lambda: watcher.quiets > silences + 2)
     assert watcher.seen == [1]
 
     store.away = False
@@ -358,9 +362,7 @@ async def test_silence_is_told_and_nothing_is_lost_by_it(follow):
     feed = Feed(store.read)
     watcher = follow(feed, quiet=0.01)
     await watcher.until(1)
-    async with asyncio.timeout(2):
-        while watcher.quiets < 3:
-            await asyncio.sleep(0.005)
+    await until(lambda: watcher.quiets >= 3)
 
     feed.publish(D, store.write())
 

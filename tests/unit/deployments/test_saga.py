@@ -27,6 +27,7 @@ from app.deployments.saga import (
     StepState,
 )
 from app.errors import PortalError
+from tests.waiting import WAIT_SECONDS
 
 pytestmark = pytest.mark.anyio
 
@@ -188,7 +189,7 @@ async def test_siblings_run_side_by_side(world: World):
     for name in ("configure", "domain"):
         world.steps[name] = Meets(name, world.ledger, world.diary)
 
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(WAIT_SECONDS):
         assert (await world.run()).problem is None
 
 
@@ -401,7 +402,10 @@ async def test_a_hand_over_records_what_is_under_way_when_something_new_could_be
     ledger.stop_after = 1
 
     async def later() -> None:
-        await asyncio.sleep(0.01)
+        while not ledger.stopping:
+            await asyncio.sleep(0)
+        for _ in range(20):
+            await asyncio.sleep(0)
         gate.set()
 
     release = asyncio.create_task(later())
@@ -448,7 +452,7 @@ async def test_a_step_that_lost_the_run_stops_everything_and_undoes_nothing(worl
     world.steps["configure"].run_error = RunLost("told while waiting")
     world.steps["domain"].gate = asyncio.Event()
 
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(WAIT_SECONDS):
         with pytest.raises(RunLost):
             await world.run()
 

@@ -232,7 +232,7 @@ OURS = "asd:1:2"
         ([row(2, "earlier", description=OURS)], set[str](), None, None, None),
     ],
 )
-def test_our_row(
+def test_our_row_is_found_among_others(
     rows: list[DokployDeployment], baseline: set[str], found: str | None, once: str | None, twice: str | None
 ):
     for guess, expected in enumerate((found, once, twice)):

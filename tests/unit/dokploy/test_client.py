@@ -164,7 +164,7 @@ def test_every_method_is_here():
 
 
 @pytest.mark.parametrize("method", READS)
-async def test_a_read(method: str):
+async def test_each_read_sends_one_get_with_its_parameters(method: str):
     call, name, params, answer = READS[method]
     wire = Wire(answer)
     async with wire.client() as client:
@@ -180,7 +180,7 @@ async def test_a_read(method: str):
 
 
 @pytest.mark.parametrize("method", WRITES)
-async def test_a_write(method: str):
+async def test_each_write_sends_one_post_with_its_body(method: str):
     call, name, body, answer = WRITES[method]
     wire = Wire(answer)
     async with wire.client() as client:

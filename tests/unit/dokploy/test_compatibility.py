@@ -265,7 +265,7 @@ def test_a_call_may_stand_below_api(changed: Changed):
     assert found(changed.document) == []
 
 
-def test_another_method(changed: Changed):
+def test_a_call_by_another_method_is_told(changed: Changed):
     changed.paths["/domain.create"] = {"put": changed.paths["/domain.create"]["post"]}
     changed.paths["/deployment.queueList"] = {"summary": "nothing of use"}
 

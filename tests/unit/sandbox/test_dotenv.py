@@ -38,7 +38,7 @@ def test_lines_that_say_nothing() -> None:
     assert parse(None) == {}
 
 
-def test_references() -> None:
+def test_references_to_project_and_environment_are_resolved() -> None:
     assert resolve("A=${{project.P}}-${{environment.E}}", "P=1", "E=2") == {"A": "1-2"}
     with pytest.raises(UnknownReferenceError, match=r"Invalid environment variable: environment\.X"):
         resolve("A=${{environment.X}}", "", "")

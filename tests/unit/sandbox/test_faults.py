@@ -18,7 +18,7 @@ def strikes(faults, call="domain.create", text="", kinds=ANSWERS) -> bool:
 
 
 @pytest.mark.parametrize(("times", "struck"), [(None, 1), (0, 1), (1, 1), (3, 3), (-1, 5)])
-def test_times(faults, times, struck) -> None:
+def test_a_fault_strikes_as_often_as_it_says(faults, times, struck) -> None:
     given = {"call": "domain.create", "kind": "status"}
     faults.add(given if times is None else {**given, "times": times})
     assert sum(strikes(faults) for _ in range(5)) == struck
@@ -38,7 +38,7 @@ def test_other_calls_pass(faults) -> None:
     assert strikes(faults, call="application.deploy")
 
 
-def test_defaults(faults) -> None:
+def test_a_fault_has_the_defaults_of_its_kind(faults) -> None:
     assert faults.add({"call": "domain.create", "kind": "status"}).status == 500
     assert faults.add({"kind": "gateway"}).status == 502
     assert faults.add({"kind": "crash"}).calls == ("application.deploy", "application.redeploy")
@@ -71,7 +71,7 @@ def test_defaults(faults) -> None:
         ({"kind": "status", "call": "domain.create", "times": True}, "times"),
     ],
 )
-def test_refused(faults, given, field) -> None:
+def test_a_fault_that_cannot_be_is_refused_by_field(faults, given, field) -> None:
     with pytest.raises(FaultError) as refusal:
         faults.add(given)
     assert field in refusal.value.errors

@@ -102,7 +102,7 @@ def test_a_volume_is_released_some_time_after_its_service(swarm, clock) -> None:
     assert swarm.volumes == {}
 
 
-def test_scaling(swarm, clock) -> None:
+def test_a_service_scaled_to_none_uses_no_volume_until_it_is_scaled_up(swarm, clock) -> None:
     assert swarm.scale("web-1", 1) is False
     swarm.apply(SPEC)
     clock.now += 4
@@ -113,7 +113,7 @@ def test_scaling(swarm, clock) -> None:
     assert (states(swarm), "data" in swarm.volumes) == (["Running"], True)
 
 
-def test_two_replicas(swarm, clock) -> None:
+def test_a_service_has_a_task_for_each_replica(swarm, clock) -> None:
     swarm.apply(replace(SPEC, replicas=2))
     clock.now += 4
     assert [row["name"] for row in swarm.task_rows("web-1")] == ["web-1.1", "web-1.2"]

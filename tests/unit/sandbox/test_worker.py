@@ -2,6 +2,7 @@
 """The emulated queue: who goes when, and what is lost."""
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from app.sandbox.faults import Fault
@@ -10,6 +11,7 @@ from app.sandbox.settings import SandboxSettings
 from app.sandbox.state import State
 from app.sandbox.swarm import Swarm
 from app.sandbox.worker import Worker
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -40,21 +42,24 @@ class Bench:
         rows = self.state.deployments_of(application["applicationId"])
         return [(row["title"], row["status"]) for row in rows]
 
+    async def begun(self) -> None:
+        """Let the worker take up what it can, which it does in the loop's next turn."""
+        for _ in range(3):
+            await anyio.lowlevel.checkpoint()
+
     async def idle(self) -> None:
-        with anyio.fail_after(5):
-            while True:
-                await anyio.sleep(0.01)
-                if not self.worker.rows():
-                    return
+        """Finish what is stuck until it is released, and wait for the end of everything else."""
+        self.worker.release()
+        await until(lambda: not self.worker.rows())
 
 
-async def test_one_after_the_other() -> None:
+async def test_jobs_are_worked_on_one_after_the_other() -> None:
     bench = Bench()
     first, second = bench.application(), bench.application()
-    bench.deploy(first, "a")
+    bench.deploy(first, "a", stuck={})
     bench.deploy(second, "b")
     assert [job["state"] for job in bench.worker.rows()] == ["waiting", "waiting"]
-    await anyio.sleep(0.01)
+    await bench.begun()
     assert [(job["data"]["titleLog"], job["state"]) for job in bench.worker.rows()] == [
         *(("b", "waiting"), ("a", "active")),
     ]
@@ -65,27 +70,27 @@ async def test_one_after_the_other() -> None:
     assert set(bench.swarm.services) == {first["appName"], second["appName"]}
 
 
-async def test_unlimited() -> None:
+async def test_without_a_limit_all_jobs_are_worked_on_at_once() -> None:
     bench = Bench(CONCURRENCY=0)
     applications = [bench.application() for _ in range(20)]
     for application in applications:
-        bench.deploy(application)
-    await anyio.sleep(0.01)
+        bench.deploy(application, stuck={})
+    await bench.begun()
     assert {job["state"] for job in bench.worker.rows()} == {"active"}
     await bench.idle()
     assert len(bench.swarm.services) == 20
 
 
-async def test_a_restart_cancels_and_loses() -> None:
-    bench = Bench()
+async def test_a_restart_cancels_the_active_job_and_loses_the_others() -> None:
+    bench = Bench(DEPLOY_SECONDS=0.2)
     first, second = bench.application(), bench.application()
     bench.deploy(first, "active")
     bench.deploy(second, "queued")
-    await anyio.sleep(0.01)
+    await bench.begun()
     bench.worker.restart()
     (row,) = bench.state.deployments_of(first["applicationId"])
     assert (row["status"], row["finishedAt"], first["applicationStatus"]) == ("cancelled", None, "idle")
-    await anyio.sleep(0.1)
+    await anyio.sleep(0.3)  # longer than it would have taken
     assert (bench.worker.rows(), bench.statuses(second), bench.swarm.services) == ([], [], {})
     bench.deploy(second, "again")
     await bench.idle()
@@ -95,8 +100,8 @@ async def test_a_restart_cancels_and_loses() -> None:
 async def test_an_application_deleted_meanwhile_leaves_an_orphan() -> None:
     bench = Bench()
     application = bench.application()
-    bench.deploy(application)
-    await anyio.sleep(0.01)
+    bench.deploy(application, stuck={})
+    await bench.begun()
     bench.state.remove_application(application)
     assert bench.worker.rows()[0]["servicePath"] == {"href": None, "label": "—"}
     await bench.idle()
@@ -107,9 +112,9 @@ async def test_an_application_deleted_meanwhile_leaves_an_orphan() -> None:
 async def test_a_waiting_job_of_a_deleted_application_vanishes() -> None:
     bench = Bench()
     first, second = bench.application(), bench.application()
-    bench.deploy(first)
+    bench.deploy(first, stuck={})
     bench.deploy(second)
-    await anyio.sleep(0.01)
+    await bench.begun()
     bench.state.remove_application(second)
     await bench.idle()
     assert list(bench.swarm.services) == [first["appName"]]
@@ -126,7 +131,7 @@ async def test_a_waiting_job_of_a_deleted_application_vanishes() -> None:
         ({"replicas": -1}, "cannot unmarshal number -1"),
     ],
 )
-async def test_failures(columns, complaint) -> None:
+async def test_a_deployment_that_fails_says_why_in_its_log(columns, complaint) -> None:
     bench = Bench()
     application = bench.application(**columns)
     bench.deploy(application)
@@ -137,11 +142,11 @@ async def test_failures(columns, complaint) -> None:
     assert bench.swarm.services == {}
 
 
-async def test_settings_count_from_the_begin() -> None:
+async def test_settings_changed_during_a_deployment_do_not_reach_it() -> None:
     bench = Bench()
     application = bench.application(env="A=${{project.SHARED}}")
-    bench.deploy(application)
-    await anyio.sleep(0.01)
+    bench.deploy(application, stuck={})
+    await bench.begun()
     application["env"] = "A=2"
     await bench.idle()
     assert bench.swarm.services[application["appName"]].spec.env == {"A": "1"}
@@ -160,15 +165,16 @@ async def test_a_second_mount_at_one_path_is_docker_s_to_refuse() -> None:
     assert bench.statuses(application) == [("t", "error")]
 
 
-async def test_what_was_asked_for_is_told_when_nothing_else_knows_of_it() -> None:
+async def test_a_deployment_is_listed_as_asked_for_when_nothing_else_knows_of_it() -> None:
     bench = Bench()
     application = bench.application()
     bench.deploy(application, "lost", lose_queue={})
-    bench.deploy(application, "mine", drop_title={})
+    bench.deploy(application, "mine", drop_title={}, stuck={})
     bench.deploy(application, "failing", fail={})
-    await anyio.sleep(0.01)
+    await bench.begun()
     bench.state.remove_application(application)
-    await anyio.sleep(0.1)
+    await anyio.sleep(0.01)  # so that it ends later than it began, by a clock of milliseconds
+    await bench.idle()
 
     lost, mine, failing = bench.worker.asked()
     assert (lost["title"], lost["status"], lost["deploymentId"]) == ("lost", None, None)
@@ -177,7 +183,7 @@ async def test_what_was_asked_for_is_told_when_nothing_else_knows_of_it() -> Non
     assert (failing["title"], failing["status"]) == ("failing", None), "never begun: its application was removed"
 
 
-async def test_faults_of_a_deployment() -> None:
+async def test_each_fault_changes_how_a_deployment_ends() -> None:
     bench = Bench()
     application = bench.application()
     bench.deploy(application, "lost", lose_queue={})
@@ -200,12 +206,13 @@ async def test_faults_of_a_deployment() -> None:
     await bench.idle()
     assert bench.statuses(application)[-1] == ("slow", "done")
     bench.deploy(application, "stuck", stuck={})
-    await anyio.sleep(0.15)
+    await anyio.sleep(0.15)  # longer than it would take
     assert bench.statuses(application)[-1] == ("stuck", "running")
-    bench.worker.close()
+    assert bench.worker.release() == 1
+    assert bench.statuses(application)[-1] == ("stuck", "done")
 
 
-async def test_crash_by_variable() -> None:
+async def test_a_variable_makes_the_container_crash() -> None:
     bench = Bench()
     application = bench.application(env="SANDBOX_CRASH=1")
     bench.deploy(application)

@@ -139,7 +139,7 @@ def test_a_stair_is_the_same_from_the_right(phases: list[list[tuple[float, float
         assert left.is_long == right.is_long
 
 
-def test_dots():
+def test_all_dots_are_drawn_by_one_measure():
     assert dots([]) == (1, [])
     unit, (many, one, none) = dots([MOST_DOTS, 1, 0])
     assert (unit, many.whole, many.has_rest) == (1, MOST_DOTS, False)

@@ -463,7 +463,7 @@ def test_what_is_not_inline_passes():
     assert inline(html) == []
 
 
-def test_says_the_same_things_in_other_words(renderer: Renderer):
+def test_no_sentence_of_a_template_stays_english(renderer: Renderer):
     """No sentence of a template stays English, apart from names and what is the same word in both languages."""
     same = {
         "ar": {"name", "AI Stack Deployer"},
