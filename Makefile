@@ -22,12 +22,12 @@ demo: $(VENV)/.runtime ## Start the portal with its sandbox on http://localhost:
 setup: $(VENV)/.dev ## Set up the virtual environment with everything for development
 
 .PHONY: test
-test: $(VENV)/.dev ## Run the tests that need nothing but Python, three at a time (PYTEST_ARGS="-n 0 -k name" for some)
-	$(BIN)/python -m pytest -n 3 -m "not extended" $(PYTEST_ARGS)
+test: $(VENV)/.dev ## Run the tests that need nothing but Python, five at a time (PYTEST_ARGS="-n 0 -k name" for some)
+	$(BIN)/python -m pytest -n 5 -m "not extended" $(PYTEST_ARGS)
 
 .PHONY: test-all
 test-all: $(VENV)/.dev ## Run every test, also in a browser, behind nginx and haproxy, and what takes long; then the crash matrix
-	$(BIN)/python -m pytest -n 3 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 5 $(PYTEST_ARGS)
 	$(BIN)/python -m tests.acceptance.matrix $(MATRIX_ARGS)
 
 .PHONY: test-anywhere

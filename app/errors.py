@@ -215,6 +215,11 @@ PROBLEMS: dict[str, Problem] = {
         N_("Tell the operator, who restores it from a backup."),
         "operator",
     ),
+    "portal_stopping": Problem(
+        N_("The portal is restarting"),
+        N_("The portal stopped before it could answer. What you asked for may have been done."),
+        N_("Wait a few seconds and check the result before you try again."),
+    ),
     "idempotency_key_invalid": Problem(
         N_("The Idempotency-Key is not usable"),
         N_("An Idempotency-Key has {minimum} to {maximum} printable characters."),

@@ -20,6 +20,7 @@ from app.web.limits import Limits, limit_deploys
 from app.web.oidc import Oidc
 from app.web.pages import styleguide
 from app.web.peer import Peer
+from app.web.shutdown import Shutdown
 from app.web.templating import STATIC_DIR, Renderer
 
 
@@ -62,6 +63,7 @@ def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
     # From the inside out: what is refused here gets the headers of every answer, too.
     app.add_middleware(EveryRequest)
     app.add_middleware(Compression)
+    app.add_middleware(Shutdown, stopping=app.state.stopping)
     app.add_middleware(EveryAnswer, settings=settings)
     app.add_middleware(Peer, believed=settings.forwarded_allow_ips)
     app.openapi = lambda: openapi.describe(app)  # type: ignore[method-assign]

@@ -19,6 +19,8 @@ from app.web.connections import timely
 
 # Streams and removals under way are told to come back; then connections are closed.
 _GRACE_SECONDS = 3
+# Then those that are still under way are cut, and answered that the portal stops.
+_LAST_ANSWERS_SECONDS = 3
 
 
 class Server(uvicorn.Server):
@@ -36,6 +38,9 @@ class Server(uvicorn.Server):
             if isinstance(application, FastAPI):
                 await stack.enter_async_context(application.router.lifespan_context(application))
             await super().serve(sockets)
+            # It cancels them and does not wait; what they use is closed next.
+            if cut := self.server_state.tasks:
+                await asyncio.wait(cut, timeout=_LAST_ANSWERS_SECONDS)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, or say in one line why not: uvicorn would end the process from the middle of its loop."""

@@ -42,6 +42,7 @@ STATUSES: Final[Mapping[str, int]] = {
     "store_failing": 503,
     "store_read_only": 503,
     "store_corrupt": 503,
+    "portal_stopping": 503,
     "dokploy_away": 503,
     "idempotency_key_invalid": 400,
     "idempotency_key_reused": 422,
@@ -105,6 +106,7 @@ _OF_CODE: Final[Mapping[str, Mapping[str, str]]] = {
     "token_revoked": {"WWW-Authenticate": f'{_BEARER}, error="invalid_token"'},
     "scope_missing": {"WWW-Authenticate": f'{_BEARER}, error="insufficient_scope"'},
     "store_unavailable": {"Retry-After": "10"},
+    "portal_stopping": {"Retry-After": "5"},
     # The rest of it may still come, and is no next request.
     "request_timeout": {"Connection": "close"},
     **{code: {"Retry-After": "60"} for code in STORE_CODES.values()},

@@ -118,9 +118,6 @@ class Reader:
     addresses: Sequence[str]
     place: int
     """Which address is asked first."""
-    may_be_refused: bool = False
-    """Whether a portal that stops may answer 500 where it has no time left to answer; a page then comes again, too."""
-    refused: int = 0
     numbers: list[int] = field(default_factory=list)
     moments: list[tuple[float, float]] = field(default_factory=list)
     """When each event was recorded, and when it came."""
@@ -142,8 +139,8 @@ class Reader:
         url = f"{self.addresses[self.place % len(self.addresses)]}/api/deployments/{self.deployment}/events"
         headers = {"last-event-id": str(self.numbers[-1])} if self.numbers else {}
         async with client.stream("GET", url, headers=headers) as answer:
-            if self.may_be_refused and answer.status_code == httpx.codes.INTERNAL_SERVER_ERROR:
-                self.refused += 1
+            if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+                assert "retry-after" in answer.headers
                 return
             assert answer.status_code == 200, answer.status_code
             self.connections += 1
