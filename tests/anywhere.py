@@ -1,7 +1,7 @@
 """`make test-anywhere`: runs the tests as other people run them, and prints what became of each run.
 
 Every situation is a clone of the newest commit and a run of `make test` in it: as another user, from a folder with a
-strange name, twice at once, on a busy machine. Each run has an order of its own, and one, two or three workers; runs
+strange name, twice at once, on a busy machine. Each run has an order of its own, and no, two or three workers; runs
 that are about nothing else make the orders twenty. Situations that need another user need root. A whole round takes
 hours; name situations to choose some, and `--list` shows them.
 """
@@ -31,6 +31,7 @@ _LOAD: Final = 20
 _LOOP: Final = "import time\nend = time.monotonic() + 10_800\nwhile time.monotonic() < end: pass"
 _ORDERS: Final = 20
 _WORKERS: Final = (3, 2, 0)
+_WORKERS_UNDER_LOAD: Final = 5
 _PYTHONS: Final = ("python3.11", "python3.12", "python3.13")
 _ENDED: Final = re.compile(r"(\d+) (passed|failed|skipped|errors?)\b")
 
@@ -53,8 +54,8 @@ class Situation:
     """Of the order of the tests; each clone after the first one takes the next."""
 
     def workers(self, number: int) -> int:
-        """How many run side by side in a clone; on a busy machine one alone would take hours."""
-        return _WORKERS[0] if self.load else _WORKERS[(self.seed + number) % len(_WORKERS)]
+        """How many run side by side in a clone; under a load as many as `make test` has, since it takes long as it is."""
+        return _WORKERS_UNDER_LOAD if self.load else _WORKERS[(self.seed + number) % len(_WORKERS)]
 
     def title(self, number: int) -> str:
         """Return the name of one clone's run."""
@@ -109,10 +110,16 @@ def _particular() -> Iterator[Situation]:
     )
     yield Situation("twice at once", at_once=2)
     for python in _PYTHONS:
-        if subprocess.run(["sh", "-c", f"{python} --version"], capture_output=True, check=False).returncode == 0:
+        if _version(python) not in {"", _version(here)}:
             yield Situation(python, python=python)
     for number in range(1, 4):
         yield Situation(f"a load of {_LOAD}, {number}", load=_LOAD)
+
+
+def _version(python: str) -> str:
+    """Return what a Python says of itself, or nothing where there is none."""
+    done = subprocess.run(["sh", "-c", f"{python} --version"], capture_output=True, text=True, check=False)
+    return done.stdout
 
 
 class Ground:
