@@ -205,10 +205,13 @@ class PortalServer:
         wait_until(lambda: watchers() == count, tell=watchers)
 
     def wait_until_idle(self) -> None:
-        """Wait until no deployment is under way."""
+        """Wait until no deployment is under way, those that nobody has claimed yet included."""
 
         def is_idle() -> bool:
-            return bool(self.client.get("/health").json()["runner"]["running"] == 0)
+            overview = self.client.get("/api/overview", headers={"authorization": f"Bearer {ADMIN_TOKEN}"})
+            stacks = overview.raise_for_status().json()["stacks"]
+            is_open = any(stacks[state] for state in ("deploying", "undoing", "removing"))
+            return not is_open and self.client.get("/health").json()["runner"]["running"] == 0
 
         wait_until(is_idle)
 
