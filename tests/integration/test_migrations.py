@@ -1,11 +1,10 @@
 """The schema: what the migrations make is what the tables say, on both databases, however many processes start."""
 
 import asyncio
-import multiprocessing
 import os
 import re
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -24,8 +23,7 @@ from app.deployments.feed import Feed
 from app.deployments.journal import Journal
 from app.deployments.record import Records
 from app.migrations import HEAD, current, migrate
-from tests.servers import AMPLE_SECONDS
-from tests.waiting import WAIT_SECONDS
+from tests.together import run_together
 
 pytestmark = pytest.mark.anyio
 
@@ -139,35 +137,20 @@ async def test_a_migration_that_fails_leaves_nothing(database: Database):
 
 
 def test_processes_that_start_at_once_migrate_once(any_empty_database_url: str):
-    context = multiprocessing.get_context("spawn")
-    start = context.Barrier(2)
-    results = context.Queue()
-    processes = [
-        context.Process(target=_migrate_together, args=(any_empty_database_url, start, results)) for _ in range(2)
-    ]
-    for process in processes:
-        process.start()
-    answers = [results.get(timeout=AMPLE_SECONDS) for _ in processes]
-    for process in processes:
-        process.join(timeout=WAIT_SECONDS)
-
-    assert answers == [HEAD, HEAD]
+    assert run_together(migrate_together, any_empty_database_url, times=2) == [HEAD, HEAD]
 
 
-def _migrate_together(url: str, start, results) -> None:
+def migrate_together(begin: Callable[[], None], url: str) -> str | None:
     async def work() -> str | None:
         database = Database(url)
         try:
-            start.wait(WAIT_SECONDS)
+            begin()
             await migrate(database)
             return await current(database)
         finally:
             await database.close()
 
-    try:
-        results.put(asyncio.run(work()))
-    except BaseException as error:
-        results.put(repr(error))
+    return asyncio.run(work())
 
 
 async def test_a_new_sqlite_file_that_another_process_is_writing_is_waited_for(tmp_path: Path):

@@ -1,11 +1,10 @@
 """Secrets: rotation, and the key that is made once however many processes start."""
 
 import base64
-import json
-import multiprocessing
 import stat
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ import pytest
 from app.errors import SettingsError
 from app.settings import Settings, load_settings
 from app.vault import Vault, fingerprint, load_keys, new_manage_key, new_password
-from tests.waiting import WAIT_SECONDS
+from tests.together import run_together
 
 OLD, NEW = "the-older-key-of-two", "the-newer-key-of-two"
 
@@ -126,26 +125,17 @@ def test_whatever_the_umask(tmp_path: Path):
 
 
 def test_processes_that_start_at_once_get_the_same_key(tmp_path: Path):
-    context = multiprocessing.get_context("spawn")
-    start = context.Barrier(3)
-    made = context.Queue()
-    processes = [context.Process(target=_load_together, args=(tmp_path, start, made)) for _ in range(3)]
-    for process in processes:
-        process.start()
-    keys = [json.loads(made.get(timeout=WAIT_SECONDS)) for _ in processes]
-    for process in processes:
-        process.join(WAIT_SECONDS)
-        assert process.exitcode == 0
+    keys = run_together(load_keys_together, str(tmp_path), times=3)
 
     assert keys[0] == keys[1] == keys[2]
     assert all(len(key[0]) >= 32 for key in keys)
     assert [path.name for path in tmp_path.iterdir()] == ["secret.key"]
 
 
-def _load_together(folder: Path, start, made) -> None:
-    chosen = settings(folder)
-    start.wait(WAIT_SECONDS)
-    made.put(json.dumps(load_keys(chosen)))
+def load_keys_together(begin: Callable[[], None], folder: str) -> Sequence[str]:
+    chosen = settings(Path(folder))
+    begin()
+    return load_keys(chosen)
 
 
 def test_what_is_sealed_cannot_be_read_and_counts_for_a_while():
