@@ -35,8 +35,12 @@ ADA = asker("browser:ada")
 
 @asynccontextmanager
 async def opened(emulator: Emulator, url: str, lease: float = LONG, **values: Any) -> AsyncIterator[Portal]:
-    """A portal without HTTP, once it runs deployments."""
-    settings = portal_settings(emulator.url, url, **{**UNHURRIED, "runner_lease_seconds": lease, **values})
+    """A portal without HTTP, once it runs deployments.
+
+    Where its lease may be lost in the middle of a call, what the call may still do is waited for: not for long, then.
+    """
+    deadline = {"dokploy_timeout_seconds": 2} if lease < LONG else {}
+    settings = portal_settings(emulator.url, url, **{**UNHURRIED, "runner_lease_seconds": lease, **deadline, **values})
     async with open_portal(settings) as portal:
         await until(lambda: portal.runner.is_active)
         yield portal
@@ -68,6 +72,11 @@ async def finished(portal: Portal, deployment_id: str) -> list[str]:
 async def asked(emulator: Emulator, *calls: str) -> None:
     """Wait until Dokploy was asked for these."""
     await until(lambda: set(calls) <= emulator.state()["calls"].keys(), pause=0.02)
+
+
+def assert_deployed_once(emulator: Emulator) -> None:
+    """By Dokploy's own records: a call whose answer took too long is made again where it had no effect."""
+    assert len(emulator.state()["deployments"]) == 1
 
 
 async def leases(portal: Portal) -> dict[str, float]:
@@ -193,7 +202,7 @@ async def test_a_run_goes_on_once_after_a_sleep(emulator: Emulator, any_database
     # Nobody else took the run, so the same process takes it up as a new worker, once; with the lock it never lost it.
     assert events.count("deployment_resumed") == before + (0 if portal.settings.sqlite_path else 1)
     assert events.count("deployment_completed") == 1
-    assert emulator.state()["calls"]["application.deploy"] == 1
+    assert_deployed_once(emulator)
 
 
 async def test_a_lease_that_somebody_ended_is_noticed_and_the_run_goes_on(emulator: Emulator, any_database_url: str):
@@ -212,7 +221,7 @@ async def test_a_lease_that_somebody_ended_is_noticed_and_the_run_goes_on(emulat
         emulator.release()
         events = await finished(portal, deployment)
     assert events.count("deployment_completed") == 1
-    assert emulator.state()["calls"]["application.deploy"] == 1
+    assert_deployed_once(emulator)
 
 
 async def test_a_cancellation_that_nobody_was_told_of_is_seen(emulator: Emulator, any_database_url: str):
