@@ -84,6 +84,9 @@ class WaysIn(BaseSettings):
     """Takes an address for verified of which the provider does not say whether it is. For providers at which nobody
     chooses his own."""
 
+    oidc_timeout_seconds: float = Field(5.0, gt=0, le=60, examples=["5"])
+    """How long one call to the provider may take."""
+
     proxy_auth_addresses: CommaList = Field((), examples=["10.0.1.5", "10.0.1.5,10.0.1.6"])
     """Addresses and networks of the proxy, from which alone identity headers are believed. Needed with
     `AUTH_MODE=proxy`."""

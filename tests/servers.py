@@ -80,6 +80,7 @@ def portal_settings(emulator_url: str, database_url: str, **values: Any) -> Sett
             "verify_timeout_seconds": AMPLE_SECONDS,
             "undo_timeout_seconds": AMPLE_SECONDS,
             "request_timeout_seconds": AMPLE_SECONDS,
+            "oidc_timeout_seconds": 60,
             # A process that is stopped hands its runs over at once, and does not wait for this.
             "runner_lease_seconds": WAIT_SECONDS / 2,
             **NO_LIMITS,

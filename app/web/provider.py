@@ -26,7 +26,6 @@ log = structlog.get_logger()
 _DESCRIPTION: Final = "/.well-known/openid-configuration"
 # How long a description and keys are kept before they are read again.
 _KEPT_SECONDS: Final = 3600
-_DEADLINE_SECONDS: Final = 5.0
 _PAUSE_SECONDS: Final = 2.0
 _MOST_BYTES: Final = 512 * 1024
 # How far the provider's clock may be from ours.
@@ -90,18 +89,15 @@ class Provider:
         self,
         settings: Settings,
         *,
-        deadline: float = _DEADLINE_SECONDS,
         pause: float = _PAUSE_SECONDS,
     ) -> None:
-        """`deadline`: seconds for one call, from the connection to the last byte.
-
-        `pause`: seconds after a failure in which nobody asks again, since anybody may make the portal ask.
-        """
+        """`pause`: seconds after a failure in which nobody asks again, since anybody may make the portal ask."""
         self._issuer = cast("str", settings.oidc_issuer)  # the settings see to it
         self._client_id = cast("str", settings.oidc_client_id)
         secret = settings.oidc_client_secret
         self._client_secret = secret.get_secret_value() if secret else None
-        self._deadline = deadline
+        # From the connection to the last byte.
+        self._deadline = settings.oidc_timeout_seconds
         self._pause = pause
         self._description: tuple[float, Description] | None = None
         self._failure: tuple[float, PortalError] | None = None

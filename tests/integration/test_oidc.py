@@ -62,6 +62,7 @@ def settings_for(issuer: str, **values: Any) -> Settings:
             "oidc_issuer": issuer,
             "oidc_client_id": CLIENT_ID,
             "oidc_client_secret": "s3cret of:the+client",
+            "oidc_timeout_seconds": 60,
             "allowed_groups": "developers",
             **values,
         },
@@ -73,14 +74,13 @@ def site(
     *,
     clock: Clock = time.time,
     keys: str = "a-key-that-is-only-for-tests",
-    deadline: float = AMPLE_SECONDS,
     pause: float = 2.0,
 ) -> FastAPI:
-    """The rooms as routes use them. `deadline`, and `pause` if given: as in Provider."""
+    """The rooms as routes use them. `pause`: as in Provider."""
     app = FastAPI()
     app.state.settings = settings
     problems.install(app)
-    provider = Provider(settings, deadline=deadline, pause=pause)
+    provider = Provider(settings, pause=pause)
     oidc = Oidc(settings, Vault([keys], clock=clock), provider=provider)
 
     @app.get("/begin")
@@ -112,8 +112,8 @@ async def start() -> AsyncIterator[Start]:
     async with AsyncExitStack() as stack:
 
         async def run(issuer: str = "", app: FastAPI | None = None, base: str = PORTAL, **values: Any) -> Any:
-            patience = {name: values.pop(name) for name in ("deadline", "pause") if name in values}
-            transport = httpx.ASGITransport(app or site(settings_for(issuer, **values), **patience))
+            pause = {"pause": values.pop("pause")} if "pause" in values else {}
+            transport = httpx.ASGITransport(app or site(settings_for(issuer, **values), **pause))
             return await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url=base))
 
         yield run
@@ -627,7 +627,7 @@ async def test_a_provider_that_takes_the_call_and_says_nothing_is_given_up(
     start: Start,
 ):
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        browser = await start(f"http://127.0.0.1:{silent.getsockname()[1]}", deadline=0.5)
+        browser = await start(f"http://127.0.0.1:{silent.getsockname()[1]}", oidc_timeout_seconds=0.5)
         answer = await browser.get(BEGIN)
 
     # It is given up while the provider still holds the call.
