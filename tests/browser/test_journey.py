@@ -23,6 +23,7 @@ from tests.browser.reading import (
     type_name,
     wait_for,
 )
+from tests.integration.holding import wait_for_held
 from tests.servers import Emulator, PortalServer
 
 UNDERSCORE = {"en": "underscore", "nl": "onderstrepingsteken", "ar": "شرطة سفلية"}
@@ -143,6 +144,7 @@ def test_cancelling_without_javascript(visit: Visitors, serve: Callable[..., Por
     page.goto(portal.url)
     page.fill("#name", "ada")
     page.click("#deploy")
+    wait_for_held(emulator, "application.deploy")
 
     page.click("#cancel button")
 
