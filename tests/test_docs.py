@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import re
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -786,7 +787,7 @@ def test_a_token_is_made_and_used_as_the_document_says(start_portal: Callable[..
     settings |= {"STACK_DOMAIN_SUFFIX": "localhost", "STACK_IMAGE": portal.settings.stack_image}
     start, follow = use.replace("https://portal.ai.example.com", str(portal.client.base_url).rstrip("/")).splitlines()
     script = [
-        "TOKEN=$(" + make.strip().replace("docker exec ai-stack-deployer python", sys.executable) + ")",
+        "TOKEN=$(" + make.strip().replace("docker exec ai-stack-deployer python", shlex.quote(sys.executable)) + ")",
         f'ID=$({start} | sed -E \'s/.*"deploymentId":"([^"]+)".*/\\1/\')',
         follow,
     ]

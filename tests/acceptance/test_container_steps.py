@@ -110,7 +110,9 @@ def container(stages: list[Stage], tmp_path_factory: pytest.TempPathFactory) -> 
             # The commands that make users and folders are for root of a container.
             if "/opt/venv" not in run and not run.startswith("python -m venv"):
                 continue
-            command = run.replace("/opt/venv", str(venv)).replace("python -m venv", f"{sys.executable} -m venv")
+            command = run.replace("/opt/venv", shlex.quote(str(venv))).replace(
+                "python -m venv", f"{shlex.quote(sys.executable)} -m venv"
+            )
             done = subprocess.run(command, shell=True, cwd=portal, capture_output=True, text=True, check=False)
             if done.returncode and re.search(
                 r"NewConnectionError|Temporary failure in name resolution|Max retries", done.stderr
