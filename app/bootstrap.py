@@ -11,6 +11,7 @@ import structlog
 
 from app import __version__
 from app.audit import Trail
+from app.config.settings import Settings
 from app.database import Database, FileLock, Listener
 from app.deployments.cleaning import Cleaner
 from app.deployments.context import Surroundings
@@ -36,7 +37,6 @@ from app.errors import PortalError
 from app.failpoints import Failpoints
 from app.identity import Accounts, Admission, Recognition, Sessions, Tokens
 from app.readiness import Readiness, open_store
-from app.settings import Settings
 from app.vault import Vault, load_keys
 
 log = structlog.get_logger()

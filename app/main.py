@@ -10,7 +10,7 @@ from fastapi.staticfiles import StaticFiles
 
 from app import __version__
 from app.bootstrap import open_portal
-from app.settings import Settings
+from app.config.settings import Settings
 from app.web import account_api, api, crawlers, docs, openapi, pages, problems
 from app.web.access import RULES, authorize, routes_of
 from app.web.counting import EveryRequest

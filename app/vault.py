@@ -12,8 +12,8 @@ from typing import Final
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from itsdangerous import BadSignature, URLSafeSerializer
 
+from app.config.settings import Settings
 from app.errors import SettingsError
-from app.settings import Settings
 
 # Shown with a manage key, so that a scanner of repositories can tell what it found.
 _MANAGE_KEY_PREFIX: Final = "asd_"

@@ -16,9 +16,9 @@ import httpx
 import uvicorn
 
 from app.audit import Actor, Means, Role
+from app.config.settings import Settings, load_settings
 from app.deployments.intake import Asker
 from app.main import begin_shutdown, create_app
-from app.settings import Settings, load_settings
 from app.web.connections import timely
 from tests.ports import reserve_port
 from tests.programs import find_program, skip_without

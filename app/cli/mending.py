@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from app.config.settings import Settings, load_settings
 from app.database import Database
 from app.deployments.feed import Feed
 from app.deployments.intake import Intake
@@ -20,7 +21,6 @@ from app.dokploy import DokployClient, DokployError
 from app.dokploy.masking import printable
 from app.errors import SettingsError
 from app.readiness import open_store
-from app.settings import Settings, load_settings
 from app.vault import Vault, load_keys
 
 # Somebody sits at the terminal and waits.

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 import typer
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, insert
 
+from app.config.settings import Settings, load_settings, require_closed
 from app.database import Database, StoreAway
 from app.deployments.plan import registry_of
 from app.deployments.quota import Quotas, count_stacks
@@ -28,7 +29,6 @@ from app.dokploy.compatibility import find_misfits
 from app.errors import PortalError, SettingsError
 from app.logging import configure_logging
 from app.migrations import HEAD, current
-from app.settings import Settings, load_settings, require_closed
 from app.vault import Vault, load_keys
 from app.web.provider import Provider
 

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from app.cli.mending import opened_store
+from app.config.settings import load_settings
 from app.deployments.reencrypting import Ages, Reencryption
-from app.settings import load_settings
 from app.vault import Vault, load_keys
 
 

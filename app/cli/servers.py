@@ -12,9 +12,9 @@ import typer
 import uvicorn
 from fastapi import FastAPI
 
+from app.config.settings import Settings
 from app.main import begin_shutdown, create_app
 from app.sandbox import SandboxSettings, create_emulator
-from app.settings import Settings
 from app.web.connections import timely
 
 # Streams and removals under way are told to come back; then connections are closed.

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from app.config.secret_files import is_given
+from app.config.settings import Settings, explain, load_settings, require_closed, require_postgresql
 from app.errors import SettingsError
 from app.logging import configure_logging
-from app.secret_files import is_given
-from app.settings import Settings, explain, load_settings, require_closed, require_postgresql
 
 if TYPE_CHECKING:
     from app.sandbox import SandboxSettings

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
+from app.config.settings import Settings
 from app.deployments.blame import is_away, problem_of
 from app.deployments.events import CancelRequested, Event, Kind, Warned
 from app.deployments.feed import Feed
@@ -22,7 +23,6 @@ from app.deployments.tracking import Observer
 from app.dokploy import DokployClient, DokployError, DokployKeyRefused, DokployServerError
 from app.dokploy.masking import SHORTEST
 from app.errors import PortalError
-from app.settings import Settings
 
 T = TypeVar("T")
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+from app.config.settings import Settings
 from app.deployments.dotenv import write_dotenv
 from app.deployments.request import DeploymentRequest
 from app.deployments.template import Registry, Template
 from app.errors import PortalError
-from app.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Final
 
 import httpx
 
-from app.settings import host_and_port
+from app.config.settings import host_and_port
 from app.tls import trusted
 
 # A stranger's browser gives up later, but a probe is asked again anyway.

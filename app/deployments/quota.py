@@ -7,11 +7,11 @@ from typing import Final
 
 from sqlalchemy import Connection, func, select
 
+from app.config.settings import Settings
 from app.database import Database
 from app.deployments import tables
 from app.deployments.events import Kind, Status
 from app.errors import PortalError
-from app.settings import Settings
 
 TURN: Final = "quota"
 """What transactions take turns at that add to what is counted."""

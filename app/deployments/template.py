@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Self
 
-from app.settings import Settings
+from app.config.settings import Settings
 from app.vault import Vault
 
 

@@ -7,8 +7,8 @@ from typing import Final
 
 import structlog
 
+from app.config.settings import Settings
 from app.errors import PortalError
-from app.settings import Settings
 
 log = structlog.get_logger()
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from app.audit import Actor, Means, Role
+from app.config.settings import Settings
 from app.errors import PortalError
 from app.identity.accounts import ACCOUNT, Account, Accounts
 from app.identity.admission import Admission, Claims
@@ -13,7 +14,6 @@ from app.identity.caller import Caller, nobody
 from app.identity.scopes import EVERY_SCOPE, OWN_SCOPES, Scope
 from app.identity.sessions import Session, Sessions
 from app.identity.tokens import Token, Tokens
-from app.settings import Settings
 from app.vault import fingerprint
 
 OPERATOR = "operator"

@@ -11,6 +11,7 @@ from fastapi import Request, Response
 from pydantic import BaseModel, ValidationError
 
 from app.audit import Actor, Means, Role, Trail
+from app.config.settings import Settings
 from app.deployments.feed import Feed
 from app.deployments.handing_over import HandingOver
 from app.deployments.intake import Intake
@@ -25,7 +26,6 @@ from app.errors import PortalError
 from app.i18n import Language, choose_language
 from app.identity import NOBODY, Accounts, Caller, Recognition, Sessions, Shown, Tokens, is_token, new_browser_owner
 from app.readiness import Readiness
-from app.settings import Settings
 from app.vault import Vault
 from app.web.proxy_identity import claims_of
 

@@ -13,8 +13,8 @@ import structlog
 from fastapi import Request
 from pydantic import SecretStr
 
+from app.config.settings import Settings
 from app.errors import PortalError
-from app.settings import Settings
 from app.web.deps import address_of
 
 if TYPE_CHECKING:

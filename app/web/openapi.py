@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from app.settings import Settings
+from app.config.settings import Settings
 from app.web import account_models, models
 from app.web.access import RULES, Rule, Who
 from app.web.deps import BROWSER_COOKIE, SESSION_COOKIE, cookie_name

@@ -14,8 +14,8 @@ import httpx
 import structlog
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from app.config.settings import Settings
 from app.errors import PortalError
-from app.settings import Settings
 from app.tls import trusted
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import Final
 import structlog
 from fastapi import Request
 
+from app.config.settings import Settings
 from app.errors import PortalError
 from app.identity import PROXY, Claims
-from app.settings import Settings
 
 log = structlog.get_logger()
 

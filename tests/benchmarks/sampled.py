@@ -16,7 +16,7 @@ from fastapi import FastAPI
 
 from app import cli
 from app.cli import servers
-from app.settings import Settings
+from app.config.settings import Settings
 
 SLEEP = 0.01
 

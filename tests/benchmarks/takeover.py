@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from app.settings import Settings
+from app.config.settings import Settings
 from tests.benchmarks.processes import Process, emulator, postgres, start_portal
 from tests.benchmarks.table import Row, percentile, tell
 

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.settings import Settings
+from app.config.settings import Settings
 from app.web.limits import _REDIS_PAUSE
 from tests.integration.test_pages import HTML, Page
 from tests.servers import ADMIN_TOKEN, REDIS_PASSWORD, PortalServer, RedisServer, serve_redis

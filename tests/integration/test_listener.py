@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 import pytest
 from sqlalchemy import text
 
+from app.config.settings import Settings
 from app.database import Database, Listener
-from app.settings import Settings
 from tests.servers import Emulator, PortalServer, portal_settings
 from tests.waiting import WAIT_SECONDS
 

@@ -20,8 +20,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from joserfc.jwk import ECKey, RSAKey
 
+from app.config.settings import Settings, load_settings
 from app.errors import PortalError
-from app.settings import Settings, load_settings
 from app.vault import Vault
 from app.web import problems
 from app.web.deps import forget_signing_in, language_of

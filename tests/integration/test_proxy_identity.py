@@ -9,7 +9,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from app.settings import load_settings
+from app.config.settings import load_settings
 from app.web import problems
 from app.web.peer import Peer
 from app.web.proxy_identity import claims_of

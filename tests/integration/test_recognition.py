@@ -11,6 +11,7 @@ from sqlalchemy import delete, text, update
 from sqlalchemy.exc import DBAPIError
 
 from app.audit import Action, Actor, AuditOutcome, Means, Role, Trail, audit
+from app.config.settings import Settings
 from app.database import Database
 from app.errors import PortalError
 from app.identity import (
@@ -29,7 +30,6 @@ from app.identity import (
 )
 from app.identity.tables import token
 from app.migrations import migrate
-from app.settings import Settings
 from app.vault import fingerprint
 from tests.servers import ADMIN_TOKEN, portal_settings
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from app.config.settings import Settings, host_and_port, load_settings, require_closed
 from app.deployments.probing import Prober
 from app.errors import SettingsError
-from app.settings import Settings, host_and_port, load_settings, require_closed
 
 # As ASD-8 and ASD-9 name them, with a value to set and where it arrives.
 NAMED = {

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from app.config.settings import Settings, load_settings
 from app.errors import SettingsError
-from app.settings import Settings, load_settings
 from app.vault import Vault, fingerprint, load_keys, new_manage_key, new_password
 from tests.together import run_together
 

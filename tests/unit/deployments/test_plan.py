@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from app.config.settings import Settings
 from app.deployments.plan import Plan, declare, make_plan, registry_of, version_of
 from app.deployments.request import DeploymentRequest
 from app.deployments.template import built_in_template
 from app.errors import PortalError
-from app.settings import Settings
 from tests.servers import portal_settings
 
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.config.settings import load_settings
 from app.errors import PortalError
 from app.identity import Admission, Claims
-from app.settings import load_settings
 
 USER, OPERATOR, STRANGER = "user", "operator", "stranger"
 

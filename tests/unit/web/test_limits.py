@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from app.config.settings import Settings
 from app.errors import PortalError, SettingsError
-from app.settings import Settings
 from app.web.limits import Lately, LimitReachedError, Limits, Standing, Streams, counted_as, headers_of
 from tests.servers import portal_settings
 from tests.waiting import until

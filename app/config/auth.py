@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.secret_files import Secret
+from app.config.secret_files import Secret
 
 # What a header may be called, and what a host may be.
 _HEADER = r"^[A-Za-z][A-Za-z0-9-]{0,63}$"

@@ -9,9 +9,9 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field, HttpUrl, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from app.config.auth import CommaList, WaysIn, comma_list, is_loopback
+from app.config.secret_files import Secret, SecretFiles, may_come_from_file
 from app.errors import SettingsError
-from app.secret_files import Secret, SecretFiles, may_come_from_file
-from app.ways_in import CommaList, WaysIn, comma_list, is_loopback
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
@@ -20,7 +20,7 @@ _SMALLEST_MEMORY = 6 * 2**20
 
 
 class Settings(WaysIn):
-    """The portal's settings; those about who may use it are in `app.ways_in`.
+    """The portal's settings; those about who may use it are in `app.config.auth`.
 
     Read once at the start by `load_settings`; a secret is a `SecretStr` and prints as stars. Lists are plain commas.
     What is marked as `Secret` may come from a file that `NAME_FILE` names.
