@@ -6,15 +6,14 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final, TypeVar, cast
 
-from sqlalchemy import Column, Connection, Index, Select, String, Table, and_, insert, or_, select
+from sqlalchemy import Connection, Select, and_, insert, or_, select
 
-from app.database import Database, Moment, metadata
 from app.ids import new_id
+from app.store.engine import Database
+from app.store.schema import AUDIT_TEXT, audit
 
 W = TypeVar("W", bound=StrEnum)
 
-# What is kept of a text that came from outside, such as the name in a request that was refused.
-_LONGEST: Final = 80
 _PAGE: Final = 500
 
 
@@ -109,28 +108,6 @@ class AuditEntry:
     subject: str | None
 
 
-audit = Table(
-    "audit",
-    metadata,
-    Column("id", String(26), primary_key=True),
-    Column("at", Moment, nullable=False),
-    Column("actor", String(80), nullable=False),
-    Column("email", String(320)),
-    Column("role", String(20), nullable=False),
-    Column("means", String(20), nullable=False),
-    Column("address", String(64)),
-    Column("action", String(40), nullable=False),
-    Column("outcome", String(20), nullable=False),
-    Column("code", String(60)),
-    Column("stack", String(_LONGEST)),
-    Column("deployment_id", String(26)),
-    Column("subject", String(_LONGEST)),
-    Index("ix_audit_at", "at"),
-    Index("ix_audit_stack", "stack"),
-    Index("ix_audit_actor", "actor"),
-)
-
-
 def note(
     connection: Connection,
     actor: Actor,
@@ -164,7 +141,7 @@ def note(
 
 def _bounded(text: str | None) -> str | None:
     """What came from outside may be long."""
-    return None if text is None else _printable(text[:_LONGEST])
+    return None if text is None else _printable(text[:AUDIT_TEXT])
 
 
 def _printable(text: str) -> str:

@@ -12,7 +12,6 @@ import structlog
 from app import __version__
 from app.audit import Trail
 from app.config.settings import Settings
-from app.database import Database, FileLock, Listener
 from app.deployments.cleaning import Cleaner
 from app.deployments.context import Surroundings
 from app.deployments.feed import Feed
@@ -36,7 +35,8 @@ from app.dokploy.health import HealthWatch
 from app.errors import PortalError
 from app.failpoints import Failpoints
 from app.identity import Accounts, Admission, Recognition, Sessions, Tokens
-from app.readiness import Readiness, open_store
+from app.store.engine import Database, FileLock, Listener
+from app.store.readiness import Readiness, open_store
 from app.vault import Vault, load_keys
 
 log = structlog.get_logger()

@@ -20,8 +20,8 @@ import httpx
 import structlog
 from sqlalchemy import Connection
 
-from app.database import Database
 from app.errors import SettingsError
+from app.store.engine import Database
 
 log = structlog.get_logger()
 

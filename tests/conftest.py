@@ -23,9 +23,9 @@ import pytest
 import structlog
 
 from app.config.settings import Settings
-from app.database import Database
-from app.migrations import migrate
 from app.sandbox import SandboxSettings, serve_in_thread
+from app.store.engine import Database
+from app.store.migrations import migrate
 from tests import tiers
 from tests.postgresql import PostgresServer, serve_postgresql
 from tests.servers import Emulator, PortalServer, portal_settings, sqlite_url

@@ -29,14 +29,14 @@ from app.audit import COMMAND_LINE, Action, Trail
 from app.cli import build_app
 from app.config.secret_files import may_come_from_file
 from app.config.settings import Settings, load_settings, require_closed
-from app.database import Database
 from app.deployments.events import Event
 from app.errors import PROBLEMS
 from app.identity import SCOPE_LABELS, Scope
 from app.main import create_app
-from app.migrations import migrate
-from app.outages import Reason
 from app.sandbox import SandboxSettings
+from app.store.engine import Database
+from app.store.errors import Reason
+from app.store.migrations import migrate
 from app.web.access import RULES
 from app.web.problems import STORE_CODES
 from tests import check_dockerfile

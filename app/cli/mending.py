@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 
 from app.config.settings import Settings, load_settings
-from app.database import Database
 from app.deployments.feed import Feed
 from app.deployments.intake import Intake
 from app.deployments.journal import Journal
@@ -20,7 +19,8 @@ from app.deployments.record import Records
 from app.dokploy import DokployClient, DokployError
 from app.dokploy.masking import printable
 from app.errors import SettingsError
-from app.readiness import open_store
+from app.store.engine import Database
+from app.store.readiness import open_store
 from app.vault import Vault, load_keys
 
 # Somebody sits at the terminal and waits.

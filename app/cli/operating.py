@@ -13,7 +13,6 @@ import typer
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, insert
 
 from app.config.settings import Settings, load_settings, require_closed
-from app.database import Database, StoreAway
 from app.deployments.plan import registry_of
 from app.deployments.quota import Quotas, count_stacks
 from app.deployments.reencrypting import Reencryption
@@ -28,7 +27,8 @@ from app.dokploy import (
 from app.dokploy.compatibility import find_misfits
 from app.errors import PortalError, SettingsError
 from app.logging import configure_logging
-from app.migrations import HEAD, current
+from app.store.engine import Database, StoreAway
+from app.store.migrations import HEAD, current
 from app.vault import Vault, load_keys
 from app.web.provider import Provider
 

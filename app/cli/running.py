@@ -12,11 +12,11 @@ from uvicorn.loops.auto import auto_loop_factory
 
 from app.bootstrap import open_portal
 from app.config.settings import Settings, load_settings, require_postgresql
-from app.database import Database
 from app.deployments.feed import Feed
 from app.deployments.journal import Journal
 from app.deployments.record import Records
 from app.logging import configure_logging
+from app.store.engine import Database
 
 log = structlog.get_logger()
 

@@ -7,10 +7,10 @@ from typing import Final
 import structlog
 
 from app.audit import PORTAL
-from app.database import StoreAway
 from app.deployments.intake import Asker, Intake
 from app.deployments.leftovers import Leftovers
 from app.errors import PortalError
+from app.store.engine import StoreAway
 
 log = structlog.get_logger()
 

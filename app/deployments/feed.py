@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any, Final
 
-from app.database import StoreAway
 from app.deployments.events import RecordedEvent
 from app.deployments.record import PAGE
+from app.store.engine import StoreAway
 
 # Events that a channel keeps in memory; who is further behind reads from the store.
 _KEPT: Final = 200

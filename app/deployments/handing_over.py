@@ -8,13 +8,13 @@ from typing import Final
 from sqlalchemy import Connection, delete, insert, select, update
 
 from app.audit import Action, note
-from app.database import Database
-from app.deployments import tables
 from app.deployments.intake import Asker
 from app.deployments.ownership import must_be_unchanged
 from app.deployments.quota import TURN, Quotas
 from app.deployments.record import StackRecord
 from app.errors import PortalError
+from app.store import schema
+from app.store.engine import Database
 from app.vault import fingerprint, new_manage_key
 
 OFFER_LIVES: Final = timedelta(hours=24)
@@ -58,9 +58,9 @@ class HandingOver:
             # First, as `take` does: so of two that are made at once the later sees the earlier.
             if not must_be_unchanged(connection, stack, asker.actor):
                 raise PortalError("stack_not_found", name=stack.name)
-            connection.execute(delete(tables.offer).where(tables.offer.c.stack_id == stack.id))
+            connection.execute(delete(schema.offer).where(schema.offer.c.stack_id == stack.id))
             connection.execute(
-                insert(tables.offer).values(
+                insert(schema.offer).values(
                     stack_id=stack.id, hash=fingerprint(offer.code), created_at=now, expires_at=offer.expires_at
                 )
             )
@@ -75,7 +75,7 @@ class HandingOver:
         Raises PortalError `offer_invalid`: wrong, used, expired, or the stack is gone; `stacks_of_owner`.
         """
         key, hashed = new_manage_key(), fingerprint(code)
-        stack, offer = tables.stack, tables.offer
+        stack, offer = schema.stack, schema.offer
 
         def work(connection: Connection) -> TakenOver:
             # One at a time, whatever the limits are.

@@ -13,8 +13,7 @@ from sqlalchemy import Connection, and_, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.audit import Action, Actor, Role, note
-from app.database import Database
-from app.deployments import keeping, tables
+from app.deployments import keeping
 from app.deployments.events import STEPS, Conclusion, DeploymentQueued, Kind, Status
 from app.deployments.keeping import KeptFiles
 from app.deployments.ownership import must_be_unchanged, must_match
@@ -26,6 +25,8 @@ from app.deployments.saga import ResourceState, StepState
 from app.deployments.template import StackSecrets, Template
 from app.errors import PortalError
 from app.ids import new_id
+from app.store import schema
+from app.store.engine import Database
 from app.vault import Vault, fingerprint, new_manage_key, new_password
 
 log = structlog.get_logger()
@@ -147,7 +148,7 @@ class Intake:
             note(connection, asker.actor, Action.DEPLOY, stack=plan.name, deployment_id=accepted.deployment_id)
             if key_hash:
                 connection.execute(
-                    insert(tables.idempotency).values(
+                    insert(schema.idempotency).values(
                         key_hash=key_hash,
                         body_hash=body_hash,
                         deployment_id=accepted.deployment_id,
@@ -174,7 +175,7 @@ class Intake:
         return taken_in
 
     def _replay(self, connection: Connection, key_hash: str, body_hash: str) -> Accepted | None:
-        table = tables.idempotency
+        table = schema.idempotency
         row = connection.execute(select(table).where(table.c.key_hash == key_hash)).first()
         if row is None:
             return None
@@ -197,7 +198,7 @@ class Intake:
         """Add a stack with its deployment, and say whose it is; "" for one who has no other."""
         stack_id, now, frozen = new_id(), _now(), plan.to_json()
         connection.execute(
-            insert(tables.stack).values(
+            insert(schema.stack).values(
                 id=stack_id,
                 name=plan.name,
                 owner=asker.owner or f"key:{stack_id}",
@@ -212,10 +213,10 @@ class Intake:
             # It is the same owner's, also where that was shown by the key of his stack before.
             plan = replace(plan, warnings=(*plan.warnings, FILES_KEPT))
             frozen = plan.to_json()
-            again = update(tables.stack).where(tables.stack.c.id == stack_id)
+            again = update(schema.stack).where(schema.stack.c.id == stack_id)
             connection.execute(again.values(owner=kept.owner, plan=frozen))
         connection.execute(
-            insert(tables.resource),
+            insert(schema.resource),
             [
                 {
                     "stack_id": stack_id,
@@ -274,7 +275,7 @@ class Intake:
     ) -> None:
         now = _now()
         connection.execute(
-            insert(tables.deployment).values(
+            insert(schema.deployment).values(
                 id=deployment_id,
                 stack_id=stack_id,
                 name=name,
@@ -293,7 +294,7 @@ class Intake:
             )
         )
         connection.execute(
-            insert(tables.step),
+            insert(schema.step),
             [
                 {
                     "deployment_id": deployment_id,
@@ -308,7 +309,7 @@ class Intake:
         )
         queued = DeploymentQueued(name=name, kind=kind)
         connection.execute(
-            insert(tables.event).values(
+            insert(schema.event).values(
                 deployment_id=deployment_id,
                 n=1,
                 at=now,
@@ -377,7 +378,7 @@ class Intake:
             )
             self._must_be_there(connection, stack, asker)
             if volume is None:
-                table = tables.deployment
+                table = schema.deployment
                 chosen = {"volume": self._chosen_before(connection, stack.id, deployment_id)}
                 connection.execute(update(table).where(table.c.id == deployment_id).values(options=chosen))
             note(connection, asker.actor, Action.REMOVE, stack=stack.name, deployment_id=deployment_id)
@@ -411,7 +412,7 @@ class Intake:
         gives the same one. Raises PortalError: `stack_not_found` once nothing is kept for him, `name_taken` or
         `name_cleaning_up` where somebody holds the name by now.
         """
-        deployment_id, stack = new_id(), tables.stack
+        deployment_id, stack = new_id(), schema.stack
 
         def take_in(connection: Connection) -> None:
             plan = connection.execute(select(stack.c.plan).where(stack.c.id == kept.stack_id)).scalar_one()
@@ -449,14 +450,14 @@ class Intake:
         before = cls._before(connection, stack_id, deployment_id)
         if before.kind == Kind.REMOVE:
             return str(before.options.get("volume", "erase"))
-        table = tables.resource.c
+        table = schema.resource.c
         state = connection.scalar(select(table.state).where(table.stack_id == stack_id, table.kind == "volume"))
         return "keep" if state == ResourceState.KEPT else "erase"
 
     @staticmethod
     def _before(connection: Connection, stack_id: str, deployment_id: str) -> Any:
         """The stack's deployment before one that is its only open one, so that no other can come between."""
-        table = tables.deployment.c
+        table = schema.deployment.c
         return connection.execute(
             select(table.kind, table.options, table.conclusion)
             .where(table.stack_id == stack_id, table.id != deployment_id)
@@ -486,7 +487,7 @@ class Intake:
                 raise PortalError("name_cleaning_up", name=stack.name)
             self._quotas.check_deployment(connection, stack.owner, is_operator=asker.is_operator)
             if self._prepare_password(connection, stack, anew=changes_password):
-                table = tables.deployment
+                table = schema.deployment
                 options = {"changes_password": True}
                 connection.execute(update(table).where(table.c.id == deployment_id).values(options=options))
             action = Action.CHANGE_PASSWORD if changes_password else Action.REDEPLOY
@@ -505,7 +506,7 @@ class Intake:
 
         One that was made before is never dropped for another: a container may have been started with it unseen.
         """
-        table = tables.stack
+        table = schema.stack
         row = connection.execute(select(table.c.secrets, table.c.next_secrets).where(table.c.id == stack.id)).one()
         if row.next_secrets is not None:
             return True
@@ -530,7 +531,7 @@ class Intake:
         What is cancelled does not succeed any more. Asking twice, or while it is being undone, changes nothing. Raises
         PortalError `stack_not_found` where the stack is somebody else's by now.
         """
-        table = tables.deployment
+        table = schema.deployment
         is_open = and_(table.c.id == deployment.id, table.c.status != Status.COMPLETED)
         new = and_(is_open, table.c.undoing.is_(False), table.c.cancel_requested_at.is_(None))
 

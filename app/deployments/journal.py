@@ -13,14 +13,14 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func,
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Row
 
-from app.database import Database, StoreAway, database_now
-from app.deployments import tables
 from app.deployments.events import Conclusion, Kind, Status
 from app.deployments.feed import Feed
 from app.deployments.leftovers import settle
 from app.deployments.run import Left, Resource, Run, StepRecord, Writing
 from app.deployments.saga import Checkpoint, ResourceState, RunLost, StepState
 from app.ids import new_id
+from app.store import schema
+from app.store.engine import Database, StoreAway, database_now
 
 log = structlog.get_logger()
 
@@ -44,10 +44,10 @@ class Journal:
 
         def enter(connection: Connection) -> None:
             # Rows of workers that have long been dead say nothing any more.
-            old = tables.worker.delete()
-            connection.execute(old if alone else old.where(tables.worker.c.expires_at < database_now() - 3600))
+            old = schema.worker.delete()
+            connection.execute(old if alone else old.where(schema.worker.c.expires_at < database_now() - 3600))
             connection.execute(
-                insert(tables.worker).values(
+                insert(schema.worker).values(
                     id=worker,
                     started_at=_now(),
                     expires_at=database_now() + lease_seconds,
@@ -64,7 +64,7 @@ class Journal:
 
         On SQLite, where a lock keeps others out, one that has run out is as good as before.
         """
-        table = tables.worker
+        table = schema.worker
         renewal = update(table).where(table.c.id == worker).values(expires_at=database_now() + lease_seconds)
         if not self._database.is_sqlite:
             renewal = renewal.where(table.c.expires_at > database_now())
@@ -72,7 +72,7 @@ class Journal:
 
     async def living_here(self) -> list[int]:
         """Processes of this host that hold a living lease."""
-        table = tables.worker.c
+        table = schema.worker.c
         here = select(table.pid).where(
             table.host == socket.gethostname(), table.pid.is_not(None), table.expires_at > database_now()
         )
@@ -83,11 +83,11 @@ class Journal:
 
         def go(connection: Connection) -> None:
             connection.execute(
-                update(tables.deployment)
-                .where(tables.deployment.c.owner == worker, tables.deployment.c.status != Status.COMPLETED)
+                update(schema.deployment)
+                .where(schema.deployment.c.owner == worker, schema.deployment.c.status != Status.COMPLETED)
                 .values(owner=None)
             )
-            connection.execute(delete(tables.worker).where(tables.worker.c.id == worker))
+            connection.execute(delete(schema.worker).where(schema.worker.c.id == worker))
             self._database.notify(connection, "queued")
 
         await self._database.write(go)
@@ -99,15 +99,15 @@ class Journal:
         given back, by a transaction whose answer was lost, and is taken anew. None: not looked at. A worker that is
         not alive claims nothing, or a process that was asleep would take its own runs a second time before it notices.
         """
-        table = tables.deployment
-        alive = select(tables.worker.c.id).where(tables.worker.c.expires_at > database_now())
+        table = schema.deployment
+        alive = select(schema.worker.c.id).where(schema.worker.c.expires_at > database_now())
         unheld: list[ColumnElement[bool]] = [table.c.owner.is_(None), table.c.owner.not_in(alive)]
         if holding is not None:
             unheld.append(and_(table.c.owner == worker, table.c.id.not_in(holding)))
         free = (
             select(table.c.id)
             .where(
-                alive.where(tables.worker.c.id == worker).exists(),
+                alive.where(schema.worker.c.id == worker).exists(),
                 table.c.status != Status.COMPLETED,
                 or_(*unheld),
             )
@@ -138,20 +138,20 @@ class Journal:
             row.id: row
             for row in connection.execute(
                 select(
-                    tables.stack.c.id, tables.stack.c.secrets, tables.stack.c.next_secrets, tables.stack.c.owner
-                ).where(tables.stack.c.id.in_(stack_ids))
+                    schema.stack.c.id, schema.stack.c.secrets, schema.stack.c.next_secrets, schema.stack.c.owner
+                ).where(schema.stack.c.id.in_(stack_ids))
             )
         }
         steps: dict[str, dict[str, StepRecord]] = {row.id: {} for row in rows}
-        step = tables.step.c
+        step = schema.step.c
         for row in connection.execute(
-            select(tables.step).where(step.deployment_id.in_(steps)).order_by(step.deployment_id, step.place)
+            select(schema.step).where(step.deployment_id.in_(steps)).order_by(step.deployment_id, step.place)
         ):
             steps[row.deployment_id][row.name] = StepRecord(
                 row.name, StepState(row.state), row.attempts, row.started_at, row.concluded_at, row.output
             )
         resources: dict[str, dict[str, Resource]] = {stack_id: {} for stack_id in stack_ids}
-        for row in connection.execute(select(tables.resource).where(tables.resource.c.stack_id.in_(stack_ids))):
+        for row in connection.execute(select(schema.resource).where(schema.resource.c.stack_id.in_(stack_ids))):
             resources[row.stack_id][row.kind] = Resource(
                 row.kind, row.name, ResourceState(row.state), row.dokploy_id, row.attempts, row.intended_at
             )
@@ -185,7 +185,7 @@ class Journal:
 
     async def let_go(self, run: Run) -> None:
         """Give one run back, so that it is taken up again."""
-        table = tables.deployment
+        table = schema.deployment
         giving = (
             update(table)
             .where(table.c.id == run.id, table.c.owner == run.worker, table.c.epoch == run.epoch)
@@ -195,7 +195,7 @@ class Journal:
 
     async def cancellations(self, worker: str) -> list[str]:
         """Ids of this worker's deployments that somebody asked to cancel."""
-        table = tables.deployment.c
+        table = schema.deployment.c
         asked = select(table.id).where(
             table.owner == worker, table.status != Status.COMPLETED, table.cancel_requested_at.is_not(None)
         )
@@ -239,7 +239,7 @@ class Journal:
         self._feed.publish(run.id, writing.events)
 
     def _write(self, writing: Writing, connection: Connection, *, uncertain: bool, unless_canceled: bool) -> None:
-        run, table = writing.run, tables.deployment
+        run, table = writing.run, schema.deployment
         held = and_(
             table.c.id == run.id,
             table.c.owner == run.worker,
@@ -255,29 +255,29 @@ class Journal:
                 raise CanceledMeanwhile(run.id)
             raise RunLost(run.id)
         if writing.events:
-            connection.execute(insert(tables.event), writing.event_rows())
+            connection.execute(insert(schema.event), writing.event_rows())
         if writing.steps:
             connection.execute(_UPDATE_STEP, writing.step_rows())
         if writing.resources:
             connection.execute(_UPDATE_RESOURCE, writing.resource_rows())
         if writing.secrets is not None:
             connection.execute(
-                update(tables.stack)
-                .where(tables.stack.c.id == run.stack_id)
+                update(schema.stack)
+                .where(schema.stack.c.id == run.stack_id)
                 .values(secrets=writing.secrets, next_secrets=None)
             )
         if writing.conclusion:
             settle(connection, run, writing.left, writing.at)
         if writing.frees_name:
             connection.execute(
-                update(tables.stack).where(tables.stack.c.id == run.stack_id).values(removed_at=writing.at)
+                update(schema.stack).where(schema.stack.c.id == run.stack_id).values(removed_at=writing.at)
             )
         if writing.events:
             self._database.notify(connection, f"events {run.id} {writing.last_event}")
 
     @staticmethod
     def _landed(connection: Connection, writing: Writing) -> bool:
-        table = tables.deployment.c
+        table = schema.deployment.c
         row = connection.execute(select(table.epoch, table.last_event).where(table.id == writing.run.id)).first()
         return row is not None and row.epoch == writing.run.epoch and row.last_event == writing.last_event
 
@@ -285,7 +285,7 @@ class Journal:
 
     async def installation_id(self) -> str:
         """This portal's id, made once: part of every marker in Dokploy."""
-        table = tables.installation
+        table = schema.installation
         dialect = sqlite if self._database.is_sqlite else postgresql
         entry = (
             dialect.insert(table)
@@ -301,13 +301,13 @@ class Journal:
 
 
 _UPDATE_STEP = (
-    update(tables.step)
-    .where(tables.step.c.deployment_id == bindparam("of"), tables.step.c.name == bindparam("called"))
+    update(schema.step)
+    .where(schema.step.c.deployment_id == bindparam("of"), schema.step.c.name == bindparam("called"))
     .values({name: bindparam(name) for name in ("state", "attempts", "started_at", "concluded_at", "output")})
 )
 _UPDATE_RESOURCE = (
-    update(tables.resource)
-    .where(tables.resource.c.stack_id == bindparam("of"), tables.resource.c.kind == bindparam("called"))
+    update(schema.resource)
+    .where(schema.resource.c.stack_id == bindparam("of"), schema.resource.c.kind == bindparam("called"))
     .values({name: bindparam(name) for name in ("state", "dokploy_id", "attempts", "intended_at", "changed_at")})
 )
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, exists, or_, select
 
-from app.deployments import tables
 from app.deployments.saga import ResourceState
+from app.store import schema
 
-_stack, _volume = tables.stack, tables.resource
-_other, _others = tables.stack.alias(), tables.resource.alias()
+_stack, _volume = schema.stack, schema.resource
+_other, _others = schema.stack.alias(), schema.resource.alias()
 
 
 @dataclass(frozen=True)

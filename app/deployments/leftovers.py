@@ -7,11 +7,11 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, exists, insert, select, update
 
-from app.database import Database
-from app.deployments import tables
 from app.deployments.events import Status
 from app.deployments.record import Records, StackRecord
 from app.deployments.run import Left, Run
+from app.store import schema
+from app.store.engine import Database
 
 _LONGEST_PAUSE = timedelta(hours=1)
 
@@ -43,10 +43,10 @@ class Leftovers:
 
     async def all(self, *, removed: bool = False) -> list[Leftover]:
         """What is left, oldest first; with `removed` also what was once left and is gone by now."""
-        table = tables.leftover
+        table = schema.leftover
         query = (
-            select(table, tables.stack.c.name.label("stack"))
-            .join(tables.stack, tables.stack.c.id == table.c.stack_id)
+            select(table, schema.stack.c.name.label("stack"))
+            .join(schema.stack, schema.stack.c.id == table.c.stack_id)
             .order_by(table.c.left_at, table.c.stack_id, table.c.kind)
         )
         if not removed:
@@ -70,7 +70,7 @@ class Leftovers:
 
     async def due(self) -> Sequence[StackRecord]:
         """Stacks of which something is to be removed now."""
-        leftover, deployment = tables.leftover, tables.deployment
+        leftover, deployment = schema.leftover, schema.deployment
         is_open = exists().where(deployment.c.stack_id == leftover.c.stack_id, deployment.c.status != Status.COMPLETED)
         query = select(leftover).where(leftover.c.removed_at.is_(None), ~is_open)
         rows = await self._database.read(lambda connection: connection.execute(query).all())
@@ -81,7 +81,7 @@ class Leftovers:
 
     async def hurry(self) -> int:
         """Make everything that is left due at once; return how many things that are."""
-        table = tables.leftover
+        table = schema.leftover
         now = update(table).where(table.c.removed_at.is_(None)).values(tried_at=datetime(1970, 1, 1, tzinfo=UTC))
         return await self._database.write(lambda connection: connection.execute(now).rowcount)
 
@@ -92,7 +92,7 @@ class Leftovers:
 
 def settle(connection: Connection, run: Run, left: Sequence[Left], at: datetime) -> None:
     """Write down at a run's end what of its stack is left, and that everything else is gone."""
-    table = tables.leftover
+    table = schema.leftover
     of_stack = table.c.stack_id == run.stack_id
     kinds = [each.kind for each in left]
     connection.execute(

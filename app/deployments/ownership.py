@@ -3,10 +3,10 @@
 from sqlalchemy import Connection, select
 
 from app.audit import Actor, Role
-from app.deployments import tables
 from app.deployments.keeping import KeptFiles
 from app.deployments.record import DeploymentRecord, StackRecord
 from app.errors import PortalError
+from app.store import schema
 
 Seen = StackRecord | KeptFiles | DeploymentRecord
 """What somebody was let in by. A body may come seconds after that, and the stack be handed over in between."""
@@ -19,7 +19,7 @@ def must_be_unchanged(connection: Connection, seen: Seen, actor: Actor) -> bool:
     everybody's. Locked after a deployment's row, as runs do it, and before an offer's.
     """
     stack_id, _ = _which(seen)
-    stack = tables.stack.c
+    stack = schema.stack.c
     row = connection.execute(
         select(stack.owner, stack.manage_key_hash, stack.removed_at)
         .where(stack.id == stack_id)

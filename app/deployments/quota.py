@@ -8,10 +8,10 @@ from typing import Final
 from sqlalchemy import Connection, func, select
 
 from app.config.settings import Settings
-from app.database import Database
-from app.deployments import tables
 from app.deployments.events import Kind, Status
 from app.errors import PortalError
+from app.store import schema
+from app.store.engine import Database
 
 TURN: Final = "quota"
 """What transactions take turns at that add to what is counted."""
@@ -106,19 +106,19 @@ class Quotas:
 
 def count_stacks(connection: Connection, owner: str | None = None) -> int:
     """How many stacks hold their names; of one owner, or of all."""
-    query = select(func.count()).select_from(tables.stack).where(tables.stack.c.removed_at.is_(None))
+    query = select(func.count()).select_from(schema.stack).where(schema.stack.c.removed_at.is_(None))
     if owner is not None:
-        query = query.where(tables.stack.c.owner == owner)
+        query = query.where(schema.stack.c.owner == owner)
     return int(connection.scalar(query) or 0)
 
 
 def _count_in_flight(connection: Connection, owner: str | None = None) -> int:
-    deployment = tables.deployment.c
+    deployment = schema.deployment.c
     query = (
         select(func.count())
-        .select_from(tables.deployment)
+        .select_from(schema.deployment)
         .where(deployment.status != Status.COMPLETED, deployment.kind != Kind.REMOVE)
     )
     if owner is not None:
-        query = query.join(tables.stack, tables.stack.c.id == deployment.stack_id).where(tables.stack.c.owner == owner)
+        query = query.join(schema.stack, schema.stack.c.id == deployment.stack_id).where(schema.stack.c.owner == owner)
     return int(connection.scalar(query) or 0)

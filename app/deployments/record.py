@@ -11,11 +11,12 @@ from sqlalchemy import Connection, Select, and_, or_, select
 from sqlalchemy.engine import Row
 
 from app.audit import Actor, Means, Role
-from app.database import Database
-from app.deployments import keeping, tables
+from app.deployments import keeping
 from app.deployments.events import Conclusion, Kind, RecordedEvent, Status
 from app.deployments.keeping import KeptFiles
 from app.deployments.saga import ResourceState, StepState
+from app.store import schema
+from app.store.engine import Database
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -187,26 +188,26 @@ class StackView:
 
 # A deployment with what is needed of its stack to say who may do what with it.
 _DEPLOYMENTS: Final = select(
-    tables.deployment,
-    tables.stack.c.owner.label("owner_of_stack"),
-    tables.stack.c.manage_key_hash,
-    tables.stack.c.removed_at,
-).join(tables.stack, tables.stack.c.id == tables.deployment.c.stack_id)
-_NEWEST_FIRST: Final = (tables.deployment.c.created_at.desc(), tables.deployment.c.id.desc())
+    schema.deployment,
+    schema.stack.c.owner.label("owner_of_stack"),
+    schema.stack.c.manage_key_hash,
+    schema.stack.c.removed_at,
+).join(schema.stack, schema.stack.c.id == schema.deployment.c.stack_id)
+_NEWEST_FIRST: Final = (schema.deployment.c.created_at.desc(), schema.deployment.c.id.desc())
 
 
 def newest_of_each() -> Any:
     """Hold a query to the newest deployment of each stack."""
-    other = tables.deployment.alias()
+    other = schema.deployment.alias()
     newest = (
         select(other.c.id)
-        .where(other.c.stack_id == tables.stack.c.id)
+        .where(other.c.stack_id == schema.stack.c.id)
         .order_by(other.c.created_at.desc(), other.c.id.desc())
         .limit(1)
-        .correlate(tables.stack)
+        .correlate(schema.stack)
         .scalar_subquery()
     )
-    return tables.deployment.c.id == newest
+    return schema.deployment.c.id == newest
 
 
 def _older_than(table: Any, row_id: str) -> Any:
@@ -223,15 +224,15 @@ class Records:
 
     async def find_stack(self, name: str) -> StackRecord | None:
         """The stack that holds a name."""
-        found = await self._stacks(select(tables.stack).where(tables.stack.c.name == name))
+        found = await self._stacks(select(schema.stack).where(schema.stack.c.name == name))
         return found[0] if found else None
 
     async def list_stacks(self) -> list[StackRecord]:
         """Every stack, newest first."""
-        return await self._stacks(select(tables.stack).order_by(tables.stack.c.created_at.desc()))
+        return await self._stacks(select(schema.stack).order_by(schema.stack.c.created_at.desc()))
 
     async def _stacks(self, query: Select[Any]) -> list[StackRecord]:
-        rows = await self._rows(query.where(tables.stack.c.removed_at.is_(None)))
+        rows = await self._rows(query.where(schema.stack.c.removed_at.is_(None)))
         return [_stack_record(row) for row in rows]
 
     async def stack_views(
@@ -241,7 +242,7 @@ class Records:
 
         after: only those that follow the stack with this id; limit: at most so many.
         """
-        stack = tables.stack.c
+        stack = schema.stack.c
         query = (
             _DEPLOYMENTS.add_columns(
                 stack.template,
@@ -255,7 +256,7 @@ class Records:
             .limit(limit)
         )
         if after is not None:
-            query = query.where(_older_than(tables.stack, after))
+            query = query.where(_older_than(schema.stack, after))
         return await self._database.read(
             lambda connection: [
                 StackView(_stack_of(row), record) for row, record in _deployment_records(connection, query)
@@ -264,29 +265,29 @@ class Records:
 
     async def lately_gone(self, whose: Whose, *, limit: int) -> list[DeploymentRecord]:
         """The last deployments of stacks that are gone, those that went last first."""
-        order = (tables.stack.c.removed_at.desc(), tables.stack.c.id.desc())
+        order = (schema.stack.c.removed_at.desc(), schema.stack.c.id.desc())
         # These few first: what is looked up for each stack would be looked up for all.
-        gone = select(tables.stack.c.id).where(tables.stack.c.removed_at.is_not(None), *_held_to(whose))
+        gone = select(schema.stack.c.id).where(schema.stack.c.removed_at.is_not(None), *_held_to(whose))
         few = gone.order_by(*order).limit(limit).subquery()
         return await self._deployments(
-            _DEPLOYMENTS.where(tables.stack.c.id.in_(select(few.c.id)), newest_of_each()).order_by(*order)
+            _DEPLOYMENTS.where(schema.stack.c.id.in_(select(few.c.id)), newest_of_each()).order_by(*order)
         )
 
     async def latest(self, *, limit: int) -> list[DeploymentRecord]:
         """The newest deployments of all stacks."""
         # Ids are ULIDs, which are in the order of time, and have an index.
-        return await self._deployments(_DEPLOYMENTS.order_by(tables.deployment.c.id.desc()).limit(limit))
+        return await self._deployments(_DEPLOYMENTS.order_by(schema.deployment.c.id.desc()).limit(limit))
 
     async def held(self, names: Collection[str]) -> set[str]:
         """Which of the names are held by a stack."""
         rows = await self._rows(
-            select(tables.stack.c.name).where(tables.stack.c.name.in_(names), tables.stack.c.removed_at.is_(None))
+            select(schema.stack.c.name).where(schema.stack.c.name.in_(names), schema.stack.c.removed_at.is_(None))
         )
         return {row.name for row in rows}
 
     async def deployment(self, deployment_id: str) -> DeploymentRecord | None:
         """One deployment by its id."""
-        found = await self._deployments(_DEPLOYMENTS.where(tables.deployment.c.id == deployment_id))
+        found = await self._deployments(_DEPLOYMENTS.where(schema.deployment.c.id == deployment_id))
         return found[0] if found else None
 
     async def newest_deployment(self, stack_id: str) -> DeploymentRecord | None:
@@ -296,8 +297,8 @@ class Records:
 
     async def deployments_of(self, stack_id: str, *, limit: int, after: str | None = None) -> list[DeploymentRecord]:
         """Deployments of a stack, newest first. after: only those that follow the one with this id."""
-        query = _DEPLOYMENTS.where(tables.deployment.c.stack_id == stack_id).order_by(*_NEWEST_FIRST).limit(limit)
-        return await self._deployments(query if after is None else query.where(_older_than(tables.deployment, after)))
+        query = _DEPLOYMENTS.where(schema.deployment.c.stack_id == stack_id).order_by(*_NEWEST_FIRST).limit(limit)
+        return await self._deployments(query if after is None else query.where(_older_than(schema.deployment, after)))
 
     async def _deployments(self, query: Select[Any]) -> list[DeploymentRecord]:
         return await self._database.read(
@@ -306,9 +307,9 @@ class Records:
 
     async def events(self, deployment_id: str, after: int = 0) -> list[RecordedEvent]:
         """Events of a deployment after a number, in order, at most PAGE of them."""
-        table = tables.event.c
+        table = schema.event.c
         rows = await self._rows(
-            select(tables.event)
+            select(schema.event)
             .where(table.deployment_id == deployment_id, table.n > after)
             .order_by(table.n)
             .limit(PAGE)
@@ -335,12 +336,12 @@ class Records:
 
     async def knows_key(self, key_hash: str) -> bool:
         """Whether a fingerprint is that of the manage key of any stack, be it gone."""
-        rows = await self._rows(select(tables.stack.c.id).where(tables.stack.c.manage_key_hash == key_hash).limit(1))
+        rows = await self._rows(select(schema.stack.c.id).where(schema.stack.c.manage_key_hash == key_hash).limit(1))
         return bool(rows)
 
     async def kept_files(self, whose: Whose = Whose(), *, name: str | None = None) -> list[KeptFiles]:
         """What is kept of stacks that are gone, the last first. name: only of stacks that were called so."""
-        called = [] if name is None else [tables.stack.c.name == name]
+        called = [] if name is None else [schema.stack.c.name == name]
         rows = await self._rows(keeping.unused(*_held_to(whose), *called))
         return [keeping.kept_of_row(row) for row in rows]
 
@@ -348,7 +349,7 @@ class Records:
 
     async def dokploy_ids(self, stack_ids: Sequence[str]) -> dict[str, dict[str, str]]:
         """Dokploy's ids of what stacks have there, by stack id and kind."""
-        table = tables.resource.c
+        table = schema.resource.c
         rows = await self._rows(
             select(table.stack_id, table.kind, table.dokploy_id).where(
                 table.stack_id.in_(stack_ids), table.dokploy_id.is_not(None)
@@ -361,17 +362,17 @@ class Records:
 
     async def app_names(self, stack_id: str) -> set[str]:
         """What Dokploy called the stack's application: its containers bear that name, whatever becomes of its row."""
-        table = tables.step.c
+        table = schema.step.c
         rows = await self._rows_patiently(
             select(table.output)
-            .join(tables.deployment, tables.deployment.c.id == table.deployment_id)
-            .where(tables.deployment.c.stack_id == stack_id, table.name == "application")
+            .join(schema.deployment, schema.deployment.c.id == table.deployment_id)
+            .where(schema.deployment.c.stack_id == stack_id, table.name == "application")
         )
         return {row.output["app_name"] for row in rows if "app_name" in row.output}
 
     async def usual_deploy_seconds(self) -> float | None:
         """How long Dokploy usually needs for one deployment: the median of the last twenty; None before the first."""
-        table = tables.step.c
+        table = schema.step.c
         rows = await self._rows_patiently(
             select(table.output)
             .where(table.name == "deploy", table.state == StepState.SUCCEEDED)
@@ -396,7 +397,7 @@ class Records:
 
 def _held_to(whose: Whose) -> list[Any]:
     """Hold a query to some stacks."""
-    stack = tables.stack.c
+    stack = schema.stack.c
     wanted = ((stack.owner, whose.owner), (stack.manage_key_hash, whose.key_hash))
     return [column == value for column, value in wanted if value is not None]
 
@@ -435,16 +436,16 @@ def _deployment_records(connection: Connection, query: Select[Any]) -> list[tupl
     rows = connection.execute(query).all()
     if not rows:
         return []
-    step, resource, leftover = tables.step.c, tables.resource.c, tables.leftover.c
+    step, resource, leftover = schema.step.c, schema.resource.c, schema.leftover.c
     stack_ids = {row.stack_id for row in rows}
     steps: dict[str, list[Row[Any]]] = {row.id: [] for row in rows}
     for each in connection.execute(
-        select(tables.step).where(step.deployment_id.in_(steps)).order_by(step.deployment_id, step.place)
+        select(schema.step).where(step.deployment_id.in_(steps)).order_by(step.deployment_id, step.place)
     ):
         steps[each.deployment_id].append(each)
     resources: dict[str, list[Row[Any]]] = {stack_id: [] for stack_id in stack_ids}
     for each in connection.execute(
-        select(tables.resource).where(resource.stack_id.in_(stack_ids)).order_by(resource.stack_id, resource.kind)
+        select(schema.resource).where(resource.stack_id.in_(stack_ids)).order_by(resource.stack_id, resource.kind)
     ):
         resources[each.stack_id].append(each)
     removed: dict[str, dict[str, datetime | None]] = {stack_id: {} for stack_id in stack_ids}

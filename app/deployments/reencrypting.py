@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from sqlalchemy import Column, Connection, Table, select, update
 
-from app.database import Database
-from app.deployments import tables
 from app.errors import SettingsError
+from app.store import schema
+from app.store.engine import Database
 from app.vault import Vault
 
 # So many rows a transaction: others who write wait for no longer than that takes.
@@ -41,10 +41,10 @@ class _Kept:
     living: Column[Any]
 
 
-_STACKS: Final = _Kept(tables.stack, tables.stack.c.id, tables.stack.c.secrets, tables.stack.c.removed_at)
-_NEXT: Final = _Kept(tables.stack, tables.stack.c.id, tables.stack.c.next_secrets, tables.stack.c.removed_at)
+_STACKS: Final = _Kept(schema.stack, schema.stack.c.id, schema.stack.c.secrets, schema.stack.c.removed_at)
+_NEXT: Final = _Kept(schema.stack, schema.stack.c.id, schema.stack.c.next_secrets, schema.stack.c.removed_at)
 _ANSWERS: Final = _Kept(
-    tables.idempotency, tables.idempotency.c.key_hash, tables.idempotency.c.answer, tables.idempotency.c.created_at
+    schema.idempotency, schema.idempotency.c.key_hash, schema.idempotency.c.answer, schema.idempotency.c.created_at
 )
 _EVERYTHING: Final = (_STACKS, _NEXT, _ANSWERS)
 
@@ -62,13 +62,13 @@ class Reencryption:
 
     async def recognise(self) -> None:
         """See at the start that SECRET_KEY is the one that the store is written with. Raises SettingsError if not."""
-        table = tables.installation
+        table = schema.installation
 
         def look(connection: Connection) -> tuple[bytes | None, bytes | None]:
             newest = (
-                select(tables.stack.c.secrets)
-                .where(tables.stack.c.removed_at.is_(None))
-                .order_by(tables.stack.c.id.desc())
+                select(schema.stack.c.secrets)
+                .where(schema.stack.c.removed_at.is_(None))
+                .order_by(schema.stack.c.id.desc())
                 .limit(1)
             )
             return connection.scalar(select(table.c.seal)), connection.scalar(newest)
@@ -158,7 +158,7 @@ class Reencryption:
             renewed = self._vault.renew(row.value)
         except SettingsError:
             needed = (
-                row.living is None if kept.table is tables.stack else row.living > datetime.now(UTC) - _ANSWERS_COUNT
+                row.living is None if kept.table is schema.stack else row.living > datetime.now(UTC) - _ANSWERS_COUNT
             )
             return (replace(ages, unreadable=ages.unreadable + 1) if needed else ages), None
         if renewed is None:
@@ -166,6 +166,6 @@ class Reencryption:
         return replace(ages, older=ages.older + 1), renewed
 
     async def _seal_anew(self) -> None:
-        table = tables.installation
+        table = schema.installation
         sealed = self._vault.encrypt(_SEALED)
         await self._database.write(lambda connection: connection.execute(update(table).values(seal=sealed)))

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import structlog
 
-from app.database import FileLock, StoreAway
 from app.deployments.context import RunContext, Surroundings
 from app.deployments.deploying import Deploy
 from app.deployments.events import (
@@ -31,6 +30,7 @@ from app.deployments.steps import Configure, CreateStep, MakeApplication, Projec
 from app.deployments.template import StackSecrets
 from app.deployments.verifying import Verify
 from app.errors import PortalError, SettingsError
+from app.store.engine import FileLock, StoreAway
 from app.vault import Vault
 
 log = structlog.get_logger()

@@ -7,11 +7,11 @@ from typing import Final
 
 from sqlalchemy import Connection, and_, func, or_, select
 
-from app.database import Database, utc_day
-from app.deployments import tables
 from app.deployments.events import CREATE_STEPS, Conclusion, Kind, Status
 from app.deployments.record import StackState, newest_of_each, stack_state
 from app.deployments.saga import StepState
+from app.store import schema
+from app.store.engine import Database, utc_day
 
 DAYS: Final = 14
 # Enough for the slowest in twenty to mean something, and read in a moment however many there are.
@@ -107,7 +107,7 @@ class Statistics:
 
 
 def _days(connection: Connection, since: datetime, at: datetime) -> list[Day]:
-    table = tables.deployment.c
+    table = schema.deployment.c
     day = utc_day(table.concluded_at)
     rows = connection.execute(
         select(day, table.conclusion, func.count())
@@ -131,7 +131,7 @@ def _days(connection: Connection, since: datetime, at: datetime) -> list[Day]:
 
 
 def _stacks(connection: Connection) -> dict[StackState, int]:
-    stack, deployment = tables.stack, tables.deployment
+    stack, deployment = schema.stack, schema.deployment
     held = (
         select(deployment.c.kind, deployment.c.conclusion, deployment.c.undoing)
         .select_from(stack.join(deployment, newest_of_each()))
@@ -147,13 +147,13 @@ def _stacks(connection: Connection) -> dict[StackState, int]:
 
 
 def _waiting(connection: Connection) -> int:
-    deployment, event = tables.deployment.c, tables.event.c
+    deployment, event = schema.deployment.c, schema.event.c
     # As a deployment's own page tells: it waits in Dokploy's line as long as nothing has moved since.
     in_line = or_(event.type == "queue_position", event.key == "queue_slow")
     query = (
         select(func.count())
-        .select_from(tables.deployment)
-        .join(tables.event, and_(event.deployment_id == deployment.id, event.n == deployment.last_event))
+        .select_from(schema.deployment)
+        .join(schema.event, and_(event.deployment_id == deployment.id, event.n == deployment.last_event))
         .where(deployment.status != Status.COMPLETED, or_(deployment.status == Status.QUEUED, in_line))
     )
     return int(connection.scalar(query) or 0)
@@ -161,7 +161,7 @@ def _waiting(connection: Connection) -> int:
 
 def _times(connection: Connection, since: datetime, at: datetime) -> tuple[list[float], list[StepTime]]:
     """How long the newest creations that succeeded took, and each of their steps."""
-    deployment, step = tables.deployment.c, tables.step.c
+    deployment, step = schema.deployment.c, schema.step.c
     newest = connection.execute(
         select(deployment.id, deployment.created_at, deployment.concluded_at)
         .where(

@@ -9,13 +9,13 @@ from typing import Final
 
 from sqlalchemy import Connection, func, select
 
-from app.database import Database, database_now
-from app.deployments import tables
 from app.deployments.events import Conclusion, Kind, Status
 from app.deployments.record import DeploymentRecord
 from app.deployments.tracking import SharedRead
 from app.errors import N_
 from app.i18n import Language
+from app.store import schema
+from app.store.engine import Database, database_now
 
 # A run usually begins at once; who waits no longer than this is not waiting.
 PATIENCE_SECONDS: Final = 1.0
@@ -61,7 +61,7 @@ class WaitingLine:
         return Place(position, len(places), None if usual is None else usual * position / slots)
 
     async def _read_line(self) -> tuple[Mapping[str, int], int]:
-        table, worker = tables.deployment.c, tables.worker.c
+        table, worker = schema.deployment.c, schema.worker.c
         waiting = (
             select(table.id)
             .where(table.status != Status.COMPLETED, table.status == Status.QUEUED, table.started_at.is_(None))
@@ -78,7 +78,7 @@ class WaitingLine:
     async def _usual_seconds(self) -> float | None:
         """How long a creation usually keeps its place: the median of the last ones that succeeded."""
         if time.monotonic() - self._measured_at > _MEASURED_FOR_SECONDS:
-            table = tables.deployment.c
+            table = schema.deployment.c
             query = (
                 select(table.started_at, table.concluded_at)
                 .where(table.kind == Kind.CREATE, table.conclusion == Conclusion.SUCCEEDED)

@@ -7,10 +7,10 @@ from typing import Any, Final
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from app.database import Database
 from app.identity.admission import Claims
-from app.identity.tables import account as table
 from app.ids import new_id
+from app.store.engine import Database
+from app.store.schema import account as table
 
 # What the owner of a stack of theirs begins with.
 ACCOUNT: Final = "account:"

@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select
 
 from app.audit import Action, Actor, note
-from app.database import Database
 from app.identity.accounts import Account, read_account
-from app.identity.tables import account, session
 from app.ids import new_id
+from app.store.engine import Database
+from app.store.schema import account, session
 from app.vault import fingerprint
 
 

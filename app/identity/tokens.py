@@ -9,11 +9,11 @@ from typing import Any, Final
 from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
 
 from app.audit import Action, Actor, note
-from app.database import Database
 from app.errors import PortalError
 from app.identity.scopes import Scope
-from app.identity.tables import token as table
 from app.ids import could_be_id, new_id
+from app.store.engine import Database
+from app.store.schema import token as table
 from app.vault import fingerprint
 
 # Shown with a token, so that a scanner of repositories can tell what it found, and from a manage key.

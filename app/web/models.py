@@ -16,7 +16,7 @@ from app.deployments.quota import Quotas
 from app.deployments.record import DeploymentRecord, StackState, StackView
 from app.deployments.statistics import Overview
 from app.i18n import Language
-from app.outages import Reason
+from app.store.errors import Reason
 from app.web.problems import show_code
 
 

@@ -13,10 +13,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
-from app.database import StoreAway
 from app.errors import PROBLEMS, PortalError, SettingsError
 from app.i18n import Language
-from app.outages import Reason
+from app.store.engine import StoreAway
+from app.store.errors import Reason
 from app.web.access import audit_refusal
 from app.web.contexts import ErrorPage, Page, ShownProblem
 from app.web.deps import MAX_BODY, InvalidBodyError, caller_of, language_of

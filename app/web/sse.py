@@ -13,12 +13,12 @@ from fastapi.responses import StreamingResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.types import Receive, Scope, Send
 
-from app.database import StoreAway
 from app.deployments.events import RecordedEvent
 from app.deployments.record import DeploymentRecord
 from app.deployments.waiting import describe_place, is_waiting
 from app.errors import PortalError
 from app.i18n import Language
+from app.store.engine import StoreAway
 from app.web.deps import address_of, language_of, portal_of
 from app.web.limits import limits_of
 from app.web.models import event_json

@@ -13,8 +13,8 @@ import httpx
 import pytest
 from httpx_sse import connect_sse
 
-from app.database import Database
-from app.migrations import migrate
+from app.store.engine import Database
+from app.store.migrations import migrate
 from tests.acceptance.process import ROOT, Process
 from tests.ports import reserve_port
 from tests.postgresql import PostgresServer, serve_postgresql

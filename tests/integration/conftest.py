@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from app import database as database_module
-from app.database import Database
-from app.migrations import migrate
 from app.sandbox import SandboxSettings, serve_in_thread
+from app.store import engine as database_module
+from app.store.engine import Database
+from app.store.migrations import migrate
 from tests.integration.holding import UNHURRIED
 from tests.servers import AMPLE_SECONDS, Emulator, PortalServer, portal_settings, serve_portal, sqlite_url
 

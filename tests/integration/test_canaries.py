@@ -24,11 +24,11 @@ import httpx
 import pytest
 from sqlalchemy import Connection, select, text
 
-from app.database import Database, metadata
-from app.deployments import tables
 from app.deployments.template import StackSecrets
 from app.i18n import LANGUAGES
 from app.main import create_app
+from app.store import schema
+from app.store.engine import Database, metadata
 from app.vault import Vault
 from tests.integration.holding import wait_for_held
 from tests.ports import reserve_port
@@ -384,7 +384,7 @@ def read_store(database_url: str) -> str:
         return "\n".join(path.read_bytes().decode("latin-1") for path in kept)
 
     def read(connection: Connection) -> str:
-        kept = [table for table in metadata.sorted_tables if table is not tables.leftover]
+        kept = [table for table in metadata.sorted_tables if table is not schema.leftover]
         return "\n".join(str([*connection.execute(select(table)).mappings()]) for table in kept)
 
     return transact(database_url, read)
@@ -393,5 +393,5 @@ def read_store(database_url: str) -> str:
 def passwords_in(database_url: str) -> set[str]:
     """Every stack's password, also of those that are gone."""
     vault = Vault([SETTINGS["SECRET_KEY"]])
-    sealed = transact(database_url, lambda each: list(each.scalars(select(tables.stack.c.secrets))))
+    sealed = transact(database_url, lambda each: list(each.scalars(select(schema.stack.c.secrets))))
     return {StackSecrets.decrypt(secrets, vault).password for secrets in sealed}

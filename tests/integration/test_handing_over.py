@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 import pytest
 
 from app.audit import PORTAL, Role
-from app.deployments import tables
 from app.deployments.handing_over import HandingOver, TakenOver
 from app.deployments.intake import Accepted, Asker
 from app.deployments.keeping import KeptFiles
@@ -19,7 +18,8 @@ from app.deployments.quota import Quotas
 from app.deployments.record import DeploymentRecord, StackRecord
 from app.deployments.saga import Checkpoint, ResourceChange, ResourceState
 from app.errors import PortalError
-from app.migrations import migrate
+from app.store import schema
+from app.store.migrations import migrate
 from tests.integration.test_account_api import browser, ready
 from tests.integration.test_store import Store, refused
 from tests.servers import PortalServer, asker
@@ -112,7 +112,7 @@ async def test_who_was_let_in_before_a_stack_was_handed_over_changes_it_no_more(
     await refused(CHANGES[what](store, authorised, ADA), "stack_not_found")
 
     assert await store.everything() == before
-    assert await store.count(tables.offer) == 0
+    assert await store.count(schema.offer) == 0
     await CHANGES[what](store, await store.stack(), BOB)
 
 
@@ -254,7 +254,7 @@ async def test_a_code_and_a_key_at_once_make_one_owner(store: Giving, peer: Givi
     for _ in range(10):
         code = (await store.handing_over.offer(await store.stack(), OPERATOR)).code
         (key,) = filter(None, await asyncio.gather(store.take_or_not(code), peer.take_or_not(key)))
-    assert await store.count(tables.offer) == 0
+    assert await store.count(schema.offer) == 0
 
 
 @pytest.mark.anyio
@@ -264,7 +264,7 @@ async def test_codes_that_are_made_at_once_leave_one_that_counts(store: Giving, 
     for _ in range(5):
         made = await asyncio.gather(*(each.handing_over.offer(stack, ADA) for each in [store, peer] * 5))
         assert len({offer.code for offer in made}) == 10
-        assert await store.count(tables.offer) == 1
+        assert await store.count(schema.offer) == 1
 
     assert len([each for each in made if await store.take_or_not(each.code)]) == 1
 
@@ -280,6 +280,6 @@ async def test_a_code_that_is_made_while_the_stack_is_taken_over_gives_nobody_a_
         )
         assert isinstance(taken, TakenOver)
         key = taken.manage_key
-        assert await store.count(tables.offer) == 0
+        assert await store.count(schema.offer) == 0
         assert not isinstance(made, PortalError) or made.code == "stack_not_found"
         assert not isinstance(made, BaseException) or isinstance(made, PortalError)

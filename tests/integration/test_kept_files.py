@@ -8,13 +8,13 @@ from typing import Any
 import httpx
 import pytest
 
-from app.deployments import tables
 from app.deployments.events import Conclusion
 from app.deployments.intake import Asker
 from app.deployments.saga import Checkpoint, ResourceChange, ResourceState
 from app.deployments.template import built_in_template
 from app.errors import PortalError
-from app.migrations import migrate
+from app.store import schema
+from app.store.migrations import migrate
 from app.vault import fingerprint
 from tests.integration.conftest import Servers
 from tests.integration.holding import UNHURRIED
@@ -287,7 +287,7 @@ async def test_of_several_in_turn_the_last_one_says_what_is_kept(any_database_ur
     assert (await store.intake.look(NAME, template, ADA)).files_kept
     assert await code_of(store.deploy(NAME, asker=BOB)) == "name_kept"
     assert await code_of(store.deploy(NAME, asker=replace(asker(""), key_hash=fingerprint("wrong")))) == "name_kept"
-    assert await store.count(tables.stack) == 1, "nothing of what was refused is there"
+    assert await store.count(schema.stack) == 1, "nothing of what was refused is there"
 
     # Taken up again they are no longer listed, and cannot be erased from under the stack that uses them.
     await store.deploy(NAME, asker=ADA)

@@ -11,12 +11,12 @@ import pytest
 from sqlalchemy import Connection, delete, func, select, text, update
 
 from app.bootstrap import Portal, open_portal
-from app.database import Database
-from app.deployments import tables
 from app.deployments.events import Conclusion
 from app.deployments.plan import make_plan
 from app.deployments.request import DeploymentRequest
 from app.deployments.saga import RunLost
+from app.store import schema
+from app.store.engine import Database
 from tests.integration.holding import UNHURRIED
 from tests.postgresql import PostgresServer
 from tests.servers import Emulator, asker, portal_settings
@@ -81,7 +81,7 @@ def assert_deployed_once(emulator: Emulator) -> None:
 
 async def leases(portal: Portal) -> dict[str, float]:
     """Every worker in the store, and when its lease runs out."""
-    query = select(tables.worker.c.id, tables.worker.c.expires_at)
+    query = select(schema.worker.c.id, schema.worker.c.expires_at)
     return await transact(portal, lambda connection: {row.id: row.expires_at for row in connection.execute(query)})
 
 
@@ -212,7 +212,7 @@ async def test_a_lease_that_somebody_ended_is_noticed_and_the_run_goes_on(emulat
         deployment = await deploy(portal)
         await asked(emulator, "application.deploy")
 
-        await transact(portal, lambda connection: connection.execute(delete(tables.worker)))
+        await transact(portal, lambda connection: connection.execute(delete(schema.worker)))
 
         async def is_entered_again() -> bool:
             return bool(await workers(portal)) and holds_lease(portal)
@@ -231,7 +231,7 @@ async def test_a_cancellation_that_nobody_was_told_of_is_seen(emulator: Emulator
         deployment = await deploy(portal)
         await asked(emulator, "application.deploy")
 
-        asks = update(tables.deployment).values(cancel_requested_at=func.now())
+        asks = update(schema.deployment).values(cancel_requested_at=func.now())
         await transact(portal, lambda connection: connection.execute(asks))
 
         async def is_seen() -> bool:
@@ -272,9 +272,9 @@ async def test_a_run_that_was_claimed_without_anybody_hearing_of_it_is_run(emula
         second = await deploy(portal, "bob")
         (worker,) = await workers(portal)
         claimed = (
-            update(tables.deployment)
-            .where(tables.deployment.c.id == second)
-            .values(owner=worker, epoch=tables.deployment.c.epoch + 1)
+            update(schema.deployment)
+            .where(schema.deployment.c.id == second)
+            .values(owner=worker, epoch=schema.deployment.c.epoch + 1)
         )
         await transact(portal, lambda connection: connection.execute(claimed))
 

@@ -16,13 +16,12 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from app import migrations
-from app.database import Database, metadata
-from app.deployments import tables
 from app.deployments.feed import Feed
 from app.deployments.journal import Journal
 from app.deployments.record import Records
-from app.migrations import HEAD, current, migrate
+from app.store import migrations, schema
+from app.store.engine import Database, metadata
+from app.store.migrations import HEAD, current, migrate
 from tests.together import run_together
 
 pytestmark = pytest.mark.anyio
@@ -56,7 +55,7 @@ def test_revisions_are_in_the_order_of_their_names():
 
 
 async def test_migrations_make_what_the_tables_say(database: Database):
-    assert tables.stack.metadata is metadata
+    assert schema.stack.metadata is metadata
     await migrate(database)
 
     def differences(connection: Connection) -> list[object]:

@@ -12,7 +12,7 @@ from app.deployments.events import Conclusion
 from app.deployments.saga import Checkpoint, StepChange, StepState
 from app.deployments.template import StackSecrets
 from app.errors import PortalError
-from app.migrations import migrate
+from app.store.migrations import migrate
 from tests.integration.conftest import LEAVES_SOON, Servers, SideBySide
 from tests.integration.holding import UNHURRIED
 from tests.integration.test_failures import new_name

@@ -16,8 +16,6 @@ import pytest
 from sqlalchemy import Connection, text, update
 
 from app.audit import Role
-from app.database import CHANNEL, Database
-from app.deployments import tables
 from app.deployments.events import Status
 from app.deployments.intake import Accepted, Asker, Intake
 from app.deployments.plan import make_plan
@@ -27,6 +25,8 @@ from app.deployments.request import DeploymentRequest
 from app.deployments.saga import ResourceState
 from app.deployments.template import built_in_template
 from app.errors import PortalError
+from app.store import schema
+from app.store.engine import CHANNEL, Database
 from app.vault import Vault, fingerprint
 from tests.integration.test_pages import HTML, Page
 from tests.servers import ADMIN_TOKEN, AMPLE_SECONDS, HERE, PortalServer, asker, http_client, portal_settings
@@ -146,7 +146,7 @@ class Store:
         """End every deployment, as if it had succeeded."""
         await self.write(
             lambda connection: connection.execute(
-                update(tables.deployment).values(status=Status.COMPLETED, conclusion="succeeded")
+                update(schema.deployment).values(status=Status.COMPLETED, conclusion="succeeded")
             )
         )
 
@@ -154,7 +154,7 @@ class Store:
         """Free a stack's name."""
         await self.write(
             lambda connection: connection.execute(
-                update(tables.stack).where(tables.stack.c.name == name).values(removed_at=datetime.now(UTC))
+                update(schema.stack).where(schema.stack.c.name == name).values(removed_at=datetime.now(UTC))
             )
         )
 
@@ -163,8 +163,8 @@ class Store:
         stack = await self.stack(name)
         await self.write(
             lambda connection: connection.execute(
-                update(tables.resource)
-                .where(tables.resource.c.stack_id == stack.id, tables.resource.c.kind == "volume")
+                update(schema.resource)
+                .where(schema.resource.c.stack_id == stack.id, schema.resource.c.kind == "volume")
                 .values(state=ResourceState.KEPT)
             )
         )

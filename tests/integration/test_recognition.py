@@ -10,9 +10,8 @@ import pytest
 from sqlalchemy import delete, text, update
 from sqlalchemy.exc import DBAPIError
 
-from app.audit import Action, Actor, AuditOutcome, Means, Role, Trail, audit
+from app.audit import Action, Actor, AuditOutcome, Means, Role, Trail
 from app.config.settings import Settings
-from app.database import Database
 from app.errors import PortalError
 from app.identity import (
     EVERY_SCOPE,
@@ -28,8 +27,9 @@ from app.identity import (
     Shown,
     Tokens,
 )
-from app.identity.tables import token
-from app.migrations import migrate
+from app.store.engine import Database
+from app.store.migrations import migrate
+from app.store.schema import audit, token
 from app.vault import fingerprint
 from tests.servers import ADMIN_TOKEN, portal_settings
 

@@ -11,13 +11,13 @@ from sqlalchemy import Connection, insert, select, update
 
 from app.bootstrap import open_portal
 from app.cli.operating import examine
-from app.database import Database
-from app.deployments import tables
 from app.deployments.intake import Intake
 from app.deployments.reencrypting import Ages, Reencryption
 from app.deployments.template import StackSecrets
 from app.errors import SettingsError
-from app.migrations import migrate
+from app.store import schema
+from app.store.engine import Database
+from app.store.migrations import migrate
 from app.vault import Vault
 from tests.integration.test_store import Store
 from tests.servers import Emulator, PortalServer, portal_settings
@@ -70,7 +70,7 @@ async def sealed(database: Database, column: Any) -> list[bytes]:
 
 
 async def all_sealed(database: Database) -> list[bytes]:
-    columns = (tables.stack.c.secrets, tables.idempotency.c.answer, tables.installation.c.seal)
+    columns = (schema.stack.c.secrets, schema.idempotency.c.answer, schema.installation.c.seal)
     return [value for column in columns for value in await sealed(database, column)]
 
 
@@ -94,11 +94,11 @@ async def test_everything_is_encrypted_anew_and_reads_the_same(store: Store, our
 
 async def test_more_than_one_transaction_holds(store: Store, ours: Interleaved):
     accepted = await store.deploy()
-    query = select(tables.idempotency)
+    query = select(schema.idempotency)
 
     def fill(connection: Connection) -> None:
         connection.execute(
-            insert(tables.idempotency),
+            insert(schema.idempotency),
             [
                 {
                     "key_hash": f"{number:064}",
@@ -128,7 +128,7 @@ async def test_what_somebody_writes_meanwhile_is_not_lost(store: Store, ours: In
     theirs = StackSecrets("the-newer-password", {}).encrypt(Vault([key]))
 
     async def change() -> None:
-        named = update(tables.stack).where(tables.stack.c.name == "ada")
+        named = update(schema.stack).where(schema.stack.c.name == "ada")
         await store.database.write(lambda connection: connection.execute(named.values(secrets=theirs)))
 
     ours.before.append(change)
@@ -137,7 +137,7 @@ async def test_what_somebody_writes_meanwhile_is_not_lost(store: Store, ours: In
 
     assert ages == Ages(newest=2)
     assert renewed == (1 if key == NEW else 2)
-    query = select(tables.stack.c.secrets).where(tables.stack.c.name == "ada")
+    query = select(schema.stack.c.secrets).where(schema.stack.c.name == "ada")
     secrets = await store.database.read(lambda connection: bytes(connection.scalars(query).one()))
     assert StackSecrets.decrypt(secrets, Vault([NEW])).password == "the-newer-password"
     assert ours.before == []
@@ -148,7 +148,7 @@ async def test_beside_a_process_that_goes_on_with_the_old_key_it_ends_and_says_s
 
     async def change() -> None:
         theirs = StackSecrets("their-password", {}).encrypt(store.vault)
-        await store.database.write(lambda connection: connection.execute(update(tables.stack).values(secrets=theirs)))
+        await store.database.write(lambda connection: connection.execute(update(schema.stack).values(secrets=theirs)))
 
     ours.before += [change] * 20
 
@@ -160,20 +160,20 @@ async def test_what_no_key_reads_is_told_and_left_and_the_seal_stays(store: Stor
     for name in ("ada", "bob"):
         await store.deploy(name)
     foreign = Vault([OTHER]).encrypt("x")
-    named = update(tables.stack).where(tables.stack.c.name == "ada")
+    named = update(schema.stack).where(schema.stack.c.name == "ada")
     await store.database.write(lambda connection: connection.execute(named.values(secrets=foreign)))
 
     assert await Reencryption(ours, Vault([NEW, OLD])).run() == (1, Ages(newest=1, unreadable=1))
-    assert foreign in await sealed(store.database, tables.stack.c.secrets)
-    Vault([OLD]).decrypt((await sealed(store.database, tables.installation.c.seal))[0])
+    assert foreign in await sealed(store.database, schema.stack.c.secrets)
+    Vault([OLD]).decrypt((await sealed(store.database, schema.installation.c.seal))[0])
 
-    gone = update(tables.stack).values(removed_at=datetime.now(UTC))
+    gone = update(schema.stack).values(removed_at=datetime.now(UTC))
     await store.database.write(lambda connection: connection.execute(gone))
     assert await Reencryption(ours, Vault([NEW, OLD])).run() == (0, Ages(newest=1)), "nobody needs it any more"
 
 
 async def test_of_two_that_start_at_once_with_different_keys_one_is_refused(any_database_url: str, store: Store):
-    unseal = update(tables.installation).values(seal=None)
+    unseal = update(schema.installation).values(seal=None)
     await store.database.write(lambda connection: connection.execute(unseal))
     databases = [Interleaved(any_database_url) for _ in range(2)]
     looked = asyncio.Barrier(2)
@@ -196,12 +196,12 @@ async def test_of_two_that_start_at_once_with_different_keys_one_is_refused(any_
 
 async def test_a_store_from_before_there_was_a_seal_is_known_by_its_newest_stack(store: Store, ours: Interleaved):
     await store.deploy()
-    unseal = update(tables.installation).values(seal=None)
+    unseal = update(schema.installation).values(seal=None)
     await store.database.write(lambda connection: connection.execute(unseal))
 
     with pytest.raises(SettingsError, match="SECRET_KEY lacks"):
         await Reencryption(ours, Vault([NEW])).recognise()
-    assert await ours.read(lambda connection: connection.scalar(select(tables.installation.c.seal))) is None
+    assert await ours.read(lambda connection: connection.scalar(select(schema.installation.c.seal))) is None
 
 
 @pytest.mark.parametrize("used", [False, True], ids=["an empty store", "a store with a stack"])

@@ -10,12 +10,12 @@ from sqlalchemy import Connection, Table, event, insert, text
 from sqlalchemy.engine import make_url
 from ulid import ULID
 
-from app.database import Database
-from app.deployments import tables
 from app.deployments.events import STEPS, Kind
 from app.deployments.record import Records
 from app.deployments.statistics import DAYS, SAMPLE, Day, Overview, Statistics
-from app.migrations import migrate
+from app.store import schema
+from app.store.engine import Database
+from app.store.migrations import migrate
 
 pytestmark = pytest.mark.anyio
 
@@ -46,7 +46,7 @@ class History:
             "created_at": FIRST,
             "removed_at": NOW if removed else None,
         }
-        await self.write(tables.stack, row)
+        await self.write(schema.stack, row)
         return stack_id
 
     async def deployment(
@@ -80,7 +80,7 @@ class History:
             "leftovers": [],
             "last_event": len(events),
         }
-        await self.write(tables.deployment, {**row, **values})
+        await self.write(schema.deployment, {**row, **values})
         steps = []
         for place, name in enumerate(STEPS[kind]):
             took = seconds[place] if place < len(seconds) else None
@@ -97,7 +97,7 @@ class History:
                     "output": {},
                 }
             )
-        await self.write(tables.step, *steps)
+        await self.write(schema.step, *steps)
         rows = [
             {
                 "deployment_id": deployment_id,
@@ -111,7 +111,7 @@ class History:
             }
             for n, key in enumerate(events, 1)
         ]
-        await self.write(tables.event, *rows)
+        await self.write(schema.event, *rows)
         return deployment_id
 
     async def leftover(self, stack_id: str, deployment_id: str, *, removed: bool = False) -> None:
@@ -126,7 +126,7 @@ class History:
             "tried_at": NOW,
             "removed_at": NOW if removed else None,
         }
-        await self.write(tables.leftover, row)
+        await self.write(schema.leftover, row)
 
     async def overview(self, at: datetime = NOW) -> Overview:
         return await Statistics(self.database).overview(at)

@@ -14,8 +14,6 @@ from sqlalchemy import event as hooks
 from sqlalchemy.exc import OperationalError
 
 from app.audit import Means, Role
-from app.database import Database, StoreAway
-from app.deployments import tables
 from app.deployments.events import (
     CREATE_STEPS,
     REMOVE_STEPS,
@@ -39,6 +37,8 @@ from app.deployments.run import Left, Run
 from app.deployments.saga import Checkpoint, ResourceChange, ResourceState, RunLost, StepChange, StepState
 from app.deployments.template import StackSecrets, built_in_template
 from app.errors import PortalError
+from app.store import schema
+from app.store.engine import Database, StoreAway
 from app.vault import Vault, fingerprint
 from tests.servers import asker, portal_settings
 from tests.waiting import until
@@ -118,7 +118,7 @@ class Store:
         return await self.database.read(
             lambda connection: {
                 table.name: sorted(map(repr, connection.execute(select(table)).all()))
-                for table in (tables.stack, tables.deployment, tables.step, tables.event, tables.resource)
+                for table in (schema.stack, schema.deployment, schema.step, schema.event, schema.resource)
             }
         )
 
@@ -211,8 +211,8 @@ async def test_twenty_at_once_make_one_stack(store: Store, peer: Store):
     lost = [answer.code for answer in answers if isinstance(answer, PortalError)]
     assert len(won) == 1
     assert lost == ["name_taken"] * 19
-    assert await store.count(tables.stack) == await store.count(tables.deployment) == 1
-    assert await store.count(tables.resource) == 5
+    assert await store.count(schema.stack) == await store.count(schema.deployment) == 1
+    assert await store.count(schema.resource) == 5
 
 
 async def test_twenty_names_at_once_make_twenty_stacks(store: Store, peer: Store):
@@ -224,7 +224,7 @@ async def test_the_same_idempotency_key_at_once_gets_one_answer(store: Store, pe
     answers = await asyncio.gather(*(each.deploy(key=KEY) for each in [store, peer] * 5))
 
     assert len(set(answers)) == 1, "the manage key as well"
-    assert await store.count(tables.deployment) == 1
+    assert await store.count(schema.deployment) == 1
 
 
 async def test_one_idempotency_key_for_two_names_at_once_makes_one_stack(store: Store, peer: Store):
@@ -232,7 +232,7 @@ async def test_one_idempotency_key_for_two_names_at_once_makes_one_stack(store: 
 
     (error,) = [answer for answer in answers if isinstance(answer, PortalError)]
     assert error.code == "idempotency_key_reused"
-    assert await store.count(tables.stack) == 1
+    assert await store.count(schema.stack) == 1
 
 
 async def test_a_replay_repeats_the_answer_and_another_body_is_refused(store: Store):
@@ -249,7 +249,7 @@ async def test_a_replay_works_when_the_stack_is_gone(store: Store):
     await store.conclude(await store.claim_one(), Conclusion.FAILED, frees_name=True)
 
     assert await store.deploy(key=KEY) == first
-    assert await store.count(tables.deployment) == 1
+    assert await store.count(schema.deployment) == 1
 
 
 WITH_KEY, WITH_ANOTHER = (replace(asker(""), key_hash=fingerprint(key)) for key in ("asd_one", "asd_another"))
@@ -296,7 +296,7 @@ async def test_who_has_shown_nothing_gets_his_answer_by_the_key_alone(store: Sto
 async def test_an_answer_that_an_older_portal_kept_is_repeated_to_nobody(store: Store):
     """It does not say whose it is."""
     await store.deploy(key=KEY)
-    older = update(tables.idempotency).values(key_hash=fingerprint(KEY))
+    older = update(schema.idempotency).values(key_hash=fingerprint(KEY))
     await store.database.write(lambda connection: connection.execute(older))
 
     await refused(store.deploy(key=KEY), "name_taken")
@@ -309,7 +309,7 @@ async def test_an_idempotency_key_lives_for_a_day(store: Store):
 
     async def age(hours: float) -> None:
         created_at = datetime.now(UTC) - timedelta(hours=hours)
-        aged = update(tables.idempotency).values(created_at=created_at)
+        aged = update(schema.idempotency).values(created_at=created_at)
         await store.database.write(lambda connection: connection.execute(aged))
 
     await age(23.9)
@@ -410,7 +410,7 @@ async def test_a_removal_that_comes_too_late_touches_nothing_of_the_next_owners(
 
     await refused(store.intake.remove(stack, "erase", ADA), "stack_not_found")
 
-    assert await store.count(tables.deployment) == 3
+    assert await store.count(schema.deployment) == 3
 
 
 async def test_a_cancellation_is_told_to_the_worker_that_has_the_run(store: Store):
@@ -589,7 +589,7 @@ async def test_a_worker_whose_lease_has_run_out_takes_nothing(store: Store, peer
 
 async def test_a_check_finds_the_living_workers_of_its_host(store: Store, peer: Store):
     elsewhere = await store.journal.register(LONG_LEASE, alone=False)
-    move = update(tables.worker).where(tables.worker.c.id == elsewhere).values(host="elsewhere", pid=1)
+    move = update(schema.worker).where(schema.worker.c.id == elsewhere).values(host="elsewhere", pid=1)
     await store.database.write(lambda connection: connection.execute(move))
     assert await peer.journal.living_here() == []
 
@@ -1026,7 +1026,7 @@ async def test_what_a_newer_portal_says_of_who_it_was_is_no_reason_to_fail(
     store: Store, role: str | None, means: str | None, read: tuple[Role, Means]
 ):
     accepted = await store.deploy()
-    newer = update(tables.deployment).values(actor_role=role, actor_means=means)
+    newer = update(schema.deployment).values(actor_role=role, actor_means=means)
     await store.database.write(lambda connection: connection.execute(newer))
 
     record = await store.records.deployment(accepted.deployment_id)
@@ -1158,7 +1158,7 @@ async def test_the_installation_is_one_however_many_ask_first(store: Store, peer
     ids = await asyncio.gather(*(each.journal.installation_id() for each in [store, peer] * 5))
 
     assert len(set(ids)) == 1
-    assert await store.count(tables.installation) == 1
+    assert await store.count(schema.installation) == 1
 
 
 async def test_the_store_itself_holds_one_stack_a_name_and_one_run_a_stack(store: Store):
@@ -1166,12 +1166,12 @@ async def test_the_store_itself_holds_one_stack_a_name_and_one_run_a_stack(store
     await store.deploy()
     stack = await store.records.find_stack("ada")
     assert stack is not None
-    row = await store.database.read(lambda each: each.execute(select(tables.deployment)).one()._asdict())
-    held = await store.database.read(lambda each: each.execute(select(tables.stack)).one()._asdict())
+    row = await store.database.read(lambda each: each.execute(select(schema.deployment)).one()._asdict())
+    held = await store.database.read(lambda each: each.execute(select(schema.stack)).one()._asdict())
 
     def put(table: Any, values: dict[str, Any], connection: Connection) -> None:
         connection.execute(insert(table).values(values))
 
-    for table, values in ((tables.deployment, {**row, "id": "x"}), (tables.stack, {**held, "id": "x"})):
+    for table, values in ((schema.deployment, {**row, "id": "x"}), (schema.stack, {**held, "id": "x"})):
         with pytest.raises(Exception, match=r"(?i)unique"):
             await store.database.write(partial(put, table, values))

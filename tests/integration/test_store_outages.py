@@ -11,11 +11,11 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
 
-from app.database import Database, FileLock, StoreAway
 from app.deployments.record import Records
 from app.errors import SettingsError
-from app.migrations import HEAD, check, current, migrate
-from app.readiness import Readiness, open_store
+from app.store.engine import Database, FileLock, StoreAway
+from app.store.migrations import HEAD, check, current, migrate
+from app.store.readiness import Readiness, open_store
 from tests.postgresql import PostgresServer
 from tests.servers import sqlite_url
 from tests.waiting import until

@@ -16,7 +16,7 @@ from app.deployments.record import Records
 from app.dokploy import DokployClient, DokployUnreachable
 from app.errors import SettingsError
 from app.failpoints import Failpoints
-from app.migrations import migrate
+from app.store.migrations import migrate
 from tests.servers import sqlite_url
 from tests.waiting import WAIT_SECONDS
 

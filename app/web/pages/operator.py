@@ -13,7 +13,7 @@ from app.deployments.statistics import Overview
 from app.dokploy.health import DokployHealth
 from app.errors import N_, PROBLEMS
 from app.i18n import Language
-from app.readiness import StoreState
+from app.store.readiness import StoreState
 from app.web.api import LATEST, CallerDep, LanguageDep, PortalDep
 from app.web.charts import days_chart, dots, stair
 from app.web.contexts import OperatorPage, ShownState

@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import insert
 
 from app.cli.operating import Finding, examine
-from app.database import Database
-from app.deployments import tables
-from app.migrations import migrate
+from app.store import schema
+from app.store.engine import Database
+from app.store.migrations import migrate
 from tests.servers import portal_settings, sqlite_url
 
 pytestmark = pytest.mark.anyio
@@ -112,7 +112,7 @@ async def test_stacks_are_counted_against_their_limit(tmp_path, limit: int, name
         "created_at": datetime.now(UTC),
     }
     rows = [{"id": str(number), "name": str(number), **row} for number in range(names)]
-    await database.write(lambda connection: connection.execute(insert(tables.stack), rows))
+    await database.write(lambda connection: connection.execute(insert(schema.stack), rows))
     await database.close()
 
     found = await find("stacks", tmp_path, max_stacks=limit)

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from app.database import StoreAway
 from app.deployments.events import RecordedEvent, Status
 from app.deployments.feed import Feed
 from app.deployments.record import PAGE
+from app.store.engine import StoreAway
 from tests.waiting import WAIT_SECONDS, until
 
 pytestmark = pytest.mark.anyio

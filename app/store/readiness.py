@@ -11,10 +11,10 @@ from typing import Final, Literal
 import structlog
 from sqlalchemy.exc import ArgumentError
 
-from app.database import Database, FileLock, StoreAway
 from app.errors import SettingsError
-from app.migrations import HEAD, check, migrate
-from app.outages import Reason
+from app.store.engine import Database, FileLock, StoreAway
+from app.store.errors import Reason
+from app.store.migrations import HEAD, check, migrate
 
 log = structlog.get_logger()
 

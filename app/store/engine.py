@@ -26,7 +26,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
-from app.outages import Reason, reason_of, reason_of_file, sqlite_code
+from app.store.errors import Reason, reason_of, reason_of_file, sqlite_code
 
 log = structlog.get_logger()
 

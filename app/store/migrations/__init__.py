@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from app.database import Database
+from app.store.engine import Database
 
 HEAD: Final = "0007"
 # Any number, the same in every portal: PostgreSQL lets one at a time hold it.
