@@ -23,7 +23,6 @@ from app.deployments.plan import registry_of
 from app.deployments.probing import Prober
 from app.deployments.quota import Quotas
 from app.deployments.record import Records
-from app.deployments.reencrypting import Reencryption
 from app.deployments.runner import Runner
 from app.deployments.statistics import Statistics
 from app.deployments.template import Template, built_in_template
@@ -35,9 +34,10 @@ from app.dokploy.health import HealthWatch
 from app.errors import PortalError
 from app.failpoints import Failpoints
 from app.identity import Accounts, Admission, Recognition, Sessions, Tokens
+from app.security.reencryption import Reencryption
+from app.security.vault import Vault, load_keys
 from app.store.engine import Database, FileLock, Listener
 from app.store.readiness import Readiness, open_store
-from app.vault import Vault, load_keys
 
 log = structlog.get_logger()
 

@@ -19,9 +19,9 @@ from app.deployments.record import Records
 from app.dokploy import DokployClient, DokployError
 from app.dokploy.masking import printable
 from app.errors import SettingsError
+from app.security.vault import Vault, load_keys
 from app.store.engine import Database
 from app.store.readiness import open_store
-from app.vault import Vault, load_keys
 
 # Somebody sits at the terminal and waits.
 _PATIENCE = 5.0

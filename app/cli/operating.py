@@ -15,7 +15,6 @@ from sqlalchemy import Column, Connection, Integer, MetaData, Table, insert
 from app.config.settings import Settings, load_settings, require_closed
 from app.deployments.plan import registry_of
 from app.deployments.quota import Quotas, count_stacks
-from app.deployments.reencrypting import Reencryption
 from app.dokploy import (
     DokployClient,
     DokployDatabaseDown,
@@ -27,9 +26,10 @@ from app.dokploy import (
 from app.dokploy.compatibility import find_misfits
 from app.errors import PortalError, SettingsError
 from app.logging import configure_logging
+from app.security.reencryption import Reencryption
+from app.security.vault import Vault, load_keys
 from app.store.engine import Database, StoreAway
 from app.store.migrations import HEAD, current
-from app.vault import Vault, load_keys
 from app.web.provider import Provider
 
 # The version that the portal was built against.

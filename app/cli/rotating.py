@@ -7,8 +7,8 @@ import typer
 
 from app.cli.mending import opened_store
 from app.config.settings import load_settings
-from app.deployments.reencrypting import Ages, Reencryption
-from app.vault import Vault, load_keys
+from app.security.reencryption import Ages, Reencryption
+from app.security.vault import Vault, load_keys
 
 
 def reencrypt(

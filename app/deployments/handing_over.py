@@ -13,9 +13,9 @@ from app.deployments.ownership import must_be_unchanged
 from app.deployments.quota import TURN, Quotas
 from app.deployments.record import StackRecord
 from app.errors import PortalError
+from app.security.vault import fingerprint, new_manage_key
 from app.store import schema
 from app.store.engine import Database
-from app.vault import fingerprint, new_manage_key
 
 OFFER_LIVES: Final = timedelta(hours=24)
 # Shown with a code, so that it is not taken for a manage key.

@@ -25,9 +25,9 @@ from app.deployments.saga import ResourceState, StepState
 from app.deployments.template import StackSecrets, Template
 from app.errors import PortalError
 from app.ids import new_id
+from app.security.vault import Vault, fingerprint, new_manage_key, new_password
 from app.store import schema
 from app.store.engine import Database
-from app.vault import Vault, fingerprint, new_manage_key, new_password
 
 log = structlog.get_logger()
 

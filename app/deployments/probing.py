@@ -11,7 +11,7 @@ from typing import Final
 import httpx
 
 from app.config.settings import host_and_port
-from app.tls import trusted
+from app.security.tls import trusted
 
 # A stranger's browser gives up later, but a probe is asked again anyway.
 _TIMEOUT_SECONDS: Final = 5.0

@@ -30,8 +30,8 @@ from app.deployments.steps import Configure, CreateStep, MakeApplication, Projec
 from app.deployments.template import StackSecrets
 from app.deployments.verifying import Verify
 from app.errors import PortalError, SettingsError
+from app.security.vault import Vault
 from app.store.engine import FileLock, StoreAway
-from app.vault import Vault
 
 log = structlog.get_logger()
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Self
 
 from app.config.settings import Settings
-from app.vault import Vault
+from app.security.vault import Vault
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from app.identity.caller import Caller, nobody
 from app.identity.scopes import EVERY_SCOPE, OWN_SCOPES, Scope
 from app.identity.sessions import Session, Sessions
 from app.identity.tokens import Token, Tokens
-from app.vault import fingerprint
+from app.security.vault import fingerprint
 
 OPERATOR = "operator"
 # Who tells of accounts where a proxy does.

@@ -10,9 +10,9 @@ from sqlalchemy import Connection, delete, insert, select
 from app.audit import Action, Actor, note
 from app.identity.accounts import Account, read_account
 from app.ids import new_id
+from app.security.vault import fingerprint
 from app.store.engine import Database
 from app.store.schema import account, session
-from app.vault import fingerprint
 
 
 @dataclass(frozen=True)

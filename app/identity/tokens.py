@@ -12,9 +12,9 @@ from app.audit import Action, Actor, note
 from app.errors import PortalError
 from app.identity.scopes import Scope
 from app.ids import could_be_id, new_id
+from app.security.vault import fingerprint
 from app.store.engine import Database
 from app.store.schema import token as table
-from app.vault import fingerprint
 
 # Shown with a token, so that a scanner of repositories can tell what it found, and from a manage key.
 _PREFIX: Final = "asdt_"

@@ -25,8 +25,8 @@ from app.dokploy.health import HealthWatch
 from app.errors import PortalError
 from app.i18n import Language, choose_language
 from app.identity import NOBODY, Accounts, Caller, Recognition, Sessions, Shown, Tokens, is_token, new_browser_owner
+from app.security.vault import Vault
 from app.store.readiness import Readiness
-from app.vault import Vault
 from app.web.proxy_identity import claims_of
 
 M = TypeVar("M", bound=BaseModel)

@@ -17,7 +17,7 @@ from fastapi.responses import RedirectResponse
 from app.config.settings import Settings
 from app.errors import PortalError
 from app.identity import Admission, Claims
-from app.vault import Vault
+from app.security.vault import Vault
 from app.web.deps import path_here, remember_signing_in, signing_in_of
 from app.web.provider import Provider, failed, loggable
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.config.settings import Settings
 from app.errors import PortalError
-from app.tls import trusted
+from app.security.tls import trusted
 
 if TYPE_CHECKING:
     from joserfc.jwk import Key

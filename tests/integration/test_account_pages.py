@@ -12,7 +12,7 @@ import pytest
 from app.audit import Action, Means
 from app.i18n import LANGUAGES
 from app.identity import Scope, new_browser_owner
-from app.vault import Vault
+from app.security.vault import Vault
 from app.web.pages.audit import ACTIONS, MEANS
 from tests.integration.conftest import Servers
 from tests.integration.holding import UNHURRIED

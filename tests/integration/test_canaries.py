@@ -27,9 +27,9 @@ from sqlalchemy import Connection, select, text
 from app.deployments.template import StackSecrets
 from app.i18n import LANGUAGES
 from app.main import create_app
+from app.security.vault import Vault
 from app.store import schema
 from app.store.engine import Database, metadata
-from app.vault import Vault
 from tests.integration.holding import wait_for_held
 from tests.ports import reserve_port
 from tests.servers import NO_LIMITS_IN_ENVIRONMENT, SUFFIX, TOKEN, Emulator, http_client, portal_settings

@@ -13,9 +13,9 @@ from app.deployments.intake import Asker
 from app.deployments.saga import Checkpoint, ResourceChange, ResourceState
 from app.deployments.template import built_in_template
 from app.errors import PortalError
+from app.security.vault import fingerprint
 from app.store import schema
 from app.store.migrations import migrate
-from app.vault import fingerprint
 from tests.integration.conftest import Servers
 from tests.integration.holding import UNHURRIED
 from tests.integration.test_failures import new_name

@@ -22,7 +22,7 @@ from joserfc.jwk import ECKey, RSAKey
 
 from app.config.settings import Settings, load_settings
 from app.errors import PortalError
-from app.vault import Vault
+from app.security.vault import Vault
 from app.web import problems
 from app.web.deps import forget_signing_in, language_of
 from app.web.oidc import CALLBACK, Oidc

@@ -11,7 +11,7 @@ import pytest
 
 from app.i18n import LANGUAGES
 from app.ids import new_id
-from app.vault import Vault, fingerprint
+from app.security.vault import Vault, fingerprint
 from tests.integration.conftest import Servers
 from tests.integration.holding import UNHURRIED
 from tests.integration.test_failures import new_name

@@ -25,9 +25,9 @@ from app.deployments.request import DeploymentRequest
 from app.deployments.saga import ResourceState
 from app.deployments.template import built_in_template
 from app.errors import PortalError
+from app.security.vault import Vault, fingerprint
 from app.store import schema
 from app.store.engine import CHANNEL, Database
-from app.vault import Vault, fingerprint
 from tests.integration.test_pages import HTML, Page
 from tests.servers import ADMIN_TOKEN, AMPLE_SECONDS, HERE, PortalServer, asker, http_client, portal_settings
 from tests.waiting import until

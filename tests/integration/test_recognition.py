@@ -27,10 +27,10 @@ from app.identity import (
     Shown,
     Tokens,
 )
+from app.security.vault import fingerprint
 from app.store.engine import Database
 from app.store.migrations import migrate
 from app.store.schema import audit, token
-from app.vault import fingerprint
 from tests.servers import ADMIN_TOKEN, portal_settings
 
 pytestmark = pytest.mark.anyio

@@ -37,9 +37,9 @@ from app.deployments.run import Left, Run
 from app.deployments.saga import Checkpoint, ResourceChange, ResourceState, RunLost, StepChange, StepState
 from app.deployments.template import StackSecrets, built_in_template
 from app.errors import PortalError
+from app.security.vault import Vault, fingerprint
 from app.store import schema
 from app.store.engine import Database, StoreAway
-from app.vault import Vault, fingerprint
 from tests.servers import asker, portal_settings
 from tests.waiting import until
 

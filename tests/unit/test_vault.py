@@ -11,7 +11,7 @@ import pytest
 
 from app.config.settings import Settings, load_settings
 from app.errors import SettingsError
-from app.vault import Vault, fingerprint, load_keys, new_manage_key, new_password
+from app.security.vault import Vault, fingerprint, load_keys, new_manage_key, new_password
 from tests.together import run_together
 
 OLD, NEW = "the-older-key-of-two", "the-newer-key-of-two"

@@ -4,7 +4,7 @@ import pytest
 
 from app.deployments.template import StackSecrets, built_in_template
 from app.errors import SettingsError
-from app.vault import Vault
+from app.security.vault import Vault
 from tests.servers import portal_settings
 
 

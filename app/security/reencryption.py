@@ -8,9 +8,9 @@ from typing import Any, Final
 from sqlalchemy import Column, Connection, Table, select, update
 
 from app.errors import SettingsError
+from app.security.vault import Vault
 from app.store import schema
 from app.store.engine import Database
-from app.vault import Vault
 
 # So many rows a transaction: others who write wait for no longer than that takes.
 _BATCH: Final = 100
