@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from app.identity.admission import Claims
+from app.identity.allowlist import Claims
 from app.ids import new_id
 from app.store.engine import Database
 from app.store.schema import account as table

@@ -9,8 +9,8 @@ from app.audit import Actor, Means, Role
 from app.config.settings import Settings
 from app.errors import PortalError
 from app.identity.accounts import ACCOUNT, Account, Accounts
-from app.identity.admission import Admission, Claims
-from app.identity.caller import Caller, nobody
+from app.identity.allowlist import Admission, Claims
+from app.identity.principal import Caller, nobody
 from app.identity.scopes import EVERY_SCOPE, OWN_SCOPES, Scope
 from app.identity.sessions import Session, Sessions
 from app.identity.tokens import Token, Tokens
