@@ -15,17 +15,12 @@ from app.config.settings import Settings
 from app.deployments.cleaning import Cleaner
 from app.deployments.context import Surroundings
 from app.deployments.feed import Feed
-from app.deployments.handing_over import HandingOver
 from app.deployments.intake import Intake
 from app.deployments.journal import Journal
 from app.deployments.leftovers import Leftovers
-from app.deployments.plan import registry_of
 from app.deployments.probing import Prober
-from app.deployments.quota import Quotas
-from app.deployments.record import Records
 from app.deployments.runner import Runner
 from app.deployments.statistics import Statistics
-from app.deployments.template import Template, built_in_template
 from app.deployments.tracking import Observer
 from app.deployments.waiting import WaitingLine
 from app.dokploy import DokployClient
@@ -36,6 +31,11 @@ from app.failpoints import Failpoints
 from app.identity import Accounts, Admission, Recognition, Sessions, Tokens
 from app.security.reencryption import Reencryption
 from app.security.vault import Vault, load_keys
+from app.stacks.plan import registry_of
+from app.stacks.queries import Records
+from app.stacks.quotas import Quotas
+from app.stacks.templates import Template, built_in_template
+from app.stacks.transfer import HandingOver
 from app.store.engine import Database, FileLock, Listener
 from app.store.readiness import Readiness, open_store
 

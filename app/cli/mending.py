@@ -15,11 +15,11 @@ from app.deployments.intake import Intake
 from app.deployments.journal import Journal
 from app.deployments.leftovers import Leftovers
 from app.deployments.reconcile import Reconciler, repair_all
-from app.deployments.record import Records
 from app.dokploy import DokployClient, DokployError
 from app.dokploy.masking import printable
 from app.errors import SettingsError
 from app.security.vault import Vault, load_keys
+from app.stacks.queries import Records
 from app.store.engine import Database
 from app.store.readiness import open_store
 

@@ -13,8 +13,6 @@ import typer
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, insert
 
 from app.config.settings import Settings, load_settings, require_closed
-from app.deployments.plan import registry_of
-from app.deployments.quota import Quotas, count_stacks
 from app.dokploy import (
     DokployClient,
     DokployDatabaseDown,
@@ -28,6 +26,8 @@ from app.errors import PortalError, SettingsError
 from app.logging import configure_logging
 from app.security.reencryption import Reencryption
 from app.security.vault import Vault, load_keys
+from app.stacks.plan import registry_of
+from app.stacks.quotas import Quotas, count_stacks
 from app.store.engine import Database, StoreAway
 from app.store.migrations import HEAD, current
 from app.web.provider import Provider

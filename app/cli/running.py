@@ -14,8 +14,8 @@ from app.bootstrap import open_portal
 from app.config.settings import Settings, load_settings, require_postgresql
 from app.deployments.feed import Feed
 from app.deployments.journal import Journal
-from app.deployments.record import Records
 from app.logging import configure_logging
+from app.stacks.queries import Records
 from app.store.engine import Database
 
 log = structlog.get_logger()

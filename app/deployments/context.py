@@ -13,16 +13,16 @@ from app.deployments.blame import is_away, problem_of
 from app.deployments.events import CancelRequested, Event, Kind, Warned
 from app.deployments.feed import Feed
 from app.deployments.journal import Journal
-from app.deployments.plan import Plan
 from app.deployments.probing import Prober
-from app.deployments.record import Records
 from app.deployments.run import Resource, Run
 from app.deployments.saga import Checkpoint, ResourceChange, ResourceState, RunLost, StepChange, StepState
-from app.deployments.template import Registry, StackSecrets
 from app.deployments.tracking import Observer
 from app.dokploy import DokployClient, DokployError, DokployKeyRefused, DokployServerError
 from app.dokploy.masking import SHORTEST
 from app.errors import PortalError
+from app.stacks.plan import Plan
+from app.stacks.queries import Records
+from app.stacks.templates import Registry, StackSecrets
 
 T = TypeVar("T")
 

@@ -13,19 +13,19 @@ from sqlalchemy import Connection, and_, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.audit import Action, Actor, Role, note
-from app.deployments import keeping
 from app.deployments.events import STEPS, Conclusion, DeploymentQueued, Kind, Status
-from app.deployments.keeping import KeptFiles
-from app.deployments.ownership import must_be_unchanged, must_match
-from app.deployments.plan import Plan, declare
-from app.deployments.quota import Quotas, count_stacks
-from app.deployments.record import DeploymentRecord, Records, StackRecord
-from app.deployments.request import DeploymentRequest, suggest_names
 from app.deployments.saga import ResourceState, StepState
-from app.deployments.template import StackSecrets, Template
 from app.errors import PortalError
 from app.ids import new_id
 from app.security.vault import Vault, fingerprint, new_manage_key, new_password
+from app.stacks import volumes
+from app.stacks.names import DeploymentRequest, suggest_names
+from app.stacks.ownership import must_be_unchanged, must_match
+from app.stacks.plan import Plan, declare
+from app.stacks.queries import DeploymentRecord, Records, StackRecord
+from app.stacks.quotas import Quotas, count_stacks
+from app.stacks.templates import StackSecrets, Template
+from app.stacks.volumes import KeptFiles
 from app.store import schema
 from app.store.engine import Database
 
@@ -253,10 +253,10 @@ class Intake:
 
         Looked for last: now that the name is held, no removal can end, and no erasing begin, unseen.
         """
-        row = connection.execute(keeping.of_volumes([plan.volume])).first()
+        row = connection.execute(volumes.of_volumes([plan.volume])).first()
         if row is None:
             return None
-        kept = keeping.kept_of_row(row)
+        kept = volumes.kept_of_row(row)
         if not asker.may_use(kept):
             raise PortalError("name_kept", field="name", name=plan.name)
         return kept
@@ -428,7 +428,7 @@ class Intake:
             )
             connection.execute(update(stack).where(stack.c.id == kept.stack_id).values(removed_at=None))
             must_be_unchanged(connection, kept, asker.actor)
-            if not keeping.is_still_kept(connection, kept):
+            if not volumes.is_still_kept(connection, kept):
                 raise PortalError("stack_not_found", name=kept.name)
             note(connection, asker.actor, Action.ERASE_KEPT, stack=kept.name, deployment_id=deployment_id)
             self._database.notify(connection, "queued")

@@ -8,8 +8,8 @@ from typing import Any, cast
 from sqlalchemy import Connection, exists, insert, select, update
 
 from app.deployments.events import Status
-from app.deployments.record import Records, StackRecord
 from app.deployments.run import Left, Run
+from app.stacks.queries import Records, StackRecord
 from app.store import schema
 from app.store.engine import Database
 

@@ -8,10 +8,10 @@ from typing import Literal
 from app.audit import COMMAND_LINE
 from app.deployments.events import Conclusion, Kind
 from app.deployments.intake import Asker, Intake
-from app.deployments.record import DeploymentRecord, Records, StackRecord
 from app.deployments.removal import gone, remove_empty_project
 from app.dokploy import Application, DokployClient, DokployError, Domain, Project
 from app.errors import PortalError
+from app.stacks.queries import DeploymentRecord, Records, StackRecord
 
 Code = Literal[
     "project_missing",

@@ -22,15 +22,15 @@ from app.deployments.events import (
     Warned,
 )
 from app.deployments.journal import CanceledMeanwhile
-from app.deployments.plan import Plan
 from app.deployments.removing import REMOVAL
 from app.deployments.run import Left, Run
 from app.deployments.saga import Checkpoint, Ending, ResourceState, RunLost, Saga, Step
 from app.deployments.steps import Configure, CreateStep, MakeApplication, Project, Route, Validate
-from app.deployments.template import StackSecrets
 from app.deployments.verifying import Verify
 from app.errors import PortalError, SettingsError
 from app.security.vault import Vault
+from app.stacks.plan import Plan
+from app.stacks.templates import StackSecrets
 from app.store.engine import FileLock, StoreAway
 
 log = structlog.get_logger()

@@ -8,8 +8,8 @@ from typing import Final
 from sqlalchemy import Connection, and_, func, or_, select
 
 from app.deployments.events import CREATE_STEPS, Conclusion, Kind, Status
-from app.deployments.record import StackState, newest_of_each, stack_state
 from app.deployments.saga import StepState
+from app.stacks.queries import StackState, newest_of_each, stack_state
 from app.store import schema
 from app.store.engine import Database, utc_day
 

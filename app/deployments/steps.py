@@ -6,13 +6,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
 
 from app.deployments.context import RunContext, dokploy_blamed
-from app.deployments.dotenv import write_dotenv
 from app.deployments.events import Kind, Status
 from app.deployments.probing import NOBODY
 from app.deployments.removal import Removal, gone
 from app.deployments.saga import Outcome, ResourceChange, ResourceState, StepState
 from app.dokploy import Application, ApplicationUpdate, DokployError, DokployServerError, Domain, Mount
 from app.errors import PortalError
+from app.stacks.dotenv import write_dotenv
 
 T = TypeVar("T")
 

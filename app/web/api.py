@@ -9,22 +9,15 @@ from starlette.convertors import PathConvertor, register_url_convertor
 from app.audit import Actor
 from app.deployments.events import STEP_LABELS, Kind
 from app.deployments.intake import FILES_KEPT, NAME_REFUSED, Asker
-from app.deployments.keeping import KeptFiles
-from app.deployments.plan import Plan, make_plan
-from app.deployments.quota import Quotas
-from app.deployments.record import DeploymentRecord, StackRecord, StackView
-from app.deployments.request import (
-    MAX_KEY,
-    MIN_KEY,
-    DeploymentRequest,
-    normalize_name,
-    parse_idempotency_key,
-    parse_name,
-)
 from app.deployments.saga import ResourceState
 from app.errors import N_, PortalError
 from app.i18n import LANGUAGES, Language
 from app.identity import Caller
+from app.stacks.names import MAX_KEY, MIN_KEY, DeploymentRequest, normalize_name, parse_idempotency_key, parse_name
+from app.stacks.plan import Plan, make_plan
+from app.stacks.queries import DeploymentRecord, StackRecord, StackView
+from app.stacks.quotas import Quotas
+from app.stacks.volumes import KeptFiles
 from app.web import models, sse
 from app.web.access import deployment_of, files_of, find_deployment, kept_of, stack_of, stack_or_kept_of, whose_stacks
 from app.web.deps import Portal, caller_of, language_of, portal_of, read_json, wait_preference

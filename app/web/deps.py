@@ -13,19 +13,19 @@ from pydantic import BaseModel, ValidationError
 from app.audit import Actor, Means, Role, Trail
 from app.config.settings import Settings
 from app.deployments.feed import Feed
-from app.deployments.handing_over import HandingOver
 from app.deployments.intake import Intake
 from app.deployments.leftovers import Leftovers
-from app.deployments.record import Records
 from app.deployments.runner import Runner
 from app.deployments.statistics import Statistics
-from app.deployments.template import Template
 from app.deployments.waiting import WaitingLine
 from app.dokploy.health import HealthWatch
 from app.errors import PortalError
 from app.i18n import Language, choose_language
 from app.identity import NOBODY, Accounts, Caller, Recognition, Sessions, Shown, Tokens, is_token, new_browser_owner
 from app.security.vault import Vault
+from app.stacks.queries import Records
+from app.stacks.templates import Template
+from app.stacks.transfer import HandingOver
 from app.store.readiness import Readiness
 from app.web.proxy_identity import claims_of
 

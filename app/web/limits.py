@@ -45,7 +45,7 @@ _DEPLOYS: Final = frozenset(
         *("/stacks/{name}/password", "/api/stack/{name}/password"),
     }
 )
-# The limits that are no rates: streams, and those by which `app.deployments.quota` refuses.
+# The limits that are no rates: streams, and those by which `app.stacks.quotas` refuses.
 _QUOTAS: Final = {
     "too_many_streams": "streams",
     "stacks_full": "stacks",

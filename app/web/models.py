@@ -11,11 +11,11 @@ from pydantic.alias_generators import to_camel
 from app.audit import Actor
 from app.deployments.events import RecordedEvent, describe, phase_of
 from app.deployments.leftovers import Leftover
-from app.deployments.plan import Plan
-from app.deployments.quota import Quotas
-from app.deployments.record import DeploymentRecord, StackState, StackView
 from app.deployments.statistics import Overview
 from app.i18n import Language
+from app.stacks.plan import Plan
+from app.stacks.queries import DeploymentRecord, StackState, StackView
+from app.stacks.quotas import Quotas
 from app.store.errors import Reason
 from app.web.problems import show_code
 

@@ -1,8 +1,8 @@
 """A stack's password, for whoever may see it: the one place that opens it."""
 
-from app.deployments.record import StackRecord
-from app.deployments.template import StackSecrets
 from app.identity import Caller, Ownership, Scope
+from app.stacks.queries import StackRecord
+from app.stacks.templates import StackSecrets
 from app.web.deps import Portal
 
 

@@ -24,10 +24,10 @@ import httpx
 import pytest
 from sqlalchemy import Connection, select, text
 
-from app.deployments.template import StackSecrets
 from app.i18n import LANGUAGES
 from app.main import create_app
 from app.security.vault import Vault
+from app.stacks.templates import StackSecrets
 from app.store import schema
 from app.store.engine import Database, metadata
 from tests.integration.holding import wait_for_held

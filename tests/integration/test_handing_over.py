@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 import pytest
 
 from app.audit import PORTAL, Role
-from app.deployments.handing_over import HandingOver, TakenOver
 from app.deployments.intake import Accepted, Asker
-from app.deployments.keeping import KeptFiles
-from app.deployments.quota import Quotas
-from app.deployments.record import DeploymentRecord, StackRecord
 from app.deployments.saga import Checkpoint, ResourceChange, ResourceState
 from app.errors import PortalError
+from app.stacks.queries import DeploymentRecord, StackRecord
+from app.stacks.quotas import Quotas
+from app.stacks.transfer import HandingOver, TakenOver
+from app.stacks.volumes import KeptFiles
 from app.store import schema
 from app.store.migrations import migrate
 from tests.integration.test_account_api import browser, ready

@@ -11,9 +11,9 @@ import pytest
 from app.deployments.events import Conclusion
 from app.deployments.intake import Asker
 from app.deployments.saga import Checkpoint, ResourceChange, ResourceState
-from app.deployments.template import built_in_template
 from app.errors import PortalError
 from app.security.vault import fingerprint
+from app.stacks.templates import built_in_template
 from app.store import schema
 from app.store.migrations import migrate
 from tests.integration.conftest import Servers

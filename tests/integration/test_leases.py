@@ -12,9 +12,9 @@ from sqlalchemy import Connection, delete, func, select, text, update
 
 from app.bootstrap import Portal, open_portal
 from app.deployments.events import Conclusion
-from app.deployments.plan import make_plan
-from app.deployments.request import DeploymentRequest
 from app.deployments.saga import RunLost
+from app.stacks.names import DeploymentRequest
+from app.stacks.plan import make_plan
 from app.store import schema
 from app.store.engine import Database
 from tests.integration.holding import UNHURRIED

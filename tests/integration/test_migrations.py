@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from app.deployments.feed import Feed
 from app.deployments.journal import Journal
-from app.deployments.record import Records
+from app.stacks.queries import Records
 from app.store import migrations, schema
 from app.store.engine import Database, metadata
 from app.store.migrations import HEAD, current, migrate

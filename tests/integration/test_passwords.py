@@ -10,8 +10,8 @@ import pytest
 
 from app.deployments.events import Conclusion
 from app.deployments.saga import Checkpoint, StepChange, StepState
-from app.deployments.template import StackSecrets
 from app.errors import PortalError
+from app.stacks.templates import StackSecrets
 from app.store.migrations import migrate
 from tests.integration.conftest import LEAVES_SOON, Servers, SideBySide
 from tests.integration.holding import UNHURRIED

@@ -18,14 +18,14 @@ from sqlalchemy import Connection, text, update
 from app.audit import Role
 from app.deployments.events import Status
 from app.deployments.intake import Accepted, Asker, Intake
-from app.deployments.plan import make_plan
-from app.deployments.quota import Quotas, count_stacks
-from app.deployments.record import Records, StackRecord
-from app.deployments.request import DeploymentRequest
 from app.deployments.saga import ResourceState
-from app.deployments.template import built_in_template
 from app.errors import PortalError
 from app.security.vault import Vault, fingerprint
+from app.stacks.names import DeploymentRequest
+from app.stacks.plan import make_plan
+from app.stacks.queries import Records, StackRecord
+from app.stacks.quotas import Quotas, count_stacks
+from app.stacks.templates import built_in_template
 from app.store import schema
 from app.store.engine import CHANNEL, Database
 from tests.integration.test_pages import HTML, Page

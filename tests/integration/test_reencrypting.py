@@ -12,10 +12,10 @@ from sqlalchemy import Connection, insert, select, update
 from app.bootstrap import open_portal
 from app.cli.operating import examine
 from app.deployments.intake import Intake
-from app.deployments.template import StackSecrets
 from app.errors import SettingsError
 from app.security.reencryption import Ages, Reencryption
 from app.security.vault import Vault
+from app.stacks.templates import StackSecrets
 from app.store import schema
 from app.store.engine import Database
 from app.store.migrations import migrate

@@ -11,8 +11,8 @@ from sqlalchemy.engine import make_url
 from ulid import ULID
 
 from app.deployments.events import STEPS, Kind
-from app.deployments.record import Records
 from app.deployments.statistics import DAYS, SAMPLE, Day, Overview, Statistics
+from app.stacks.queries import Records
 from app.store import schema
 from app.store.engine import Database
 from app.store.migrations import migrate

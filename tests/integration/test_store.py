@@ -30,14 +30,14 @@ from app.deployments.events import (
 from app.deployments.feed import Feed
 from app.deployments.intake import Accepted, Asker, Intake
 from app.deployments.journal import CanceledMeanwhile, Journal
-from app.deployments.plan import make_plan
-from app.deployments.record import PAGE, LeftoverView, Records, StackState, Whose
-from app.deployments.request import DeploymentRequest
 from app.deployments.run import Left, Run
 from app.deployments.saga import Checkpoint, ResourceChange, ResourceState, RunLost, StepChange, StepState
-from app.deployments.template import StackSecrets, built_in_template
 from app.errors import PortalError
 from app.security.vault import Vault, fingerprint
+from app.stacks.names import DeploymentRequest
+from app.stacks.plan import make_plan
+from app.stacks.queries import PAGE, LeftoverView, Records, StackState, Whose
+from app.stacks.templates import StackSecrets, built_in_template
 from app.store import schema
 from app.store.engine import Database, StoreAway
 from tests.servers import asker, portal_settings

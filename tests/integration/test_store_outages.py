@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
 
-from app.deployments.record import Records
 from app.errors import SettingsError
+from app.stacks.queries import Records
 from app.store.engine import Database, FileLock, StoreAway
 from app.store.migrations import HEAD, check, current, migrate
 from app.store.readiness import Readiness, open_store

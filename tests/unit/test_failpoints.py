@@ -12,10 +12,10 @@ import pytest
 
 from app.deployments.feed import Feed
 from app.deployments.journal import Journal
-from app.deployments.record import Records
 from app.dokploy import DokployClient, DokployUnreachable
 from app.errors import SettingsError
 from app.failpoints import Failpoints
+from app.stacks.queries import Records
 from app.store.migrations import migrate
 from tests.servers import sqlite_url
 from tests.waiting import WAIT_SECONDS

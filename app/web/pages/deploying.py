@@ -8,10 +8,10 @@ from fastapi.responses import RedirectResponse
 
 from app.deployments.events import describe
 from app.deployments.intake import NAME_REFUSED
-from app.deployments.request import MAX_NAME, MIN_NAME
 from app.errors import N_, PortalError
 from app.i18n import Language
 from app.identity import Caller
+from app.stacks.names import MAX_NAME, MIN_NAME
 from app.web.api import CallerDep, LanguageDep, PortalDep, asker_of, plan_for, preview_plan
 from app.web.contexts import DeployPage, Fact, PlanPreview, ShownProblem
 from app.web.deps import Portal, actor_of, origin_of, owner_of, portal_of, read_form, remember_browser

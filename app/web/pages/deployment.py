@@ -8,12 +8,12 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
 from app.deployments.events import STEP_LABELS, Conclusion, Kind, RecordedEvent, describe, phase_of
-from app.deployments.record import PAGE, DeploymentRecord, is_there
 from app.deployments.saga import ResourceState
 from app.deployments.waiting import Place, describe_place, is_waiting
 from app.errors import N_, PortalError
 from app.i18n import Language
 from app.identity import Caller
+from app.stacks.queries import PAGE, DeploymentRecord, is_there
 from app.web.access import find_deployment, owns_deployment
 from app.web.api import CallerDep, DeploymentDep, LanguageDep, PortalDep, cancel_deployment
 from app.web.contexts import DeploymentPage, LogRow, QueuePlace

@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Final
 
 from app.deployments.events import STEP_LABELS, Conclusion, Kind, Status
-from app.deployments.record import DeploymentRecord, StepView
 from app.deployments.saga import ResourceState, StepState
 from app.errors import N_
 from app.i18n import Language
+from app.stacks.queries import DeploymentRecord, StepView
 from app.web.contexts import LineEnd, Moment, PastDeployment, SmallLine, Station, StationState
 from app.web.templating import END_NOTES, STATE_TEXTS, STATION_NOTES
 

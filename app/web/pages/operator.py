@@ -7,12 +7,12 @@ from fastapi import APIRouter, Request, Response
 
 from app.deployments.events import STEP_LABELS
 from app.deployments.leftovers import Leftover
-from app.deployments.quota import Quotas
-from app.deployments.record import DeploymentRecord, StackState
 from app.deployments.statistics import Overview
 from app.dokploy.health import DokployHealth
 from app.errors import N_, PROBLEMS
 from app.i18n import Language
+from app.stacks.queries import DeploymentRecord, StackState
+from app.stacks.quotas import Quotas
 from app.store.readiness import StoreState
 from app.web.api import LATEST, CallerDep, LanguageDep, PortalDep
 from app.web.charts import days_chart, dots, stair

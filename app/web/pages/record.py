@@ -8,12 +8,12 @@ from fastapi import APIRouter, Request, Response
 
 from app.audit import Actor
 from app.deployments.events import STEP_LABELS
-from app.deployments.plan import certificate_in_dokploys_words
-from app.deployments.record import DeploymentRecord, ResourceView, StepView
 from app.deployments.saga import ResourceState, StepState
 from app.errors import N_
 from app.i18n import Language
 from app.identity import Caller
+from app.stacks.plan import certificate_in_dokploys_words
+from app.stacks.queries import DeploymentRecord, ResourceView, StepView
 from app.web.access import owns_deployment
 from app.web.api import CallerDep, DeploymentDep, LanguageDep
 from app.web.contexts import Moment, RecordPage

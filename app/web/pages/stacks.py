@@ -7,11 +7,11 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
 from app.deployments.intake import Asker
-from app.deployments.plan import version_of
-from app.deployments.record import STANDING, DeploymentRecord, StackRecord, StackState, StackView
 from app.errors import N_, PortalError
 from app.i18n import Language
 from app.ids import could_be_id
+from app.stacks.plan import version_of
+from app.stacks.queries import STANDING, DeploymentRecord, StackRecord, StackState, StackView
 from app.web.access import files_of, whose_stacks
 from app.web.api import CallerDep, KeptDep, LanguageDep, PortalDep, StackDep, stacks_of
 from app.web.contexts import DeletePage, ErasePage, PasswordPage, RedeployPage, ShownState, StackPage, StacksPage

@@ -10,9 +10,9 @@ from typing import Final, get_args
 from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 
-from app.deployments.record import StackState
 from app.errors import N_
 from app.i18n import LANGUAGES, Language
+from app.stacks.queries import StackState
 from app.web.contexts import (
     Fact,
     LineEnd,

@@ -8,9 +8,9 @@ from dotenv import dotenv_values
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.deployments.dotenv import write_dotenv
 from app.errors import PortalError
 from app.sandbox.dotenv import parse, resolve
+from app.stacks.dotenv import write_dotenv
 
 variable_names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,12}", fullmatch=True)
 # Letters that mean something to some reader, and everything else now and then.

@@ -9,7 +9,7 @@ import pytest
 
 from app.deployments.events import RecordedEvent, Status
 from app.deployments.feed import Feed
-from app.deployments.record import PAGE
+from app.stacks.queries import PAGE
 from app.store.engine import StoreAway
 from tests.waiting import WAIT_SECONDS, until
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from app.config.settings import Settings
-from app.deployments.plan import Plan, declare, make_plan, registry_of, version_of
-from app.deployments.request import DeploymentRequest
-from app.deployments.template import built_in_template
 from app.errors import PortalError
+from app.stacks.names import DeploymentRequest
+from app.stacks.plan import Plan, declare, make_plan, registry_of, version_of
+from app.stacks.templates import built_in_template
 from tests.servers import portal_settings
 
 

@@ -8,14 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.deployments.request import (
-    MAX_NAME,
-    normalize_name,
-    parse_idempotency_key,
-    parse_name,
-    suggest_names,
-)
 from app.errors import PortalError
+from app.stacks.names import MAX_NAME, normalize_name, parse_idempotency_key, parse_name, suggest_names
 
 RESERVED = ("admin", "API", "Portal")
 LABEL = re.compile(r"(?!xn--)[a-z0-9]([a-z0-9-]{1,28})[a-z0-9]")

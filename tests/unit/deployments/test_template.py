@@ -2,9 +2,9 @@
 
 import pytest
 
-from app.deployments.template import StackSecrets, built_in_template
 from app.errors import SettingsError
 from app.security.vault import Vault
+from app.stacks.templates import StackSecrets, built_in_template
 from tests.servers import portal_settings
 
 

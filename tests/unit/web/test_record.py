@@ -7,12 +7,12 @@ import pytest
 
 from app.audit import Actor, Means, Role
 from app.deployments.events import Conclusion, Kind, Status
-from app.deployments.plan import declare, make_plan
-from app.deployments.record import DeploymentRecord, StepView
-from app.deployments.request import DeploymentRequest
 from app.deployments.saga import StepState
-from app.deployments.template import built_in_template
 from app.i18n import LANGUAGES
+from app.stacks.names import DeploymentRequest
+from app.stacks.plan import declare, make_plan
+from app.stacks.queries import DeploymentRecord, StepView
+from app.stacks.templates import built_in_template
 from app.web.contexts import RecordPage
 from app.web.pages.record import compare
 from tests.servers import portal_settings

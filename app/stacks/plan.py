@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from app.config.settings import Settings
-from app.deployments.dotenv import write_dotenv
-from app.deployments.request import DeploymentRequest
-from app.deployments.template import Registry, Template
 from app.errors import PortalError
+from app.stacks.dotenv import write_dotenv
+from app.stacks.names import DeploymentRequest
+from app.stacks.templates import Registry, Template
 
 
 @dataclass(frozen=True)

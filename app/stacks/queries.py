@@ -11,10 +11,9 @@ from sqlalchemy import Connection, Select, and_, or_, select
 from sqlalchemy.engine import Row
 
 from app.audit import Actor, Means, Role
-from app.deployments import keeping
 from app.deployments.events import Conclusion, Kind, RecordedEvent, Status
-from app.deployments.keeping import KeptFiles
 from app.deployments.saga import ResourceState, StepState
+from app.stacks.volumes import KeptFiles, kept_of_row, of_volumes, unused
 from app.store import schema
 from app.store.engine import Database
 
@@ -331,8 +330,8 @@ class Records:
 
     async def kept_of(self, volumes: Collection[str]) -> dict[str, KeptFiles]:
         """Which of some volumes are kept of stacks that are gone, by their names."""
-        rows = await self._rows(keeping.of_volumes(volumes))
-        return {row.volume: keeping.kept_of_row(row) for row in rows}
+        rows = await self._rows(of_volumes(volumes))
+        return {row.volume: kept_of_row(row) for row in rows}
 
     async def knows_key(self, key_hash: str) -> bool:
         """Whether a fingerprint is that of the manage key of any stack, be it gone."""
@@ -342,8 +341,8 @@ class Records:
     async def kept_files(self, whose: Whose = Whose(), *, name: str | None = None) -> list[KeptFiles]:
         """What is kept of stacks that are gone, the last first. name: only of stacks that were called so."""
         called = [] if name is None else [schema.stack.c.name == name]
-        rows = await self._rows(keeping.unused(*_held_to(whose), *called))
-        return [keeping.kept_of_row(row) for row in rows]
+        rows = await self._rows(unused(*_held_to(whose), *called))
+        return [kept_of_row(row) for row in rows]
 
     # For runs, which wait while the store is away
 
@@ -384,7 +383,7 @@ class Records:
 
     async def is_kept_volume(self, volume: str, owner: str) -> bool:
         """Whether a volume was left by a removed stack of this same owner, who asked to keep it."""
-        rows = await self._rows_patiently(keeping.of_volumes([volume]))
+        rows = await self._rows_patiently(of_volumes([volume]))
         return any(row.owner == owner for row in rows)
 
     async def _rows(self, query: Select[Any]) -> Sequence[Any]:

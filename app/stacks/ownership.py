@@ -3,9 +3,9 @@
 from sqlalchemy import Connection, select
 
 from app.audit import Actor, Role
-from app.deployments.keeping import KeptFiles
-from app.deployments.record import DeploymentRecord, StackRecord
 from app.errors import PortalError
+from app.stacks.queries import DeploymentRecord, StackRecord
+from app.stacks.volumes import KeptFiles
 from app.store import schema
 
 Seen = StackRecord | KeptFiles | DeploymentRecord

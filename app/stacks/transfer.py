@@ -9,11 +9,11 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from app.audit import Action, note
 from app.deployments.intake import Asker
-from app.deployments.ownership import must_be_unchanged
-from app.deployments.quota import TURN, Quotas
-from app.deployments.record import StackRecord
 from app.errors import PortalError
 from app.security.vault import fingerprint, new_manage_key
+from app.stacks.ownership import must_be_unchanged
+from app.stacks.queries import StackRecord
+from app.stacks.quotas import TURN, Quotas
 from app.store import schema
 from app.store.engine import Database
 
