@@ -13,21 +13,21 @@ from app import __version__
 from app.audit import Trail
 from app.config.settings import Settings
 from app.deployments.cleaning import Cleaner
-from app.deployments.context import Surroundings
-from app.deployments.feed import Feed
 from app.deployments.intake import Intake
-from app.deployments.journal import Journal
 from app.deployments.leftovers import Leftovers
 from app.deployments.probing import Prober
-from app.deployments.runner import Runner
 from app.deployments.statistics import Statistics
 from app.deployments.tracking import Observer
-from app.deployments.waiting import WaitingLine
 from app.dokploy import DokployClient
 from app.dokploy.circuit import Circuit
 from app.dokploy.health import HealthWatch
+from app.engine.broker import Feed
+from app.engine.context import Surroundings
+from app.engine.failpoints import Failpoints
+from app.engine.journal import Journal
+from app.engine.queue import WaitingLine
+from app.engine.runner import Runner
 from app.errors import PortalError
-from app.failpoints import Failpoints
 from app.identity import Accounts, Admission, Recognition, Sessions, Tokens
 from app.security.reencryption import Reencryption
 from app.security.vault import Vault, load_keys

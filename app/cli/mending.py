@@ -10,13 +10,13 @@ from typing import Annotated, Any
 import typer
 
 from app.config.settings import Settings, load_settings
-from app.deployments.feed import Feed
 from app.deployments.intake import Intake
-from app.deployments.journal import Journal
 from app.deployments.leftovers import Leftovers
 from app.deployments.reconcile import Reconciler, repair_all
 from app.dokploy import DokployClient, DokployError
 from app.dokploy.masking import printable
+from app.engine.broker import Feed
+from app.engine.journal import Journal
 from app.errors import SettingsError
 from app.security.vault import Vault, load_keys
 from app.stacks.queries import Records

@@ -12,8 +12,8 @@ from uvicorn.loops.auto import auto_loop_factory
 
 from app.bootstrap import open_portal
 from app.config.settings import Settings, load_settings, require_postgresql
-from app.deployments.feed import Feed
-from app.deployments.journal import Journal
+from app.engine.broker import Feed
+from app.engine.journal import Journal
 from app.logging import configure_logging
 from app.stacks.queries import Records
 from app.store.engine import Database

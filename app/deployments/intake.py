@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.audit import Action, Actor, Role, note
 from app.deployments.events import STEPS, Conclusion, DeploymentQueued, Kind, Status
-from app.deployments.saga import ResourceState, StepState
+from app.engine.saga import ResourceState, StepState
 from app.errors import PortalError
 from app.ids import new_id
 from app.security.vault import Vault, fingerprint, new_manage_key, new_password

@@ -8,7 +8,7 @@ from typing import Any, cast
 from sqlalchemy import Connection, exists, insert, select, update
 
 from app.deployments.events import Status
-from app.deployments.run import Left, Run
+from app.engine.run import Left, Run
 from app.stacks.queries import Records, StackRecord
 from app.store import schema
 from app.store.engine import Database

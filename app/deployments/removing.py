@@ -1,9 +1,9 @@
 """The stations of a removal, which only goes forward: what cannot be removed is left for the next try."""
 
-from app.deployments.context import RunContext, dokploy_blamed
 from app.deployments.events import Status
 from app.deployments.removal import Removal
-from app.deployments.saga import Outcome, ResourceChange, ResourceState
+from app.engine.context import RunContext, dokploy_blamed
+from app.engine.saga import Outcome, ResourceChange, ResourceState
 from app.errors import PortalError
 
 

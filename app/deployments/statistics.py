@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import Connection, and_, func, or_, select
 
 from app.deployments.events import CREATE_STEPS, Conclusion, Kind, Status
-from app.deployments.saga import StepState
+from app.engine.saga import StepState
 from app.stacks.queries import StackState, newest_of_each, stack_state
 from app.store import schema
 from app.store.engine import Database, utc_day

@@ -5,12 +5,12 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
 
-from app.deployments.context import RunContext, dokploy_blamed
 from app.deployments.events import Kind, Status
 from app.deployments.probing import NOBODY
 from app.deployments.removal import Removal, gone
-from app.deployments.saga import Outcome, ResourceChange, ResourceState, StepState
 from app.dokploy import Application, ApplicationUpdate, DokployError, DokployServerError, Domain, Mount
+from app.engine.context import RunContext, dokploy_blamed
+from app.engine.saga import Outcome, ResourceChange, ResourceState, StepState
 from app.errors import PortalError
 from app.stacks.dotenv import write_dotenv
 

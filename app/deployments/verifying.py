@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from app.deployments.context import Patience
 from app.deployments.events import Progressed, Status, Warned
 from app.deployments.probing import NOBODY, ProbeResult
-from app.deployments.saga import Outcome
 from app.deployments.steps import CreateStep
 from app.deployments.tracking import Pace
 from app.dokploy import Task
+from app.engine.context import Patience
+from app.engine.saga import Outcome
 from app.errors import PortalError
 
 # Docker starts a container again after five seconds; one that stopped this often will not stay up.

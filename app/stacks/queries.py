@@ -12,7 +12,7 @@ from sqlalchemy.engine import Row
 
 from app.audit import Actor, Means, Role
 from app.deployments.events import Conclusion, Kind, RecordedEvent, Status
-from app.deployments.saga import ResourceState, StepState
+from app.engine.saga import ResourceState, StepState
 from app.stacks.volumes import KeptFiles, kept_of_row, of_volumes, unused
 from app.store import schema
 from app.store.engine import Database

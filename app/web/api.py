@@ -9,7 +9,7 @@ from starlette.convertors import PathConvertor, register_url_convertor
 from app.audit import Actor
 from app.deployments.events import STEP_LABELS, Kind
 from app.deployments.intake import FILES_KEPT, NAME_REFUSED, Asker
-from app.deployments.saga import ResourceState
+from app.engine.saga import ResourceState
 from app.errors import N_, PortalError
 from app.i18n import LANGUAGES, Language
 from app.identity import Caller

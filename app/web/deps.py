@@ -12,13 +12,13 @@ from pydantic import BaseModel, ValidationError
 
 from app.audit import Actor, Means, Role, Trail
 from app.config.settings import Settings
-from app.deployments.feed import Feed
 from app.deployments.intake import Intake
 from app.deployments.leftovers import Leftovers
-from app.deployments.runner import Runner
 from app.deployments.statistics import Statistics
-from app.deployments.waiting import WaitingLine
 from app.dokploy.health import HealthWatch
+from app.engine.broker import Feed
+from app.engine.queue import WaitingLine
+from app.engine.runner import Runner
 from app.errors import PortalError
 from app.i18n import Language, choose_language
 from app.identity import NOBODY, Accounts, Caller, Recognition, Sessions, Shown, Tokens, is_token, new_browser_owner

@@ -14,7 +14,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.types import Receive, Scope, Send
 
 from app.deployments.events import RecordedEvent
-from app.deployments.waiting import describe_place, is_waiting
+from app.engine.queue import describe_place, is_waiting
 from app.errors import PortalError
 from app.i18n import Language
 from app.stacks.queries import DeploymentRecord

@@ -17,7 +17,7 @@ from typing import Any, Final
 import httpx
 from playwright.sync_api import Page
 
-from app.deployments.waiting import PATIENCE_SECONDS
+from app.engine.queue import PATIENCE_SECONDS
 from app.i18n import LANGUAGES
 from app.sandbox import SandboxSettings, serve_in_thread
 from tests.browser.reading import type_name, wait_for

@@ -12,7 +12,7 @@ import pytest
 
 from app.audit import PORTAL, Role
 from app.deployments.intake import Accepted, Asker
-from app.deployments.saga import Checkpoint, ResourceChange, ResourceState
+from app.engine.saga import Checkpoint, ResourceChange, ResourceState
 from app.errors import PortalError
 from app.stacks.queries import DeploymentRecord, StackRecord
 from app.stacks.quotas import Quotas

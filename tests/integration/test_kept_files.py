@@ -10,7 +10,7 @@ import pytest
 
 from app.deployments.events import Conclusion
 from app.deployments.intake import Asker
-from app.deployments.saga import Checkpoint, ResourceChange, ResourceState
+from app.engine.saga import Checkpoint, ResourceChange, ResourceState
 from app.errors import PortalError
 from app.security.vault import fingerprint
 from app.stacks.templates import built_in_template

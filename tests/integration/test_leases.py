@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, func, select, text, update
 
 from app.bootstrap import Portal, open_portal
 from app.deployments.events import Conclusion
-from app.deployments.saga import RunLost
+from app.engine.saga import RunLost
 from app.stacks.names import DeploymentRequest
 from app.stacks.plan import make_plan
 from app.store import schema

@@ -16,8 +16,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from app.deployments.feed import Feed
-from app.deployments.journal import Journal
+from app.engine.broker import Feed
+from app.engine.journal import Journal
 from app.stacks.queries import Records
 from app.store import migrations, schema
 from app.store.engine import Database, metadata

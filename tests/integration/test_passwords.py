@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from app.deployments.events import Conclusion
-from app.deployments.saga import Checkpoint, StepChange, StepState
+from app.engine.saga import Checkpoint, StepChange, StepState
 from app.errors import PortalError
 from app.stacks.templates import StackSecrets
 from app.store.migrations import migrate

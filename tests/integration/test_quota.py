@@ -18,7 +18,7 @@ from sqlalchemy import Connection, text, update
 from app.audit import Role
 from app.deployments.events import Status
 from app.deployments.intake import Accepted, Asker, Intake
-from app.deployments.saga import ResourceState
+from app.engine.saga import ResourceState
 from app.errors import PortalError
 from app.security.vault import Vault, fingerprint
 from app.stacks.names import DeploymentRequest

@@ -27,11 +27,11 @@ from app.deployments.events import (
     StepStarted,
     UndoStarted,
 )
-from app.deployments.feed import Feed
 from app.deployments.intake import Accepted, Asker, Intake
-from app.deployments.journal import CanceledMeanwhile, Journal
-from app.deployments.run import Left, Run
-from app.deployments.saga import Checkpoint, ResourceChange, ResourceState, RunLost, StepChange, StepState
+from app.engine.broker import Feed
+from app.engine.journal import CanceledMeanwhile, Journal
+from app.engine.run import Left, Run
+from app.engine.saga import Checkpoint, ResourceChange, ResourceState, RunLost, StepChange, StepState
 from app.errors import PortalError
 from app.security.vault import Vault, fingerprint
 from app.stacks.names import DeploymentRequest

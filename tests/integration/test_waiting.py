@@ -78,7 +78,7 @@ def test_a_deployment_that_begins_at_once_waits_nowhere(start_portal: Callable[.
 
 @pytest.mark.parametrize("language", list(LANGUAGES.values()), ids=list(LANGUAGES))
 def test_a_place_is_said_in_every_language(language):
-    from app.deployments.waiting import Place, describe_place
+    from app.engine.queue import Place, describe_place
 
     said = {
         describe_place(Place(position, 20, seconds), language) for position in (1, 2, 3, 12) for seconds in (None, 60)

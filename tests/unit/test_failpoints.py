@@ -10,11 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.deployments.feed import Feed
-from app.deployments.journal import Journal
 from app.dokploy import DokployClient, DokployUnreachable
+from app.engine.broker import Feed
+from app.engine.failpoints import Failpoints
+from app.engine.journal import Journal
 from app.errors import SettingsError
-from app.failpoints import Failpoints
 from app.stacks.queries import Records
 from app.store.migrations import migrate
 from tests.servers import sqlite_url
@@ -87,7 +87,7 @@ def test_transactions_are_named_by_whose_they_are_and_renewals_are_none(tmp_path
 def test_a_process_dies_at_its_point_and_not_before(given: str, done: list[str]):
     program = """
 import asyncio
-from app.failpoints import Failpoints
+from app.engine.failpoints import Failpoints
 
 async def main():
     points = Failpoints.from_environment()

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
 from app.deployments.events import STEP_LABELS, Conclusion, Kind, RecordedEvent, describe, phase_of
-from app.deployments.saga import ResourceState
-from app.deployments.waiting import Place, describe_place, is_waiting
+from app.engine.queue import Place, describe_place, is_waiting
+from app.engine.saga import ResourceState
 from app.errors import N_, PortalError
 from app.i18n import Language
 from app.identity import Caller

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from app.deployments.events import STEP_LABELS, Conclusion, Kind, Status
-from app.deployments.saga import ResourceState, StepState
+from app.engine.saga import ResourceState, StepState
 from app.errors import N_
 from app.i18n import Language
 from app.stacks.queries import DeploymentRecord, StepView

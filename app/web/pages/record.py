@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 from app.audit import Actor
 from app.deployments.events import STEP_LABELS
-from app.deployments.saga import ResourceState, StepState
+from app.engine.saga import ResourceState, StepState
 from app.errors import N_
 from app.i18n import Language
 from app.identity import Caller

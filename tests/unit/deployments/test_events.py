@@ -36,7 +36,7 @@ from app.deployments.events import (
     phase_of,
 )
 from app.deployments.removing import REMOVAL
-from app.deployments.runner import CREATION
+from app.engine.runner import CREATION
 from app.errors import PROBLEMS
 from app.i18n import LANGUAGES
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from app.deployments.events import RecordedEvent, Status
-from app.deployments.feed import Feed
+from app.engine.broker import Feed
 from app.stacks.queries import PAGE
 from app.store.engine import StoreAway
 from tests.waiting import WAIT_SECONDS, until

@@ -16,16 +16,7 @@ from app.deployments.events import (
     StepSucceeded,
     UndoStarted,
 )
-from app.deployments.saga import (
-    Checkpoint,
-    Ending,
-    Outcome,
-    ResourceChange,
-    ResourceState,
-    RunLost,
-    Saga,
-    StepState,
-)
+from app.engine.saga import Checkpoint, Ending, Outcome, ResourceChange, ResourceState, RunLost, Saga, StepState
 from app.errors import PortalError
 from tests.waiting import WAIT_SECONDS
 

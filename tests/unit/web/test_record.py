@@ -7,7 +7,7 @@ import pytest
 
 from app.audit import Actor, Means, Role
 from app.deployments.events import Conclusion, Kind, Status
-from app.deployments.saga import StepState
+from app.engine.saga import StepState
 from app.i18n import LANGUAGES
 from app.stacks.names import DeploymentRequest
 from app.stacks.plan import declare, make_plan

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.deployments.events import Conclusion, Event, Kind, RecordedEvent, Status
-from app.deployments.saga import Checkpoint, ResourceChange, ResourceState, StepChange, StepState
+from app.engine.saga import Checkpoint, ResourceChange, ResourceState, StepChange, StepState
 
 
 @dataclass

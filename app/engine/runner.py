@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import structlog
 
-from app.deployments.context import RunContext, Surroundings
 from app.deployments.deploying import Deploy
 from app.deployments.events import (
     CancelRequested,
@@ -21,12 +20,13 @@ from app.deployments.events import (
     Kind,
     Warned,
 )
-from app.deployments.journal import CanceledMeanwhile
 from app.deployments.removing import REMOVAL
-from app.deployments.run import Left, Run
-from app.deployments.saga import Checkpoint, Ending, ResourceState, RunLost, Saga, Step
 from app.deployments.steps import Configure, CreateStep, MakeApplication, Project, Route, Validate
 from app.deployments.verifying import Verify
+from app.engine.context import RunContext, Surroundings
+from app.engine.journal import CanceledMeanwhile
+from app.engine.run import Left, Run
+from app.engine.saga import Checkpoint, Ending, ResourceState, RunLost, Saga, Step
 from app.errors import PortalError, SettingsError
 from app.security.vault import Vault
 from app.stacks.plan import Plan

@@ -11,14 +11,14 @@ from typing import Any, Final, TypeVar
 from app.config.settings import Settings
 from app.deployments.blame import is_away, problem_of
 from app.deployments.events import CancelRequested, Event, Kind, Warned
-from app.deployments.feed import Feed
-from app.deployments.journal import Journal
 from app.deployments.probing import Prober
-from app.deployments.run import Resource, Run
-from app.deployments.saga import Checkpoint, ResourceChange, ResourceState, RunLost, StepChange, StepState
 from app.deployments.tracking import Observer
 from app.dokploy import DokployClient, DokployError, DokployKeyRefused, DokployServerError
 from app.dokploy.masking import SHORTEST
+from app.engine.broker import Feed
+from app.engine.journal import Journal
+from app.engine.run import Resource, Run
+from app.engine.saga import Checkpoint, ResourceChange, ResourceState, RunLost, StepChange, StepState
 from app.errors import PortalError
 from app.stacks.plan import Plan
 from app.stacks.queries import Records

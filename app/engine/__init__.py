@@ -1,0 +1,1 @@
+"""The engine: claims deployments, runs their steps, compensates, and records every checkpoint."""
