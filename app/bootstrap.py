@@ -12,12 +12,8 @@ import structlog
 from app import __version__
 from app.audit import Trail
 from app.config.settings import Settings
-from app.deployments.cleaning import Cleaner
 from app.deployments.intake import Intake
-from app.deployments.leftovers import Leftovers
-from app.deployments.probing import Prober
 from app.deployments.statistics import Statistics
-from app.deployments.tracking import Observer
 from app.dokploy import DokployClient
 from app.dokploy.circuit import Circuit
 from app.dokploy.health import HealthWatch
@@ -29,6 +25,10 @@ from app.engine.queue import WaitingLine
 from app.engine.runner import Runner
 from app.errors import PortalError
 from app.identity import Accounts, Admission, Recognition, Sessions, Tokens
+from app.observation.janitor import Cleaner
+from app.observation.leftovers import Leftovers
+from app.observation.probe import Prober
+from app.observation.tracker import Observer
 from app.security.reencryption import Reencryption
 from app.security.vault import Vault, load_keys
 from app.stacks.plan import registry_of

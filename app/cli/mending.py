@@ -11,13 +11,13 @@ import typer
 
 from app.config.settings import Settings, load_settings
 from app.deployments.intake import Intake
-from app.deployments.leftovers import Leftovers
-from app.deployments.reconcile import Reconciler, repair_all
 from app.dokploy import DokployClient, DokployError
 from app.dokploy.masking import printable
 from app.engine.broker import Feed
 from app.engine.journal import Journal
 from app.errors import SettingsError
+from app.observation.drift import Reconciler, repair_all
+from app.observation.leftovers import Leftovers
 from app.security.vault import Vault, load_keys
 from app.stacks.queries import Records
 from app.store.engine import Database

@@ -9,10 +9,10 @@ import structlog
 
 from app.deployments.events import Kind, LogLine, Progressed, QueuePosition, Status
 from app.deployments.steps import CreateStep
-from app.deployments.tracking import DEFAULT_TITLE, Pace, Queue, find_row
 from app.dokploy import DokployDeployment, DokployError, QueueJob
 from app.engine.saga import Outcome, ResourceChange, ResourceState
 from app.errors import PortalError
+from app.observation.tracker import DEFAULT_TITLE, Pace, Queue, find_row
 
 log = structlog.get_logger()
 

@@ -9,10 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from app.config.settings import Settings
-from app.deployments.blame import is_away, problem_of
 from app.deployments.events import CancelRequested, Event, Kind, Warned
-from app.deployments.probing import Prober
-from app.deployments.tracking import Observer
 from app.dokploy import DokployClient, DokployError, DokployKeyRefused, DokployServerError
 from app.dokploy.masking import SHORTEST
 from app.engine.broker import Feed
@@ -20,6 +17,9 @@ from app.engine.journal import Journal
 from app.engine.run import Resource, Run
 from app.engine.saga import Checkpoint, ResourceChange, ResourceState, RunLost, StepChange, StepState
 from app.errors import PortalError
+from app.observation.error_mapping import is_away, problem_of
+from app.observation.probe import Prober
+from app.observation.tracker import Observer
 from app.stacks.plan import Plan
 from app.stacks.queries import Records
 from app.stacks.templates import Registry, StackSecrets

@@ -14,11 +14,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Row
 
 from app.deployments.events import Conclusion, Kind, Status
-from app.deployments.leftovers import settle
 from app.engine.broker import Feed
 from app.engine.run import Left, Resource, Run, StepRecord, Writing
 from app.engine.saga import Checkpoint, ResourceState, RunLost, StepState
 from app.ids import new_id
+from app.observation.leftovers import settle
 from app.store import schema
 from app.store.engine import Database, StoreAway, database_now
 

@@ -10,9 +10,9 @@ from typing import Final
 from sqlalchemy import Connection, func, select
 
 from app.deployments.events import Conclusion, Kind, Status
-from app.deployments.tracking import SharedRead
 from app.errors import N_
 from app.i18n import Language
+from app.observation.tracker import SharedRead
 from app.stacks.queries import DeploymentRecord
 from app.store import schema
 from app.store.engine import Database, database_now

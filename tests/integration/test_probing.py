@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from app.deployments.probing import Prober, ProbeResult
+from app.observation.probe import Prober, ProbeResult
 from tests.servers import AMPLE_SECONDS
 
 pytestmark = pytest.mark.anyio

@@ -8,8 +8,8 @@ import pytest
 from pydantic import SecretStr
 
 from app.config.settings import Settings, host_and_port, load_settings, require_closed
-from app.deployments.probing import Prober
 from app.errors import SettingsError
+from app.observation.probe import Prober
 
 # As ASD-8 and ASD-9 name them, with a value to set and where it arrives.
 NAMED = {

@@ -2,10 +2,10 @@
 
 import pytest
 
-from app.deployments.blame import is_away, problem_of
 from app.dokploy import DokployError
 from app.dokploy import errors as tree
 from app.errors import PROBLEMS
+from app.observation.error_mapping import is_away, problem_of
 
 
 def kinds(of: type[DokployError]) -> list[type[DokployError]]:

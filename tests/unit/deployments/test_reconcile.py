@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from app.deployments.reconcile import Observed, Recorded, compare
 from app.dokploy import Application, Domain, Project
+from app.observation.drift import Observed, Recorded, compare
 from app.stacks.queries import StackRecord
 
 BEGAN = datetime(2025, 1, 2, tzinfo=UTC)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from app.deployments.tracking import DEFAULT_TITLE, Pace, Queue, SharedRead, find_row
 from app.dokploy import DokployDeployment, QueueJob
+from app.observation.tracker import DEFAULT_TITLE, Pace, Queue, SharedRead, find_row
 
 pytestmark = pytest.mark.anyio
 

@@ -8,8 +8,8 @@ import structlog
 
 from app.audit import PORTAL
 from app.deployments.intake import Asker, Intake
-from app.deployments.leftovers import Leftovers
 from app.errors import PortalError
+from app.observation.leftovers import Leftovers
 from app.store.engine import StoreAway
 
 log = structlog.get_logger()

@@ -1,0 +1,1 @@
+"""What Dokploy and an address show: progress, answers, drift from the record, and leftovers."""
