@@ -17,8 +17,8 @@ import uvicorn
 
 from app.audit import Actor, Means, Role
 from app.config.settings import Settings, load_settings
-from app.deployments.intake import Asker
 from app.main import begin_shutdown, create_app
+from app.operations.service import Asker
 from app.web.connections import timely
 from tests.ports import reserve_port
 from tests.programs import find_program, skip_without

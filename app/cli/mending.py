@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 
 from app.config.settings import Settings, load_settings
-from app.deployments.intake import Intake
 from app.dokploy import DokployClient, DokployError
 from app.dokploy.masking import printable
 from app.engine.broker import Feed
@@ -18,6 +17,7 @@ from app.engine.journal import Journal
 from app.errors import SettingsError
 from app.observation.drift import Reconciler, repair_all
 from app.observation.leftovers import Leftovers
+from app.operations.service import Intake
 from app.security.vault import Vault, load_keys
 from app.stacks.queries import Records
 from app.store.engine import Database

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import structlog
 
-from app.deployments.deploying import Deploy
 from app.deployments.events import (
     CancelRequested,
     Conclusion,
@@ -20,14 +19,15 @@ from app.deployments.events import (
     Kind,
     Warned,
 )
-from app.deployments.removing import REMOVAL
-from app.deployments.steps import Configure, CreateStep, MakeApplication, Project, Route, Validate
-from app.deployments.verifying import Verify
 from app.engine.context import RunContext, Surroundings
 from app.engine.journal import CanceledMeanwhile
 from app.engine.run import Left, Run
 from app.engine.saga import Checkpoint, Ending, ResourceState, RunLost, Saga, Step
 from app.errors import PortalError, SettingsError
+from app.operations.steps.create import Configure, CreateStep, MakeApplication, Project, Route, Validate
+from app.operations.steps.deploy import Deploy
+from app.operations.steps.remove import REMOVAL
+from app.operations.steps.verify import Verify
 from app.security.vault import Vault
 from app.stacks.plan import Plan
 from app.stacks.templates import StackSecrets

@@ -7,10 +7,10 @@ from typing import Literal
 
 from app.audit import COMMAND_LINE
 from app.deployments.events import Conclusion, Kind
-from app.deployments.intake import Asker, Intake
-from app.deployments.removal import gone, remove_empty_project
 from app.dokploy import Application, DokployClient, DokployError, Domain, Project
 from app.errors import PortalError
+from app.operations.service import Asker, Intake
+from app.operations.steps.cleanup import gone, remove_empty_project
 from app.stacks.queries import DeploymentRecord, Records, StackRecord
 
 Code = Literal[

@@ -7,9 +7,9 @@ from typing import Final
 import structlog
 
 from app.audit import PORTAL
-from app.deployments.intake import Asker, Intake
 from app.errors import PortalError
 from app.observation.leftovers import Leftovers
+from app.operations.service import Asker, Intake
 from app.store.engine import StoreAway
 
 log = structlog.get_logger()

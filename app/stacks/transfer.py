@@ -8,8 +8,8 @@ from typing import Final
 from sqlalchemy import Connection, delete, insert, select, update
 
 from app.audit import Action, note
-from app.deployments.intake import Asker
 from app.errors import PortalError
+from app.operations.service import Asker
 from app.security.vault import fingerprint, new_manage_key
 from app.stacks.ownership import must_be_unchanged
 from app.stacks.queries import StackRecord

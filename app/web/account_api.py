@@ -6,9 +6,9 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from app.deployments.intake import Asker
 from app.errors import PortalError
 from app.identity import OPERATOR, Caller, Scope, Token, parse_scopes
+from app.operations.service import Asker
 from app.stacks.transfer import TakenOver
 from app.web import account_models as models
 from app.web.api import CallerDep, PortalDep, StackDep

@@ -8,11 +8,11 @@ from starlette.convertors import PathConvertor, register_url_convertor
 
 from app.audit import Actor
 from app.deployments.events import STEP_LABELS, Kind
-from app.deployments.intake import FILES_KEPT, NAME_REFUSED, Asker
 from app.engine.saga import ResourceState
 from app.errors import N_, PortalError
 from app.i18n import LANGUAGES, Language
 from app.identity import Caller
+from app.operations.service import FILES_KEPT, NAME_REFUSED, Asker
 from app.stacks.names import MAX_KEY, MIN_KEY, DeploymentRequest, normalize_name, parse_idempotency_key, parse_name
 from app.stacks.plan import Plan, make_plan
 from app.stacks.queries import DeploymentRecord, StackRecord, StackView

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from app.audit import PORTAL, Role
-from app.deployments.intake import Accepted, Asker
 from app.engine.saga import Checkpoint, ResourceChange, ResourceState
 from app.errors import PortalError
+from app.operations.service import Accepted, Asker
 from app.stacks.queries import DeploymentRecord, StackRecord
 from app.stacks.quotas import Quotas
 from app.stacks.transfer import HandingOver, TakenOver

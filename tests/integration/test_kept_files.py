@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from app.deployments.events import Conclusion
-from app.deployments.intake import Asker
 from app.engine.saga import Checkpoint, ResourceChange, ResourceState
 from app.errors import PortalError
+from app.operations.service import Asker
 from app.security.vault import fingerprint
 from app.stacks.templates import built_in_template
 from app.store import schema

@@ -17,9 +17,9 @@ from sqlalchemy import Connection, text, update
 
 from app.audit import Role
 from app.deployments.events import Status
-from app.deployments.intake import Accepted, Asker, Intake
 from app.engine.saga import ResourceState
 from app.errors import PortalError
+from app.operations.service import Accepted, Asker, Intake
 from app.security.vault import Vault, fingerprint
 from app.stacks.names import DeploymentRequest
 from app.stacks.plan import make_plan

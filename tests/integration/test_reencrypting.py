@@ -11,8 +11,8 @@ from sqlalchemy import Connection, insert, select, update
 
 from app.bootstrap import open_portal
 from app.cli.operating import examine
-from app.deployments.intake import Intake
 from app.errors import SettingsError
+from app.operations.service import Intake
 from app.security.reencryption import Ages, Reencryption
 from app.security.vault import Vault
 from app.stacks.templates import StackSecrets

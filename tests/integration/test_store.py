@@ -27,12 +27,12 @@ from app.deployments.events import (
     StepStarted,
     UndoStarted,
 )
-from app.deployments.intake import Accepted, Asker, Intake
 from app.engine.broker import Feed
 from app.engine.journal import CanceledMeanwhile, Journal
 from app.engine.run import Left, Run
 from app.engine.saga import Checkpoint, ResourceChange, ResourceState, RunLost, StepChange, StepState
 from app.errors import PortalError
+from app.operations.service import Accepted, Asker, Intake
 from app.security.vault import Vault, fingerprint
 from app.stacks.names import DeploymentRequest
 from app.stacks.plan import make_plan

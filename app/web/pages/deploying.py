@@ -7,10 +7,10 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
 from app.deployments.events import describe
-from app.deployments.intake import NAME_REFUSED
 from app.errors import N_, PortalError
 from app.i18n import Language
 from app.identity import Caller
+from app.operations.service import NAME_REFUSED
 from app.stacks.names import MAX_NAME, MIN_NAME
 from app.web.api import CallerDep, LanguageDep, PortalDep, asker_of, plan_for, preview_plan
 from app.web.contexts import DeployPage, Fact, PlanPreview, ShownProblem

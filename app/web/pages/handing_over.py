@@ -4,8 +4,8 @@ from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
-from app.deployments.intake import Asker
 from app.errors import PortalError
+from app.operations.service import Asker
 from app.web.account_api import take
 from app.web.api import CallerDep, LanguageDep, PortalDep, StackDep
 from app.web.contexts import OfferedPage, OfferPage, TakenOverPage, TakeOverPage

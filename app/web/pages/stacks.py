@@ -6,10 +6,10 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
-from app.deployments.intake import Asker
 from app.errors import N_, PortalError
 from app.i18n import Language
 from app.ids import could_be_id
+from app.operations.service import Asker
 from app.stacks.plan import version_of
 from app.stacks.queries import STANDING, DeploymentRecord, StackRecord, StackState, StackView
 from app.web.access import files_of, whose_stacks

@@ -8,7 +8,6 @@ from typing import ClassVar
 import pytest
 
 from app.deployments import events
-from app.deployments.deploying import Deploy
 from app.deployments.events import (
     CREATE_STEPS,
     REMOVE_STEPS,
@@ -35,10 +34,11 @@ from app.deployments.events import (
     describe,
     phase_of,
 )
-from app.deployments.removing import REMOVAL
 from app.engine.runner import CREATION
 from app.errors import PROBLEMS
 from app.i18n import LANGUAGES
+from app.operations.steps.deploy import Deploy
+from app.operations.steps.remove import REMOVAL
 
 LEFT = [{"kind": "volume", "name": "v"}]
 PROGRESS = (

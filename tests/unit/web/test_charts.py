@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.deployments.deploying import Deploy
 from app.deployments.events import CREATE_STEPS
-from app.deployments.steps import Configure, MakeApplication, Project, Route, Validate
-from app.deployments.verifying import Verify
+from app.operations.steps.create import Configure, MakeApplication, Project, Route, Validate
+from app.operations.steps.deploy import Deploy
+from app.operations.steps.verify import Verify
 from app.web.charts import MOST_DOTS, DayBars, days_chart, dots, stair
 from app.web.pages.operator import PHASES
 

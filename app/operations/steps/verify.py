@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.deployments.events import Progressed, Status, Warned
-from app.deployments.steps import CreateStep
 from app.dokploy import Task
 from app.engine.context import Patience
 from app.engine.saga import Outcome
 from app.errors import PortalError
 from app.observation.probe import NOBODY, ProbeResult
 from app.observation.tracker import Pace
+from app.operations.steps.create import CreateStep
 
 # Docker starts a container again after five seconds; one that stopped this often will not stay up.
 _CRASHES = 3

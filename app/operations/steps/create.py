@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
 
 from app.deployments.events import Kind, Status
-from app.deployments.removal import Removal, gone
 from app.dokploy import Application, ApplicationUpdate, DokployError, DokployServerError, Domain, Mount
 from app.engine.context import RunContext, dokploy_blamed
 from app.engine.saga import Outcome, ResourceChange, ResourceState, StepState
 from app.errors import PortalError
 from app.observation.probe import NOBODY
+from app.operations.steps.cleanup import Removal, gone
 from app.stacks.dotenv import write_dotenv
 
 T = TypeVar("T")

@@ -8,11 +8,11 @@ from typing import Any
 import structlog
 
 from app.deployments.events import Kind, LogLine, Progressed, QueuePosition, Status
-from app.deployments.steps import CreateStep
 from app.dokploy import DokployDeployment, DokployError, QueueJob
 from app.engine.saga import Outcome, ResourceChange, ResourceState
 from app.errors import PortalError
 from app.observation.tracker import DEFAULT_TITLE, Pace, Queue, find_row
+from app.operations.steps.create import CreateStep
 
 log = structlog.get_logger()
 

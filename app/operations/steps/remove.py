@@ -1,10 +1,10 @@
 """The stations of a removal, which only goes forward: what cannot be removed is left for the next try."""
 
 from app.deployments.events import Status
-from app.deployments.removal import Removal
 from app.engine.context import RunContext, dokploy_blamed
 from app.engine.saga import Outcome, ResourceChange, ResourceState
 from app.errors import PortalError
+from app.operations.steps.cleanup import Removal
 
 
 class RemoveStep:
