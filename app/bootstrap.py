@@ -12,7 +12,6 @@ import structlog
 from app import __version__
 from app.audit import Trail
 from app.config.settings import Settings
-from app.deployments.statistics import Statistics
 from app.dokploy import DokployClient
 from app.dokploy.circuit import Circuit
 from app.dokploy.health import HealthWatch
@@ -29,6 +28,7 @@ from app.observation.leftovers import Leftovers
 from app.observation.probe import Prober
 from app.observation.tracker import Observer
 from app.operations.service import Intake
+from app.reporting.statistics import Statistics
 from app.security.reencryption import Reencryption
 from app.security.vault import Vault, load_keys
 from app.stacks.plan import registry_of

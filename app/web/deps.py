@@ -12,7 +12,6 @@ from pydantic import BaseModel, ValidationError
 
 from app.audit import Actor, Means, Role, Trail
 from app.config.settings import Settings
-from app.deployments.statistics import Statistics
 from app.dokploy.health import HealthWatch
 from app.engine.broker import Feed
 from app.engine.queue import WaitingLine
@@ -22,6 +21,7 @@ from app.i18n import Language, choose_language
 from app.identity import NOBODY, Accounts, Caller, Recognition, Sessions, Shown, Tokens, is_token, new_browser_owner
 from app.observation.leftovers import Leftovers
 from app.operations.service import Intake
+from app.reporting.statistics import Statistics
 from app.security.vault import Vault
 from app.stacks.queries import Records
 from app.stacks.templates import Template

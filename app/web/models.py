@@ -10,9 +10,9 @@ from pydantic.alias_generators import to_camel
 
 from app.audit import Actor
 from app.deployments.events import RecordedEvent, describe, phase_of
-from app.deployments.statistics import Overview
 from app.i18n import Language
 from app.observation.leftovers import Leftover
+from app.reporting.statistics import Overview
 from app.stacks.plan import Plan
 from app.stacks.queries import DeploymentRecord, StackState, StackView
 from app.stacks.quotas import Quotas

@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 from ulid import ULID
 
 from app.deployments.events import STEPS, Kind
-from app.deployments.statistics import DAYS, SAMPLE, Day, Overview, Statistics
+from app.reporting.statistics import DAYS, SAMPLE, Day, Overview, Statistics
 from app.stacks.queries import Records
 from app.store import schema
 from app.store.engine import Database

@@ -6,11 +6,11 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 
 from app.deployments.events import STEP_LABELS
-from app.deployments.statistics import Overview
 from app.dokploy.health import DokployHealth
 from app.errors import N_, PROBLEMS
 from app.i18n import Language
 from app.observation.leftovers import Leftover
+from app.reporting.statistics import Overview
 from app.stacks.queries import DeploymentRecord, StackState
 from app.stacks.quotas import Quotas
 from app.store.readiness import StoreState
