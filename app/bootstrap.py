@@ -23,11 +23,12 @@ from app.engine.queue import WaitingLine
 from app.engine.runner import Runner
 from app.errors import PortalError
 from app.identity import Accounts, Admission, Recognition, Sessions, Tokens
-from app.observation.janitor import Cleaner
+from app.observation.janitor import Janitor
 from app.observation.leftovers import Leftovers
 from app.observation.probe import Prober
 from app.observation.tracker import Observer
 from app.operations.service import Intake
+from app.operations.steps import make_steps
 from app.reporting.statistics import Statistics
 from app.security.reencryption import Reencryption
 from app.security.vault import Vault, load_keys
@@ -118,7 +119,7 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
         installation=installation,
     )
     lock = FileLock(settings.sqlite_path) if settings.sqlite_path else None
-    runner = Runner(around, vault, lock)
+    runner = Runner(around, vault, lock, make_steps=make_steps)
     health = HealthWatch(dokploy)
     background = [_supervised("health", health.run)]
     if not database.is_sqlite:
@@ -131,8 +132,8 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
     accounts, tokens = Accounts(database), Tokens(database)
     sessions = Sessions(database, lives=timedelta(hours=settings.session_hours))
     if runs:
-        cleaner = Cleaner(leftovers, intake, first_pause=pause, is_active=lambda: runner.is_active)
-        background.append(_supervised("cleaner", cleaner.run))
+        janitor = Janitor(leftovers, intake.remove, first_pause=pause, is_active=lambda: runner.is_active)
+        background.append(_supervised("janitor", janitor.run))
         runner.start()
     try:
         yield Portal(

@@ -18,7 +18,7 @@ import uvicorn
 from app.audit import Actor, Means, Role
 from app.config.settings import Settings, load_settings
 from app.main import begin_shutdown, create_app
-from app.operations.service import Asker
+from app.stacks.requester import Requester
 from app.web.connections import timely
 from tests.ports import reserve_port
 from tests.programs import find_program, skip_without
@@ -102,9 +102,9 @@ def fetch(url: str, **values: Any) -> httpx.Response:
         return client.get(url, **values)
 
 
-def asker(owner: str) -> Asker:
+def requester(owner: str) -> Requester:
     """Somebody at a page, who asks for what is to be his."""
-    return Asker(owner, Actor(owner or "anonymous", Role.USER, Means.BROWSER, address="192.0.2.7"), "user")
+    return Requester(owner, Actor(owner or "anonymous", Role.USER, Means.BROWSER, address="192.0.2.7"), "user")
 
 
 def _sparing(check: Callable[[], T | None]) -> Callable[[], T | None]:

@@ -15,8 +15,9 @@ from app.dokploy.masking import printable
 from app.engine.broker import Feed
 from app.engine.journal import Journal
 from app.errors import SettingsError
-from app.observation.drift import Reconciler, repair_all
+from app.observation.drift import Drift
 from app.observation.leftovers import Leftovers
+from app.operations.repair import Repair, repair_all
 from app.operations.service import Intake
 from app.security.vault import Vault, load_keys
 from app.stacks.queries import Records
@@ -68,16 +69,16 @@ def reconcile(
     settings = load_settings()
 
     async def look() -> list[dict[str, Any]]:
-        async with opened_store(settings) as database, _reconciler(settings, database) as reconciler:
-            found = await reconciler.differences()
+        async with opened_store(settings) as database, _both_sides(settings, database) as (drift, repairs):
+            found = await drift.differences()
             if not repair:
                 return [asdict(each) for each in found]
-            if reconciler.is_doubtful(found) and not force:
+            if drift.is_doubtful(found) and not force:
                 raise SettingsError(
                     "most stacks differ; is DOKPLOY_URL the server, and DATABASE_URL the store, that belong together? "
                     "`reconcile` without --repair lists them; --force repairs all the same"
                 )
-            return [{**asdict(each), "outcome": said} for each, said in await repair_all(reconciler, found)]
+            return [{**asdict(each), "outcome": said} for each, said in await repair_all(repairs, found)]
 
     try:
         rows = asyncio.run(look())
@@ -101,7 +102,7 @@ def reconcile(
 
 
 @asynccontextmanager
-async def _reconciler(settings: Settings, database: Database) -> AsyncIterator[Reconciler]:
+async def _both_sides(settings: Settings, database: Database) -> AsyncIterator[tuple[Drift, Repair]]:
     records = Records(database)
     intake = Intake(database, records, Vault(load_keys(settings)), lambda _: None)
     installation = await Journal(database, Feed(records.events)).installation_id()
@@ -111,7 +112,7 @@ async def _reconciler(settings: Settings, database: Database) -> AsyncIterator[R
         timeout=settings.dokploy_timeout_seconds,
         max_concurrency=settings.dokploy_max_concurrency,
     ) as dokploy:
-        yield Reconciler(dokploy, records, intake, installation)
+        yield Drift(dokploy, records, installation), Repair(dokploy, records, intake)
 
 
 @asynccontextmanager

@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from app.config.settings import Settings
-from app.deployments.events import CancelRequested, Event, Kind, Warned
+from app.deployments.events import CancelRequested, Event, Warned
+from app.deployments.states import ResourceState, StepState
 from app.dokploy import DokployClient, DokployError, DokployKeyRefused, DokployServerError
 from app.dokploy.masking import SHORTEST
 from app.engine.broker import Feed
 from app.engine.journal import Journal
 from app.engine.run import Resource, Run
-from app.engine.saga import Checkpoint, ResourceChange, ResourceState, RunLost, StepChange, StepState
+from app.engine.saga import Checkpoint, ResourceChange, RunLost, StepChange
 from app.errors import PortalError
 from app.observation.error_mapping import is_away, problem_of
 from app.observation.probe import Prober
@@ -74,10 +75,10 @@ class RunContext:
         self._waiting_since = 0.0
         self._cancel_told = False
         self._away_told = False
-        if run.kind is not Kind.REMOVE and run.epoch > 1:
+        if run.operation.changes_container and run.epoch > 1:
             # An earlier process may have died in the middle of any of these, its request already on the way.
             for resource in run.resources.values():
-                if resource.state is ResourceState.INTENDED or run.kind is Kind.REDEPLOY:
+                if resource.state is ResourceState.INTENDED or run.operation.needs_running_stack:
                     self.doubt(resource.kind)
             if self.output("deploy", "triggered_at") and not self.output("deploy", "row"):
                 self.doubt("deploy")
@@ -207,7 +208,7 @@ class RunContext:
             self._away_seconds += time.monotonic() - self._waiting_since
 
     def _patience_with(self, error: DokployError) -> float:
-        removing = self.run.undoing or self.run.kind is Kind.REMOVE
+        removing = self.run.undoing or self.run.operation.ends_stack
         if isinstance(error, DokployKeyRefused) and not removing and not self.dokploy.connection.key_accepted:
             return 0.0  # not a limit that is used up, but a key that never worked
         if is_away(error):

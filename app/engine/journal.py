@@ -13,12 +13,14 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func,
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Row
 
-from app.deployments.events import Conclusion, Kind, Status
+from app.deployments.model import Left
+from app.deployments.states import Conclusion, ResourceState, Status, StepState
 from app.engine.broker import Feed
-from app.engine.run import Left, Resource, Run, StepRecord, Writing
-from app.engine.saga import Checkpoint, ResourceState, RunLost, StepState
+from app.engine.run import Resource, Run, StepRecord, Writing
+from app.engine.saga import Checkpoint, RunLost
 from app.ids import new_id
 from app.observation.leftovers import settle
+from app.operations.table import OPERATIONS
 from app.store import schema
 from app.store.engine import Database, StoreAway, database_now
 
@@ -109,6 +111,8 @@ class Journal:
             .where(
                 alive.where(schema.worker.c.id == worker).exists(),
                 table.c.status != Status.COMPLETED,
+                # What a newer portal beside this one can do is left to it.
+                table.c.kind.in_(OPERATIONS),
                 or_(*unheld),
             )
             .order_by(table.c.created_at)
@@ -161,7 +165,7 @@ class Journal:
                 id=row.id,
                 stack_id=row.stack_id,
                 name=row.name,
-                kind=Kind(row.kind),
+                operation=OPERATIONS[row.kind],
                 plan=row.plan,
                 options=row.options,
                 secrets=stacks[row.stack_id].secrets,
@@ -267,7 +271,7 @@ class Journal:
                 .values(secrets=writing.secrets, next_secrets=None)
             )
         if writing.conclusion:
-            settle(connection, run, writing.left, writing.at)
+            settle(connection, run.stack_id, run.id, writing.left, writing.at)
         if writing.frees_name:
             connection.execute(
                 update(schema.stack).where(schema.stack.c.id == run.stack_id).values(removed_at=writing.at)

@@ -9,11 +9,12 @@ from typing import Final
 
 from sqlalchemy import Connection, func, select
 
-from app.deployments.events import Conclusion, Kind, Status
+from app.deployments.model import DeploymentRecord
+from app.deployments.states import Conclusion, Status
 from app.errors import N_
 from app.i18n import Language
 from app.observation.tracker import SharedRead
-from app.stacks.queries import DeploymentRecord
+from app.operations.table import kinds
 from app.store import schema
 from app.store.engine import Database, database_now
 
@@ -81,7 +82,7 @@ class WaitingLine:
             table = schema.deployment.c
             query = (
                 select(table.started_at, table.concluded_at)
-                .where(table.kind == Kind.CREATE, table.conclusion == Conclusion.SUCCEEDED)
+                .where(table.kind.in_(kinds(lambda each: each.begins_stack)), table.conclusion == Conclusion.SUCCEEDED)
                 .order_by(table.concluded_at.desc())
                 .limit(_MEASURED)
             )

@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from app.deployments.events import Conclusion, Event, Kind, RecordedEvent, Status
-from app.engine.saga import Checkpoint, ResourceChange, ResourceState, StepChange, StepState
+from app.deployments.events import Event, RecordedEvent
+from app.deployments.model import Left
+from app.deployments.states import Conclusion, ResourceState, Status, StepState
+from app.engine.saga import Checkpoint, ResourceChange, StepChange
+from app.operations.operation import Operation
 
 
 @dataclass
@@ -34,15 +37,6 @@ class Resource:
     intended_at: datetime | None
 
 
-@dataclass(frozen=True)
-class Left:
-    """A resource that a run leaves behind. code: why, a code of `app.errors.PROBLEMS`."""
-
-    kind: str
-    name: str
-    code: str
-
-
 @dataclass
 class Run:
     """A deployment that this process holds; it alone writes it, as long as owner and epoch in the store are its own.
@@ -53,7 +47,7 @@ class Run:
     id: str
     stack_id: str
     name: str
-    kind: Kind
+    operation: Operation
     plan: Mapping[str, Any]
     options: Mapping[str, Any]
     secrets: bytes = field(repr=False)

@@ -11,37 +11,25 @@ import structlog
 
 from app.deployments.events import (
     CancelRequested,
-    Conclusion,
     DeploymentCompleted,
     DeploymentResumed,
     DeploymentStarted,
     Event,
-    Kind,
     Warned,
 )
+from app.deployments.model import Left
+from app.deployments.states import Conclusion, ResourceState
 from app.engine.context import RunContext, Surroundings
 from app.engine.journal import CanceledMeanwhile
-from app.engine.run import Left, Run
-from app.engine.saga import Checkpoint, Ending, ResourceState, RunLost, Saga, Step
+from app.engine.run import Run
+from app.engine.saga import Checkpoint, Ending, RunLost, Saga, Step
 from app.errors import PortalError, SettingsError
-from app.operations.steps.create import Configure, CreateStep, MakeApplication, Project, Route, Validate
-from app.operations.steps.deploy import Deploy
-from app.operations.steps.remove import REMOVAL
-from app.operations.steps.verify import Verify
 from app.security.vault import Vault
 from app.stacks.plan import Plan
 from app.stacks.templates import StackSecrets
 from app.store.engine import FileLock, StoreAway
 
 log = structlog.get_logger()
-
-CREATION: tuple[type[CreateStep], ...] = (Validate, Project, MakeApplication, Configure, Route, Deploy, Verify)
-
-_STEPS: dict[Kind, Sequence[Callable[[RunContext], Step]]] = {
-    Kind.CREATE: CREATION,
-    Kind.REDEPLOY: CREATION[1:],
-    Kind.REMOVE: REMOVAL,
-}
 
 # A burst of requests is over when none came for so long, or has lasted long enough to begin all the same.
 _QUIET_SECONDS = 0.02
@@ -63,11 +51,18 @@ _LONGEST_BROKEN = 600.0
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
+MakeSteps = Callable[[RunContext], Sequence[Step]]
+
+
 class Runner:
     """Runs deployments in this process. It owns their tasks; requests and streams only look on."""
 
-    def __init__(self, around: Surroundings, vault: Vault, lock: FileLock | None) -> None:
-        """`lock`: taken before anything is run, where the store is one SQLite file; None on PostgreSQL."""
+    def __init__(self, around: Surroundings, vault: Vault, lock: FileLock | None, *, make_steps: MakeSteps) -> None:
+        """`lock`: taken before anything is run, where the store is one SQLite file; None on PostgreSQL.
+
+        `make_steps`: makes the steps of a run, in the order of its operation.
+        """
+        self._make_steps = make_steps
         self._around = around
         self._vault = vault
         self._lock = lock
@@ -295,24 +290,24 @@ class Runner:
     def _secrets_of(self, run: Run) -> list[StackSecrets]:
         """Open a stack's secrets: first what its container is to have, then what it had until now, where that differs.
 
-        A removal sends none of them, so it goes on without those that cannot be opened.
+        A run that starts no container sends none of them, so it goes on without those that cannot be opened.
         """
         sealed = [each for each in (run.next_secrets, run.secrets) if each is not None]
         try:
             return [StackSecrets.decrypt(each, self._vault) for each in sealed]
         except SettingsError:
-            if run.kind is not Kind.REMOVE:
+            if run.operation.changes_container:
                 raise
             return [StackSecrets("", {})]
 
     async def _run(self, run: Run) -> None:
         context = RunContext(run, self._around, Plan.from_json(run.plan), *self._secrets_of(run))
-        steps: Sequence[Step] = [step(context) for step in _STEPS[run.kind]]
+        steps = self._make_steps(context)
         first: list[Event] = [DeploymentResumed()]
         if run.last_event <= 1:
-            warnings = context.plan.warnings if run.kind is Kind.CREATE else ()
-            first = [DeploymentStarted(run.name, run.kind), *(Warned(code) for code in warnings)]
-        saga = Saga(run.kind, steps, context, compensates=run.kind is Kind.CREATE)
+            warnings = context.plan.warnings if run.operation.begins_stack else ()
+            first = [DeploymentStarted(run.name, run.operation.kind), *(Warned(code) for code in warnings)]
+        saga = Saga(run.operation, steps, context)
         before = PortalError(run.problem["code"], **run.problem["params"]) if run.problem else None
         ending = await saga.run(Checkpoint(events=first), before, undoing=run.undoing)
         try:
@@ -326,6 +321,7 @@ class Runner:
 
     async def _conclude(self, context: RunContext, ending: Ending) -> None:
         run, problem, rest = context.run, ending.problem, ending.rest
+        operation = run.operation
         changed = {change.kind: change.state for change in rest.resources}
         because = ending.left_because.code if ending.left_because else None
         left: Sequence[Left] = []
@@ -333,33 +329,33 @@ class Runner:
             conclusion = Conclusion.SUCCEEDED
         else:
             conclusion = Conclusion.CANCELED if problem.code == "canceled" else Conclusion.FAILED
-        if problem is not None and run.kind is not Kind.REDEPLOY:
+        if problem is not None and operation.may_leave_leftovers:
             left = [
                 Left(each.kind, each.name, context.left_because.get(each.kind) or because or _usual(each.kind))
                 for each in run.resources.values()
                 if changed.get(each.kind, each.state) in {ResourceState.INTENDED, ResourceState.PRESENT}
             ]
-        if problem is not None and run.kind is Kind.REMOVE and not left:
+        if problem is not None and operation.ends_stack and not left:
             # What keeps a name must be on the list, or nobody would ever look again.
             left = [Left("project", run.resources["project"].name, problem.code)]
         completed = DeploymentCompleted(
             name=run.name,
-            kind=run.kind,
+            kind=operation.kind,
             url=context.plan.url,
             conclusion=conclusion,
             code=problem.code if problem else None,
             leftovers=[{"kind": each.kind, "name": each.name} for each in left],
         )
         last = replace(rest, events=[*rest.events, completed])
-        removed = run.kind is Kind.REMOVE and problem is None
-        undone = run.kind is Kind.CREATE and problem is not None and not left
+        removed = operation.ends_stack and problem is None
+        undone = operation.begins_stack and problem is not None and not left
         await self._around.journal.record(
             run,
             last,
             conclusion=conclusion,
             left=left,
             frees_name=removed or undone,
-            unless_canceled=run.kind is not Kind.REMOVE and problem is None,
+            unless_canceled=operation.can_be_canceled and problem is None,
         )
         log.info("deployment_completed", conclusion=conclusion, code=completed.code, leftovers=len(left))
 

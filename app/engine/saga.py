@@ -7,15 +7,12 @@ so that a run that was interrupted anywhere can be taken up by somebody else.
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any, Protocol
 
 import structlog
 
 from app.deployments.events import (
     Event,
-    Kind,
-    Status,
     StepCompensated,
     StepCompensationFailed,
     StepFailed,
@@ -23,34 +20,15 @@ from app.deployments.events import (
     StepSucceeded,
     UndoStarted,
 )
+from app.deployments.states import ResourceState, Status, StepState
 from app.errors import PortalError
+from app.operations.operation import Operation
 
 log = structlog.get_logger()
 
 
 class RunLost(Exception):
     """This process no longer holds the run: stop at once and touch nothing."""
-
-
-class StepState(StrEnum):
-    """Where one step of a run stands."""
-
-    PENDING = "pending"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    COMPENSATED = "compensated"
-    COMPENSATION_FAILED = "compensation_failed"
-
-
-class ResourceState(StrEnum):
-    """Where one thing in Dokploy stands. INTENDED: a create was tried, or is about to be; it may exist."""
-
-    PLANNED = "planned"
-    INTENDED = "intended"
-    PRESENT = "present"
-    REMOVED = "removed"
-    KEPT = "kept"
 
 
 @dataclass(frozen=True)
@@ -158,12 +136,12 @@ class Ending:
 class Saga:
     """One run of a list of steps, in reading order; later steps may only need earlier ones."""
 
-    def __init__(self, kind: Kind, steps: Sequence[Step], recorder: Recorder, *, compensates: bool) -> None:
-        """`compensates`: whether a failure undoes what was done; a removal, for one, only goes forward."""
-        self._kind = kind
+    def __init__(self, operation: Operation, steps: Sequence[Step], recorder: Recorder) -> None:
+        """`steps`: those of the operation, in its order."""
+        self._kind = operation.kind
         self._steps = steps
         self._recorder = recorder
-        self._compensates = compensates
+        self._compensates = operation.compensates
 
     async def run(self, first: Checkpoint, problem: PortalError | None = None, *, undoing: bool = False) -> Ending:
         """Run forward, and back if a step fails.

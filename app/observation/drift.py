@@ -1,17 +1,14 @@
-"""Compares the stacks on record with what Dokploy holds, says what differs, and puts it right where that is asked."""
+"""Drift: what Dokploy holds, compared with the stacks on record."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from app.audit import COMMAND_LINE
-from app.deployments.events import Conclusion, Kind
-from app.dokploy import Application, DokployClient, DokployError, Domain, Project
-from app.errors import PortalError
-from app.operations.service import Asker, Intake
-from app.operations.steps.cleanup import gone, remove_empty_project
-from app.stacks.queries import DeploymentRecord, Records, StackRecord
+from app.deployments.model import DeploymentRecord
+from app.dokploy import Application, DokployClient, Domain, Project
+from app.stacks.model import StackRecord, is_there
+from app.stacks.queries import Records
 
 Code = Literal[
     "project_missing",
@@ -127,14 +124,13 @@ def _of_nobody(code: Code, name: str, dokploy_id: str) -> Difference:
     return Difference(code, None, name, dokploy_id, "remove")
 
 
-class Reconciler:
-    """Reads both sides; changes Dokploy, or queues a deployment, only when asked to repair."""
+class Drift:
+    """Reads both sides, and changes neither."""
 
-    def __init__(self, dokploy: DokployClient, records: Records, intake: Intake, installation: str) -> None:
+    def __init__(self, dokploy: DokployClient, records: Records, installation: str) -> None:
         """`installation`: the id in every marker of this portal; whatever bears another is never touched."""
         self._dokploy = dokploy
         self._records = records
-        self._intake = intake
         self._prefix = f"asd:{installation}:"
         self._seen = 0
 
@@ -156,35 +152,6 @@ class Reconciler:
         lost = len({each.stack for each in found if each.code == "application_missing"})
         strange = sum(each.code == "application_without_stack" for each in found)
         return (lost > _FEW and lost * 2 > self._seen) or (strange > _FEW and strange > self._seen)
-
-    async def repair(self, difference: Difference) -> str | None:
-        """Put one difference right; return the id of the deployment that does it, None where it is done.
-
-        Raises DokployError, and PortalError: `stack_busy`, `name_cleaning_up`, `stack_not_found`, `project_not_empty`.
-        """
-        if difference.repair == "redeploy" and difference.stack:
-            stack = await self._records.find_stack(difference.stack)
-            if stack is None:
-                raise PortalError("stack_not_found", name=difference.stack)
-            return await self._intake.redeploy(stack, Asker(stack.owner, COMMAND_LINE, "cli"))
-        if difference.dokploy_id is None or difference.repair is None:
-            return None
-        if difference.code == "domain_stray":
-            await gone(self._dokploy.delete_domain(difference.dokploy_id))
-        elif difference.code in {"application_double", "application_without_stack"}:
-            await self._remove_application(difference.dokploy_id)
-        else:
-            await remove_empty_project(self._dokploy, difference.dokploy_id, difference.name)
-        return None
-
-    async def _remove_application(self, application_id: str) -> None:
-        jobs = [job for job in await self._dokploy.list_queue() if job.data.application_id == application_id]
-        if any(job.state != "waiting" for job in jobs):
-            # Dokploy would make the service after the delete.
-            raise PortalError("still_deploying", seconds=0)
-        if jobs:
-            await self._dokploy.clean_queue(application_id)
-        await gone(self._dokploy.delete_application(application_id))
 
     async def _observe(self) -> Observed:
         projects: defaultdict[str, list[Project]] = defaultdict(list)
@@ -214,32 +181,4 @@ class Reconciler:
 
 def _is_settled(newest: DeploymentRecord) -> bool:
     """Whether a stack is meant to be there as its plan says: nothing changes it now, and nothing of it is to go."""
-    if newest.kind is Kind.REDEPLOY:
-        return newest.conclusion is not None
-    return newest.kind is Kind.CREATE and newest.conclusion is Conclusion.SUCCEEDED
-
-
-async def repair_all(reconciler: Reconciler, differences: Sequence[Difference]) -> list[tuple[Difference, str]]:
-    """Repair one after the other; say of each what came of it: `removed`, a deployment's id, or why it failed."""
-    results: list[tuple[Difference, str]] = []
-    queued: dict[str, str] = {}
-    for difference in differences:
-        if difference.repair is None:
-            results.append((difference, "nothing can be done"))
-            continue
-        if difference.repair == "redeploy" and difference.stack in queued:
-            # One deployment makes everything again that is missing.
-            results.append((difference, queued[difference.stack]))
-            continue
-        try:
-            deployment_id = await reconciler.repair(difference)
-        except PortalError as error:
-            results.append((difference, f"failed: {error.code}"))
-        except DokployError as error:
-            results.append((difference, f"failed: {error}"))
-        else:
-            outcome = f"deployment {deployment_id}" if deployment_id else "removed"
-            if deployment_id and difference.stack:
-                queued[difference.stack] = outcome
-            results.append((difference, outcome))
-    return results
+    return newest.conclusion is not None and is_there(newest)

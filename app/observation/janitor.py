@@ -1,7 +1,7 @@
 """Tries again to remove what was left over, by itself, until it is gone; each try is a deployment with a record."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
@@ -9,7 +9,8 @@ import structlog
 from app.audit import PORTAL
 from app.errors import PortalError
 from app.observation.leftovers import Leftovers
-from app.operations.service import Asker, Intake
+from app.stacks.model import StackRecord
+from app.stacks.requester import Requester
 from app.store.engine import StoreAway
 
 log = structlog.get_logger()
@@ -18,15 +19,18 @@ log = structlog.get_logger()
 _LOOK_SECONDS: Final = 5.0
 
 
-class Cleaner:
+Remove = Callable[[StackRecord, None, Requester], Awaitable[str]]
+
+
+class Janitor:
     """Queues the removal of what is due. Several portals may do so: a stack has one open deployment at a time."""
 
     def __init__(
-        self, leftovers: Leftovers, intake: Intake, *, first_pause: float, is_active: Callable[[], bool]
+        self, leftovers: Leftovers, remove: Remove, *, first_pause: float, is_active: Callable[[], bool]
     ) -> None:
-        """`is_active`: whether this process runs deployments at all."""
+        """`remove` queues a removal; `is_active`: whether this process runs deployments at all."""
         self._leftovers = leftovers
-        self._intake = intake
+        self._remove = remove
         self._every = min(_LOOK_SECONDS, first_pause / 2)
         self._is_active = is_active
 
@@ -44,7 +48,7 @@ class Cleaner:
     async def _queue_what_is_due(self) -> None:
         for stack in await self._leftovers.due():
             try:
-                deployment_id = await self._intake.remove(stack, None, Asker(stack.owner, PORTAL, "portal"))
+                deployment_id = await self._remove(stack, None, Requester(stack.owner, PORTAL, "portal"))
             except PortalError as error:
                 # Somebody else has begun to change the stack, or it is gone, since the list was read.
                 log.info("leftovers_not_due", stack=stack.name, code=error.code)

@@ -7,9 +7,11 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, exists, insert, select, update
 
-from app.deployments.events import Status
-from app.engine.run import Left, Run
-from app.stacks.queries import Records, StackRecord
+from app.deployments.model import Left
+from app.deployments.states import Status
+from app.operations.table import kinds
+from app.stacks.model import StackRecord
+from app.stacks.queries import Records, newest_of_each
 from app.store import schema
 from app.store.engine import Database
 
@@ -72,7 +74,17 @@ class Leftovers:
         """Stacks of which something is to be removed now."""
         leftover, deployment = schema.leftover, schema.deployment
         is_open = exists().where(deployment.c.stack_id == leftover.c.stack_id, deployment.c.status != Status.COMPLETED)
-        query = select(leftover).where(leftover.c.removed_at.is_(None), ~is_open)
+        # Whatever is on the list: only what was to end, or never began, is removed by itself.
+        to_go = exists(
+            select(deployment.c.id)
+            .join(schema.stack, schema.stack.c.id == deployment.c.stack_id)
+            .where(
+                schema.stack.c.id == leftover.c.stack_id,
+                newest_of_each(),
+                deployment.c.kind.in_(kinds(lambda each: each.may_leave_leftovers)),
+            )
+        )
+        query = select(leftover).where(leftover.c.removed_at.is_(None), ~is_open, to_go)
         rows = await self._database.read(lambda connection: connection.execute(query).all())
         now = datetime.now(UTC)
         stack_ids = {row.stack_id for row in rows if self._next_try(row) <= now}
@@ -90,10 +102,10 @@ class Leftovers:
         return cast("datetime", row.tried_at + min(pause, _LONGEST_PAUSE))
 
 
-def settle(connection: Connection, run: Run, left: Sequence[Left], at: datetime) -> None:
-    """Write down at a run's end what of its stack is left, and that everything else is gone."""
+def settle(connection: Connection, stack_id: str, deployment_id: str, left: Sequence[Left], at: datetime) -> None:
+    """Record at a run's end what of its stack is left, and that everything else is gone."""
     table = schema.leftover
-    of_stack = table.c.stack_id == run.stack_id
+    of_stack = table.c.stack_id == stack_id
     kinds = [each.kind for each in left]
     connection.execute(
         update(table).where(of_stack, table.c.removed_at.is_(None), table.c.kind.not_in(kinds)).values(removed_at=at)
@@ -107,11 +119,11 @@ def settle(connection: Connection, run: Run, left: Sequence[Left], at: datetime)
         if connection.execute(again).rowcount == 0:
             connection.execute(
                 insert(table).values(
-                    stack_id=run.stack_id,
+                    stack_id=stack_id,
                     kind=each.kind,
                     name=each.name,
                     code=each.code,
-                    deployment_id=run.id,
+                    deployment_id=deployment_id,
                     attempts=1,
                     left_at=at,
                     tried_at=at,

@@ -1,1 +1,1 @@
-"""The operations on a stack, and the one way in which a request becomes a deployment."""
+"""The operations on a stack: the table of verbs, their steps, and how a request becomes a deployment."""

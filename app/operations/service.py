@@ -1,7 +1,6 @@
 """Takes requests in: a stack, its deployment and the first event in one transaction, or the reason why not."""
 
 import hashlib
-import hmac
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -12,18 +11,27 @@ import structlog
 from sqlalchemy import Connection, and_, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from app.audit import Action, Actor, Role, note
-from app.deployments.events import STEPS, Conclusion, DeploymentQueued, Kind, Status
-from app.engine.saga import ResourceState, StepState
+from app.audit import Action, Actor, note
+from app.deployments.events import DeploymentQueued
+from app.deployments.model import DeploymentRecord
+from app.deployments.states import Conclusion, ResourceState, Status, StepState
 from app.errors import PortalError
 from app.ids import new_id
+from app.operations.create import CREATE
+from app.operations.operation import Operation
+from app.operations.password import PASSWORD
+from app.operations.redeploy import REDEPLOY
+from app.operations.remove import REMOVE
+from app.operations.table import operation_of
 from app.security.vault import Vault, fingerprint, new_manage_key, new_password
 from app.stacks import volumes
+from app.stacks.model import STANDING, StackRecord, stack_state
 from app.stacks.names import DeploymentRequest, suggest_names
 from app.stacks.ownership import must_be_unchanged, must_match
 from app.stacks.plan import Plan, declare
-from app.stacks.queries import DeploymentRecord, Records, StackRecord
+from app.stacks.queries import Records
 from app.stacks.quotas import Quotas, count_stacks
+from app.stacks.requester import Requester
 from app.stacks.templates import StackSecrets, Template
 from app.stacks.volumes import KeptFiles
 from app.store import schema
@@ -52,39 +60,8 @@ class Accepted:
 
 
 @dataclass(frozen=True)
-class Asker:
-    """Who asks.
-
-    owner: whose the stack will be; actor: who did it, for the record; trigger: user, api or cli; key_hash: fingerprint
-    of the manage key that was sent, if one was.
-    """
-
-    owner: str
-    actor: Actor
-    trigger: str
-    key_hash: str | None = field(default=None, repr=False)
-
-    @property
-    def is_operator(self) -> bool:
-        """Whether it is an operator, whom the limits of an owner do not hold."""
-        return self.actor.role is Role.OPERATOR
-
-    def fingerprint_of(self, idempotency_key: str) -> str:
-        """Hash an Idempotency-Key for storing, with who sent it: the answer that it repeats holds a manage key.
-
-        Those who have shown nothing are one, and have only their keys, which nobody is to guess.
-        """
-        return fingerprint(json.dumps([self.owner or self.key_hash or "", idempotency_key]))
-
-    def may_use(self, kept: KeptFiles) -> bool:
-        """Whether files that were kept are his: by the owner, or by the manage key of the stack that had them."""
-        by_key = self.key_hash is not None and hmac.compare_digest(self.key_hash, kept.manage_key_hash)
-        return by_key or (bool(self.owner) and self.owner == kept.owner)
-
-
-@dataclass(frozen=True)
 class Availability:
-    """Whether a name can be had. problem: why not; files_kept: files of the asker's own are there, and will be used."""
+    """Whether a name is free. problem: why not; files_kept: the requester kept files of it, which will be used."""
 
     problem: PortalError | None = None
     files_kept: bool = False
@@ -119,7 +96,7 @@ class Intake:
         request: DeploymentRequest,
         plan: Plan,
         template: Template,
-        asker: Asker,
+        requester: Requester,
         *,
         idempotency_key: str | None = None,
     ) -> Accepted:
@@ -130,7 +107,7 @@ class Intake:
         """
         accepted = Accepted(new_id(), plan.name, plan.url, new_manage_key())
         body_hash = hashlib.sha256(json.dumps(asdict(request), sort_keys=True).encode()).hexdigest()
-        key_hash = asker.fingerprint_of(idempotency_key) if idempotency_key else None
+        key_hash = requester.fingerprint_of(idempotency_key) if idempotency_key else None
 
         stacks = 0
 
@@ -141,11 +118,17 @@ class Intake:
             if key_hash and (replay := self._replay(connection, key_hash, body_hash)):
                 return replay
             self._admit()
-            owner = self._insert_stack(connection, accepted, plan, template, asker, declare(request, template))
+            owner = self._insert_stack(connection, accepted, plan, template, requester, declare(request, template))
             # After the insert, which says that a name is taken: that is the better reason.
-            self._quotas.check_stack(connection, owner, is_operator=asker.is_operator)
+            self._quotas.check_stack(connection, owner, is_operator=requester.is_operator)
             stacks = count_stacks(connection)
-            note(connection, asker.actor, Action.DEPLOY, stack=plan.name, deployment_id=accepted.deployment_id)
+            note(
+                connection,
+                requester.actor,
+                Action(CREATE.action),
+                stack=plan.name,
+                deployment_id=accepted.deployment_id,
+            )
             if key_hash:
                 connection.execute(
                     insert(schema.idempotency).values(
@@ -192,7 +175,7 @@ class Intake:
         accepted: Accepted,
         plan: Plan,
         template: Template,
-        asker: Asker,
+        requester: Requester,
         declared: Mapping[str, Any],
     ) -> str:
         """Add a stack with its deployment, and say whose it is; "" for one who has no other."""
@@ -201,7 +184,7 @@ class Intake:
             insert(schema.stack).values(
                 id=stack_id,
                 name=plan.name,
-                owner=asker.owner or f"key:{stack_id}",
+                owner=requester.owner or f"key:{stack_id}",
                 template=plan.template,
                 plan=frozen,
                 manage_key_hash=fingerprint(accepted.manage_key),
@@ -209,7 +192,7 @@ class Intake:
                 created_at=now,
             )
         )
-        if kept := self._take_up_files(connection, plan, asker):
+        if kept := self._take_up_files(connection, plan, requester):
             # It is the same owner's, also where that was shown by the key of his stack before.
             plan = replace(plan, warnings=(*plan.warnings, FILES_KEPT))
             frozen = plan.to_json()
@@ -241,14 +224,14 @@ class Intake:
             stack_id,
             name=plan.name,
             plan=frozen,
-            kind=Kind.CREATE,
-            asker=asker,
+            operation=CREATE,
+            requester=requester,
             options={"declared": declared},
         )
-        return kept.owner if kept else asker.owner
+        return kept.owner if kept else requester.owner
 
     @staticmethod
-    def _take_up_files(connection: Connection, plan: Plan, asker: Asker) -> KeptFiles | None:
+    def _take_up_files(connection: Connection, plan: Plan, requester: Requester) -> KeptFiles | None:
         """Find files that are kept under the volume's name. Raises PortalError `name_kept` where they are not his.
 
         Looked for last: now that the name is held, no removal can end, and no erasing begin, unseen.
@@ -257,7 +240,7 @@ class Intake:
         if row is None:
             return None
         kept = volumes.kept_of_row(row)
-        if not asker.may_use(kept):
+        if not requester.may_use(kept):
             raise PortalError("name_kept", field="name", name=plan.name)
         return kept
 
@@ -269,8 +252,8 @@ class Intake:
         *,
         name: str,
         plan: Mapping[str, Any],
-        kind: Kind,
-        asker: Asker,
+        operation: Operation,
+        requester: Requester,
         options: Mapping[str, Any] | None = None,
     ) -> None:
         now = _now()
@@ -279,12 +262,12 @@ class Intake:
                 id=deployment_id,
                 stack_id=stack_id,
                 name=name,
-                kind=kind,
-                trigger=asker.trigger,
-                actor=asker.actor.id,
-                actor_email=asker.actor.email,
-                actor_role=asker.actor.role,
-                actor_means=asker.actor.means,
+                kind=operation.kind,
+                trigger=requester.trigger,
+                actor=requester.actor.id,
+                actor_email=requester.actor.email,
+                actor_role=requester.actor.role,
+                actor_means=requester.actor.means,
                 options=dict(options or {}),
                 plan=dict(plan),
                 created_at=now,
@@ -304,10 +287,10 @@ class Intake:
                     "attempts": 0,
                     "output": {},
                 }
-                for place, step in enumerate(STEPS[kind])
+                for place, step in enumerate(operation.steps)
             ],
         )
-        queued = DeploymentQueued(name=name, kind=kind)
+        queued = DeploymentQueued(name=name, kind=operation.kind)
         connection.execute(
             insert(schema.event).values(
                 deployment_id=deployment_id,
@@ -328,7 +311,7 @@ class Intake:
         code = "name_cleaning_up" if newest is None or is_cleaning_up(newest) else "name_taken"
         return PortalError(code, field="name", name=name)
 
-    async def look(self, name: str, template: Template, asker: Asker) -> Availability:
+    async def look(self, name: str, template: Template, requester: Requester) -> Availability:
         """Whether a name can be had now, before anything is asked for."""
         if await self._records.held([name]):
             return Availability(await self.taken(name))
@@ -336,15 +319,15 @@ class Intake:
         kept = (await self._records.kept_of([volume])).get(volume)
         if kept is None:
             return Availability()
-        if asker.may_use(kept):
+        if requester.may_use(kept):
             return Availability(files_kept=True)
         return Availability(PortalError("name_kept", field="name", name=name))
 
-    async def refusals(self, asker: Asker) -> list[PortalError]:
+    async def refusals(self, requester: Requester) -> list[PortalError]:
         """Why a new stack would be one too many at this moment, if it would; for whoever only wants to know."""
         return await self._database.read(
             lambda connection: list(
-                self._quotas.refusals(connection, asker.owner, is_operator=asker.is_operator, added=False)
+                self._quotas.refusals(connection, requester.owner, is_operator=requester.is_operator, added=False)
             )
         )
 
@@ -356,7 +339,7 @@ class Intake:
         free = (word for word in wanted if word not in not_free and template.volume_of(word) not in kept)
         return list(free)[:3]
 
-    async def remove(self, stack: StackRecord, volume: VolumeChoice | None, asker: Asker) -> str:
+    async def remove(self, stack: StackRecord, volume: VolumeChoice | None, requester: Requester) -> str:
         """Queue the removal of a stack and return its deployment's id.
 
         volume: what becomes of its files; None: what whoever removed it last has chosen. During its creation that run
@@ -372,16 +355,16 @@ class Intake:
                 stack.id,
                 name=stack.name,
                 plan=stack.plan,
-                kind=Kind.REMOVE,
-                asker=asker,
+                operation=REMOVE,
+                requester=requester,
                 options={"volume": volume},
             )
-            self._must_be_there(connection, stack, asker)
+            self._must_be_there(connection, stack, requester)
             if volume is None:
                 table = schema.deployment
                 chosen = {"volume": self._chosen_before(connection, stack.id, deployment_id)}
                 connection.execute(update(table).where(table.c.id == deployment_id).values(options=chosen))
-            note(connection, asker.actor, Action.REMOVE, stack=stack.name, deployment_id=deployment_id)
+            note(connection, requester.actor, Action(REMOVE.action), stack=stack.name, deployment_id=deployment_id)
             self._database.notify(connection, "queued")
 
         for _ in range(_TRIES):
@@ -391,13 +374,13 @@ class Intake:
                 newest = await self._records.newest_deployment(stack.id)
                 if newest is None:
                     raise PortalError("stack_not_found", name=stack.name) from None
-                must_match(stack, newest, asker.actor)
-                if newest.kind is Kind.REMOVE and volume in {None, newest.options.get("volume")}:
+                must_match(stack, newest, requester.actor)
+                if newest.operation.ends_stack and volume in {None, newest.options.get("volume")}:
                     return newest.id
                 # An undo erases the volume, so that a creation cannot be left with it.
-                if newest.kind is not Kind.CREATE or volume == "keep":
+                if not newest.operation.begins_stack or volume == "keep":
                     raise PortalError("stack_busy", name=stack.name) from None
-                if await self.cancel(newest, asker.actor):
+                if await self.cancel(newest, requester.actor):
                     return newest.id
                 # It has ended in this very moment, so that there is a stack to remove.
             else:
@@ -405,7 +388,7 @@ class Intake:
                 return deployment_id
         raise PortalError("stack_busy", name=stack.name)
 
-    async def erase(self, kept: KeptFiles, asker: Asker) -> str:
+    async def erase(self, kept: KeptFiles, requester: Requester) -> str:
         """Queue the erasing of what was kept of a stack that is gone, and return its deployment's id.
 
         It is a removal as any: the stack holds its name until the files are gone, and were seen to be. Asking twice
@@ -422,15 +405,15 @@ class Intake:
                 kept.stack_id,
                 name=kept.name,
                 plan=plan,
-                kind=Kind.REMOVE,
-                asker=asker,
+                operation=REMOVE,
+                requester=requester,
                 options={"volume": "erase"},
             )
             connection.execute(update(stack).where(stack.c.id == kept.stack_id).values(removed_at=None))
-            must_be_unchanged(connection, kept, asker.actor)
+            must_be_unchanged(connection, kept, requester.actor)
             if not volumes.is_still_kept(connection, kept):
                 raise PortalError("stack_not_found", name=kept.name)
-            note(connection, asker.actor, Action.ERASE_KEPT, stack=kept.name, deployment_id=deployment_id)
+            note(connection, requester.actor, Action.ERASE_KEPT, stack=kept.name, deployment_id=deployment_id)
             self._database.notify(connection, "queued")
 
         try:
@@ -438,7 +421,7 @@ class Intake:
         except IntegrityError:
             newest = await self._records.newest_deployment(kept.stack_id)
             if newest is not None and newest.conclusion is None:
-                must_match(kept, newest, asker.actor)
+                must_match(kept, newest, requester.actor)
                 return newest.id
             raise await self.taken(kept.name) from None
         self._wake("queued")
@@ -446,12 +429,22 @@ class Intake:
 
     @classmethod
     def _chosen_before(cls, connection: Connection, stack_id: str, deployment_id: str) -> str:
-        """A creation takes with it what it made, and no volume that it found; a removal does what it was told."""
+        """Do with the volume what the removal before was told; without one, erase only what a failed creation created.
+
+        The volume of a stack that once stood holds somebody's files, which nobody has asked to erase.
+        """
         before = cls._before(connection, stack_id, deployment_id)
-        if before.kind == Kind.REMOVE:
+        if operation_of(before.kind).ends_stack:
             return str(before.options.get("volume", "erase"))
-        table = schema.resource.c
-        state = connection.scalar(select(table.state).where(table.stack_id == stack_id, table.kind == "volume"))
+        deployment, resource = schema.deployment.c, schema.resource.c
+        once_stood = select(deployment.id).where(
+            deployment.stack_id == stack_id, deployment.conclusion == Conclusion.SUCCEEDED
+        )
+        if connection.execute(once_stood.limit(1)).first() is not None:
+            return "keep"
+        state = connection.scalar(
+            select(resource.state).where(resource.stack_id == stack_id, resource.kind == "volume")
+        )
         return "keep" if state == ResourceState.KEPT else "erase"
 
     @staticmethod
@@ -465,7 +458,7 @@ class Intake:
             .limit(1)
         ).one()
 
-    async def redeploy(self, stack: StackRecord, asker: Asker, *, changes_password: bool = False) -> str:
+    async def redeploy(self, stack: StackRecord, requester: Requester, *, changes_password: bool = False) -> str:
         """Queue what makes a stack again what its plan says, and return the deployment's id.
 
         changes_password: with a new password; a change that was not finished is gone on with in either case. Raises
@@ -473,25 +466,30 @@ class Intake:
         `stack_not_found` once it is gone or somebody else's, `dokploy_away`, `in_flight_full`, `in_flight_of_owner`.
         """
         deployment_id = new_id()
+        operation = PASSWORD if changes_password else REDEPLOY
 
         def take_in(connection: Connection) -> None:
             self._quotas.take_turns(self._database, connection)
             self._admit()
             self._insert_deployment(
-                connection, deployment_id, stack.id, name=stack.name, plan=stack.plan, kind=Kind.REDEPLOY, asker=asker
+                connection,
+                deployment_id,
+                stack.id,
+                name=stack.name,
+                plan=stack.plan,
+                operation=operation,
+                requester=requester,
             )
-            self._must_be_there(connection, stack, asker)
+            self._must_be_there(connection, stack, requester)
             before = self._before(connection, stack.id, deployment_id)
-            is_made = before.kind == Kind.CREATE and before.conclusion == Conclusion.SUCCEEDED
-            if before.kind != Kind.REDEPLOY and not is_made:
+            if stack_state(before.kind, before.conclusion, undoing=False) not in STANDING:
                 raise PortalError("name_cleaning_up", name=stack.name)
-            self._quotas.check_deployment(connection, stack.owner, is_operator=asker.is_operator)
+            self._quotas.check_deployment(connection, stack.owner, is_operator=requester.is_operator)
             if self._prepare_password(connection, stack, anew=changes_password):
                 table = schema.deployment
                 options = {"changes_password": True}
                 connection.execute(update(table).where(table.c.id == deployment_id).values(options=options))
-            action = Action.CHANGE_PASSWORD if changes_password else Action.REDEPLOY
-            note(connection, asker.actor, action, stack=stack.name, deployment_id=deployment_id)
+            note(connection, requester.actor, Action(operation.action), stack=stack.name, deployment_id=deployment_id)
             self._database.notify(connection, "queued")
 
         try:
@@ -517,12 +515,12 @@ class Intake:
         return anew
 
     @staticmethod
-    def _must_be_there(connection: Connection, stack: StackRecord, asker: Asker) -> None:
+    def _must_be_there(connection: Connection, stack: StackRecord, requester: Requester) -> None:
         """Look last: now that a run is the stack's only open one, nobody else can end the stack.
 
         Its name, and with it the volume's, may be somebody else's by now, and so may the stack.
         """
-        if not must_be_unchanged(connection, stack, asker.actor):
+        if not must_be_unchanged(connection, stack, requester.actor):
             raise PortalError("stack_not_found", name=stack.name)
 
     async def cancel(self, deployment: DeploymentRecord, actor: Actor) -> bool:
@@ -552,7 +550,7 @@ class Intake:
 
 def is_cleaning_up(newest: DeploymentRecord) -> bool:
     """Whether the newest deployment of a stack leads, or has led, to its end rather than to its running."""
-    if newest.kind is Kind.REMOVE or newest.undoing:
+    if newest.operation.ends_stack or newest.undoing:
         return True
     return newest.status is Status.COMPLETED and any(each.removed_at is None for each in newest.leftovers)
 

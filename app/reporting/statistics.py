@@ -7,13 +7,17 @@ from typing import Final
 
 from sqlalchemy import Connection, and_, func, or_, select
 
-from app.deployments.events import CREATE_STEPS, Conclusion, Kind, Status
-from app.engine.saga import StepState
-from app.stacks.queries import StackState, newest_of_each, stack_state
+from app.deployments.states import Conclusion, Status, StepState
+from app.operations.create import CREATE
+from app.operations.table import kinds
+from app.stacks.model import StackState, stack_state
+from app.stacks.queries import newest_of_each
 from app.store import schema
 from app.store.engine import Database, utc_day
 
 DAYS: Final = 14
+# Those that begin a stack are what is measured: others take what is there already.
+_FIRST: Final = kinds(lambda each: each.begins_stack)
 # Enough for the slowest in twenty to mean something, and read in a moment however many there are.
 SAMPLE: Final = 500
 
@@ -111,7 +115,7 @@ def _days(connection: Connection, since: datetime, at: datetime) -> list[Day]:
     day = utc_day(table.concluded_at)
     rows = connection.execute(
         select(day, table.conclusion, func.count())
-        .where(table.kind == Kind.CREATE, table.concluded_at >= since, table.concluded_at <= at)
+        .where(table.kind.in_(_FIRST), table.concluded_at >= since, table.concluded_at <= at)
         .group_by(day, table.conclusion)
     )
     counts: dict[tuple[str, str], int] = {(day, conclusion): count for day, conclusion, count in rows}
@@ -165,7 +169,7 @@ def _times(connection: Connection, since: datetime, at: datetime) -> tuple[list[
     newest = connection.execute(
         select(deployment.id, deployment.created_at, deployment.concluded_at)
         .where(
-            deployment.kind == Kind.CREATE,
+            deployment.kind.in_(_FIRST),
             deployment.concluded_at >= since,
             deployment.concluded_at <= at,
             deployment.conclusion == Conclusion.SUCCEEDED,
@@ -187,7 +191,7 @@ def _times(connection: Connection, since: datetime, at: datetime) -> tuple[list[
         [(row.concluded_at - row.created_at).total_seconds() for row in newest],
         [
             StepTime(name, _quantile(of_steps[name], 0.5), _quantile(of_steps[name], 0.95))
-            for name in CREATE_STEPS
+            for name in CREATE.steps
             if name in of_steps
         ],
     )

@@ -3,8 +3,9 @@
 from sqlalchemy import Connection, select
 
 from app.audit import Actor, Role
+from app.deployments.model import DeploymentRecord
 from app.errors import PortalError
-from app.stacks.queries import DeploymentRecord, StackRecord
+from app.stacks.model import StackRecord
 from app.stacks.volumes import KeptFiles
 from app.store import schema
 

@@ -1,8 +1,7 @@
-"""What can be read of stacks and deployments, by whoever may: plain frozen records, straight from the store."""
+"""Queries for stacks and deployments."""
 
 import statistics
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, TypeVar
@@ -11,8 +10,10 @@ from sqlalchemy import Connection, Select, and_, or_, select
 from sqlalchemy.engine import Row
 
 from app.audit import Actor, Means, Role
-from app.deployments.events import Conclusion, Kind, RecordedEvent, Status
-from app.engine.saga import ResourceState, StepState
+from app.deployments.events import RecordedEvent
+from app.deployments.model import DeploymentRecord, LeftoverView, ResourceView, StepView
+from app.deployments.states import Conclusion, ResourceState, Status, StepState
+from app.stacks.model import EVERYBODY, StackRecord, StackView, Whose
 from app.stacks.volumes import KeptFiles, kept_of_row, of_volumes, unused
 from app.store import schema
 from app.store.engine import Database
@@ -21,168 +22,6 @@ E = TypeVar("E", bound=StrEnum)
 
 # An event stream is read in pages, so that one reader of a long log cannot fill the memory.
 PAGE = 500
-
-
-@dataclass(frozen=True)
-class StackRecord:
-    """A stack. secrets: encrypted; is_password_pending: whether a change of its password is not finished."""
-
-    id: str
-    name: str
-    owner: str
-    template: str
-    plan: Mapping[str, Any]
-    manage_key_hash: str = field(repr=False)
-    secrets: bytes = field(repr=False)
-    created_at: datetime
-    is_password_pending: bool = False
-
-
-@dataclass(frozen=True)
-class StepView:
-    """One step of a deployment, as its record shows it. seen: what Dokploy, or the address, showed it."""
-
-    name: str
-    state: StepState
-    attempts: int
-    started_at: datetime | None
-    concluded_at: datetime | None
-    seen: Mapping[str, Any]
-
-    @property
-    def seconds(self) -> float | None:
-        """How long it took; None while it has not ended."""
-        if self.started_at is None or self.concluded_at is None:
-            return None
-        return (self.concluded_at - self.started_at).total_seconds()
-
-
-@dataclass(frozen=True)
-class ResourceView:
-    """A thing of the stack's in Dokploy, as whichever deployment changed it last has left it; changed_at: when."""
-
-    kind: str
-    name: str
-    state: ResourceState
-    dokploy_id: str | None
-    changed_at: datetime
-
-
-@dataclass(frozen=True)
-class LeftoverView:
-    """A resource that a run left behind; removed_at: when a later try removed it."""
-
-    kind: str
-    name: str
-    removed_at: datetime | None
-
-
-@dataclass(frozen=True)
-class DeploymentRecord:
-    """One deployment: what was asked, how far it is, how it ended. Holds no secret."""
-
-    id: str
-    stack_id: str
-    name: str
-    owner_of_stack: str
-    stack_exists: bool
-    manage_key_hash: str = field(repr=False)
-    kind: Kind
-    trigger: str
-    actor: Actor
-    options: Mapping[str, Any]
-    plan: Mapping[str, Any]
-    created_at: datetime
-    started_at: datetime | None
-    concluded_at: datetime | None
-    cancel_requested: bool
-    status: Status
-    undoing: bool
-    conclusion: Conclusion | None
-    problem: Mapping[str, Any] | None
-    leftovers: Sequence[LeftoverView]
-    last_event: int
-    steps: Sequence[StepView]
-    resources: Mapping[str, ResourceView]
-
-    @property
-    def declared(self) -> Mapping[str, Any] | None:
-        """What was asked for and what the template said then; None where no request was made, or none was kept."""
-        return self.options.get("declared")
-
-    @property
-    def changes_password(self) -> bool:
-        """Whether the stack gets another password by it."""
-        return bool(self.options.get("changes_password"))
-
-    @property
-    def observed(self) -> Mapping[str, Any]:
-        """What Dokploy and the address showed its steps, newer over older."""
-        return {name: value for step in self.steps for name, value in step.seen.items()}
-
-
-@dataclass(frozen=True)
-class Whose:
-    """Which stacks are meant: those of an owner, those of a manage key, or with neither everybody's."""
-
-    owner: str | None = None
-    key_hash: str | None = field(default=None, repr=False)
-
-
-class StackState(StrEnum):
-    """How a stack is, as far as its newest deployment tells. LEFT: it is to go, and some of it could not be removed."""
-
-    DEPLOYING = "deploying"
-    UNDOING = "undoing"
-    REMOVING = "removing"
-    RUNNING = "running"
-    FAILED = "failed"
-    CANCELED = "canceled"
-    LEFT = "left"
-
-
-def stack_state(kind: str, conclusion: str | None, *, undoing: bool) -> StackState:
-    """How a stack is, by its newest deployment. A redeployment undoes nothing, so the stack is there all the same."""
-    if conclusion is None:
-        if kind == Kind.REMOVE:
-            return StackState.REMOVING
-        return StackState.UNDOING if undoing else StackState.DEPLOYING
-    if kind == Kind.REMOVE:
-        return StackState.LEFT
-    if conclusion == Conclusion.SUCCEEDED:
-        return StackState.RUNNING
-    if kind == Kind.CREATE:
-        return StackState.LEFT
-    return StackState.CANCELED if conclusion == Conclusion.CANCELED else StackState.FAILED
-
-
-# The stack is there: whatever was tried last has undone nothing.
-STANDING: Final = frozenset({StackState.RUNNING, StackState.FAILED, StackState.CANCELED})
-
-
-def is_there(newest: DeploymentRecord) -> bool:
-    """Whether a stack is there by its newest deployment, if only to be deployed again at this moment."""
-    if newest.conclusion is None:
-        return newest.kind is Kind.REDEPLOY
-    return stack_state(newest.kind, newest.conclusion, undoing=newest.undoing) in STANDING
-
-
-@dataclass(frozen=True)
-class StackView:
-    """A stack with its newest deployment, which tells how the stack is."""
-
-    stack: StackRecord
-    newest: DeploymentRecord
-
-    @property
-    def state(self) -> StackState:
-        """How it is."""
-        return stack_state(self.newest.kind, self.newest.conclusion, undoing=self.newest.undoing)
-
-    @property
-    def opens(self) -> bool:
-        """Whether its address is worth opening."""
-        return is_there(self.newest)
 
 
 # A deployment with what is needed of its stack to say who may do what with it.
@@ -235,7 +74,7 @@ class Records:
         return [_stack_record(row) for row in rows]
 
     async def stack_views(
-        self, whose: Whose = Whose(), *, after: str | None = None, limit: int | None = None
+        self, whose: Whose = EVERYBODY, *, after: str | None = None, limit: int | None = None
     ) -> list[StackView]:
         """Stacks with their newest deployments, newest first; the same few queries, however many there are.
 
@@ -338,7 +177,7 @@ class Records:
         rows = await self._rows(select(schema.stack.c.id).where(schema.stack.c.manage_key_hash == key_hash).limit(1))
         return bool(rows)
 
-    async def kept_files(self, whose: Whose = Whose(), *, name: str | None = None) -> list[KeptFiles]:
+    async def kept_files(self, whose: Whose = EVERYBODY, *, name: str | None = None) -> list[KeptFiles]:
         """What is kept of stacks that are gone, the last first. name: only of stacks that were called so."""
         called = [] if name is None else [schema.stack.c.name == name]
         rows = await self._rows(unused(*_held_to(whose), *called))
@@ -472,7 +311,7 @@ def _deployment_record(
         owner_of_stack=row.owner_of_stack,
         stack_exists=row.removed_at is None,
         manage_key_hash=row.manage_key_hash,
-        kind=Kind(row.kind),
+        kind=row.kind,
         trigger=row.trigger,
         actor=Actor(
             id=row.actor,

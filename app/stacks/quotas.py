@@ -8,8 +8,9 @@ from typing import Final
 from sqlalchemy import Connection, func, select
 
 from app.config.settings import Settings
-from app.deployments.events import Kind, Status
+from app.deployments.states import Status
 from app.errors import PortalError
+from app.operations.table import kinds
 from app.store import schema
 from app.store.engine import Database
 
@@ -117,7 +118,10 @@ def _count_in_flight(connection: Connection, owner: str | None = None) -> int:
     query = (
         select(func.count())
         .select_from(schema.deployment)
-        .where(deployment.status != Status.COMPLETED, deployment.kind != Kind.REMOVE)
+        .where(
+            deployment.status != Status.COMPLETED,
+            deployment.kind.not_in(kinds(lambda each: not each.counts_as_in_flight)),
+        )
     )
     if owner is not None:
         query = query.join(schema.stack, schema.stack.c.id == deployment.stack_id).where(schema.stack.c.owner == owner)

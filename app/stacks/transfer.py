@@ -9,11 +9,11 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from app.audit import Action, note
 from app.errors import PortalError
-from app.operations.service import Asker
 from app.security.vault import fingerprint, new_manage_key
+from app.stacks.model import StackRecord
 from app.stacks.ownership import must_be_unchanged
-from app.stacks.queries import StackRecord
 from app.stacks.quotas import TURN, Quotas
+from app.stacks.requester import Requester
 from app.store import schema
 from app.store.engine import Database
 
@@ -46,7 +46,7 @@ class HandingOver:
         self._database = database
         self._quotas = quotas
 
-    async def offer(self, stack: StackRecord, asker: Asker) -> Offer:
+    async def offer(self, stack: StackRecord, requester: Requester) -> Offer:
         """Make the code for a stack; one that was made before counts no more.
 
         Raises PortalError `stack_not_found` once the stack is gone or somebody else's.
@@ -56,7 +56,7 @@ class HandingOver:
 
         def work(connection: Connection) -> None:
             # First, as `take` does: so of two that are made at once the later sees the earlier.
-            if not must_be_unchanged(connection, stack, asker.actor):
+            if not must_be_unchanged(connection, stack, requester.actor):
                 raise PortalError("stack_not_found", name=stack.name)
             connection.execute(delete(schema.offer).where(schema.offer.c.stack_id == stack.id))
             connection.execute(
@@ -64,13 +64,13 @@ class HandingOver:
                     stack_id=stack.id, hash=fingerprint(offer.code), created_at=now, expires_at=offer.expires_at
                 )
             )
-            note(connection, asker.actor, Action.OFFER, stack=stack.name)
+            note(connection, requester.actor, Action.OFFER, stack=stack.name)
 
         await self._database.write(work)
         return offer
 
-    async def take(self, code: str, asker: Asker) -> TakenOver:
-        """Make the asker the owner of the stack that a code, or a manage key, is for.
+    async def take(self, code: str, requester: Requester) -> TakenOver:
+        """Make the requester the owner of the stack that a code, or a manage key, is for.
 
         Raises PortalError `offer_invalid`: wrong, used, expired, or the stack is gone; `stacks_of_owner`.
         """
@@ -97,13 +97,13 @@ class HandingOver:
             taken = (
                 update(stack)
                 .where(stack.c.id == found.id, *([] if used.rowcount else [is_its_key]))
-                .values(owner=asker.owner or f"key:{found.id}", manage_key_hash=fingerprint(key))
+                .values(owner=requester.owner or f"key:{found.id}", manage_key_hash=fingerprint(key))
             )
             if connection.execute(taken).rowcount != 1:
                 raise PortalError("offer_invalid", field="code")
             connection.execute(of_it)
-            self._quotas.check_owner(connection, asker.owner, is_operator=asker.is_operator)
-            note(connection, asker.actor, Action.TAKE_OVER, stack=found.name)
+            self._quotas.check_owner(connection, requester.owner, is_operator=requester.is_operator)
+            note(connection, requester.actor, Action.TAKE_OVER, stack=found.name)
             return TakenOver(found.name, found.plan["url"], key)
 
         return await self._database.write(work)

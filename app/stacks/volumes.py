@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, exists, or_, select
 
-from app.engine.saga import ResourceState
+from app.deployments.states import ResourceState
 from app.store import schema
 
 _stack, _volume = schema.stack, schema.resource

@@ -8,7 +8,7 @@ from fastapi.responses import StreamingResponse
 
 from app.errors import PortalError
 from app.identity import OPERATOR, Caller, Scope, Token, parse_scopes
-from app.operations.service import Asker
+from app.stacks.requester import Requester
 from app.stacks.transfer import TakenOver
 from app.web import account_models as models
 from app.web.api import CallerDep, PortalDep, StackDep
@@ -114,7 +114,7 @@ async def revoke(portal: Portal, caller: Caller, token_id: str) -> None:
 @router.post("/api/stack/{name}/offer", status_code=201, tags=["stacks"])
 async def offer(found: StackDep, portal: PortalDep, caller: CallerDep, response: Response) -> models.OfferAnswer:
     """Make a code with which somebody may take the stack over, once, within a day. One made before counts no more."""
-    made = await portal.handing_over.offer(found, Asker(found.owner, caller.actor, "api"))
+    made = await portal.handing_over.offer(found, Requester(found.owner, caller.actor, "api"))
     response.headers["Cache-Control"] = "no-store"
     return models.OfferAnswer(code=made.code, expires_at=made.expires_at)
 
@@ -127,18 +127,18 @@ async def offer(found: StackDep, portal: PortalDep, caller: CallerDep, response:
 async def take_over(request: Request, caller: CallerDep, response: Response) -> models.TakenOverAnswer:
     """Take a stack over with the code that its owner has passed on, or with its manage key; it gets a new key."""
     body = await read_json(request, models.TakeOverBody)
-    taken = await take(request, Asker(caller.owner or "", caller.actor, "api"), body.code)
+    taken = await take(request, Requester(caller.owner or "", caller.actor, "api"), body.code)
     response.headers["Cache-Control"] = "no-store"
     key = taken.manage_key if caller.gets_keys else None
     return models.TakenOverAnswer(stack_name=taken.name, url=taken.url, manage_key=key)
 
 
-async def take(request: Request, asker: Asker, code: str) -> TakenOver:
+async def take(request: Request, requester: Requester, code: str) -> TakenOver:
     """Take over for a form or a program; a code that does not fit counts as a guess. Raises PortalError."""
     limit, address = limits_of(request).wrong_credential, address_of(request) or ""
     await limit.check(address)
     try:
-        return await portal_of(request).handing_over.take(code.strip(), asker)
+        return await portal_of(request).handing_over.take(code.strip(), requester)
     except PortalError as error:
         if error.code == "offer_invalid":
             await limit.count(address)

@@ -7,16 +7,18 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from starlette.convertors import PathConvertor, register_url_convertor
 
 from app.audit import Actor
-from app.deployments.events import STEP_LABELS, Kind
-from app.engine.saga import ResourceState
+from app.deployments.model import DeploymentRecord
+from app.deployments.sentences import STEP_LABELS
+from app.deployments.states import ResourceState
 from app.errors import N_, PortalError
 from app.i18n import LANGUAGES, Language
 from app.identity import Caller
-from app.operations.service import FILES_KEPT, NAME_REFUSED, Asker
+from app.operations.service import FILES_KEPT, NAME_REFUSED
+from app.stacks.model import StackRecord, StackView
 from app.stacks.names import MAX_KEY, MIN_KEY, DeploymentRequest, normalize_name, parse_idempotency_key, parse_name
 from app.stacks.plan import Plan, make_plan
-from app.stacks.queries import DeploymentRecord, StackRecord, StackView
 from app.stacks.quotas import Quotas
+from app.stacks.requester import Requester
 from app.stacks.volumes import KeptFiles
 from app.web import models, sse
 from app.web.access import deployment_of, files_of, find_deployment, kept_of, stack_of, stack_or_kept_of, whose_stacks
@@ -147,9 +149,9 @@ async def check(
     )
 
 
-def asker_of(caller: Caller, trigger: str, *, owner: str | None = None, actor: Actor | None = None) -> Asker:
+def asker_of(caller: Caller, trigger: str, *, owner: str | None = None, actor: Actor | None = None) -> Requester:
     """Who asks for a stack, in the words of the intake. owner, actor: where that is a browser that nobody knew yet."""
-    return Asker(owner or caller.owner or "", actor or caller.actor, trigger, caller.key_hash)
+    return Requester(owner or caller.owner or "", actor or caller.actor, trigger, caller.key_hash)
 
 
 def plan_for(body: models.PlanBody, portal: Portal) -> tuple[DeploymentRequest, Plan]:
@@ -180,13 +182,13 @@ async def preview_plan(body: models.PlanBody, portal: Portal, caller: Caller, la
         "url": plan.url,
         "port": str(plan.port),
     }
-    asker = asker_of(caller, "api")
-    found = await portal.intake.look(plan.name, portal.template, asker)
+    requester = asker_of(caller, "api")
+    found = await portal.intake.look(plan.name, portal.template, requester)
     warnings = [*plan.warnings, *([FILES_KEPT] if found.files_kept else [])]
     answer = models.plan_answer(plan, [language.text(line, params) for line in PLAN_SENTENCES], warnings)
     if found.problem:
         answer.blocked.append(_blocked(found.problem, language))
-    answer.blocked += [_blocked(each, language) for each in await portal.intake.refusals(asker)]
+    answer.blocked += [_blocked(each, language) for each in await portal.intake.refusals(requester)]
     return answer
 
 
@@ -325,7 +327,7 @@ async def cancel(record: DeploymentDep, portal: PortalDep, caller: CallerDep) ->
 
 async def cancel_deployment(portal: Portal, caller: Caller, record: DeploymentRecord) -> None:
     """Cancel for a form or a program. Raises PortalError."""
-    if record.kind is Kind.REMOVE and record.conclusion is None:
+    if not record.operation.can_be_canceled and record.conclusion is None:
         raise PortalError("removal_goes_on")
     if not await portal.intake.cancel(record, caller.actor):
         raise PortalError("deployment_over")
@@ -376,7 +378,7 @@ async def redeploy(
 
     Nothing is undone where it fails; what is there stays as it is.
     """
-    return _begun(response, await portal.intake.redeploy(found, Asker(found.owner, caller.actor, "api")))
+    return _begun(response, await portal.intake.redeploy(found, Requester(found.owner, caller.actor, "api")))
 
 
 @router.post(
@@ -393,8 +395,8 @@ async def change_password(
     The old one is shown until the container was started with the new one. Where that fails, `passwordPending` stays
     true, and the next redeployment finishes it.
     """
-    asker = Asker(found.owner, caller.actor, "api")
-    return _begun(response, await portal.intake.redeploy(found, asker, changes_password=True))
+    requester = Requester(found.owner, caller.actor, "api")
+    return _begun(response, await portal.intake.redeploy(found, requester, changes_password=True))
 
 
 def _begun(response: Response, deployment_id: str) -> models.FollowAnswer:
@@ -441,9 +443,9 @@ async def delete_stack(
         # Files that somebody chose to keep are not lost to what a request leaves out.
         if volume != "erase" or "volume" not in request.query_params:
             raise PortalError("stack_not_found", name=found.name)
-        deployment_id = await portal.intake.erase(found, Asker(found.owner, caller.actor, "api"))
+        deployment_id = await portal.intake.erase(found, Requester(found.owner, caller.actor, "api"))
     else:
-        deployment_id = await portal.intake.remove(found, volume, Asker(found.owner, caller.actor, "api"))
+        deployment_id = await portal.intake.remove(found, volume, Requester(found.owner, caller.actor, "api"))
     record = await _wait_until_over(request, portal, deployment_id, end)
     response.headers["Cache-Control"] = "no-store"
     answer = models.RemovalAnswer(

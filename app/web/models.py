@@ -9,12 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from app.audit import Actor
-from app.deployments.events import RecordedEvent, describe, phase_of
+from app.deployments.events import RecordedEvent
+from app.deployments.model import DeploymentRecord
+from app.deployments.sentences import describe
+from app.deployments.states import phase_of
 from app.i18n import Language
 from app.observation.leftovers import Leftover
 from app.reporting.statistics import Overview
+from app.stacks.model import StackState, StackView
 from app.stacks.plan import Plan
-from app.stacks.queries import DeploymentRecord, StackState, StackView
 from app.stacks.quotas import Quotas
 from app.store.errors import Reason
 from app.web.problems import show_code

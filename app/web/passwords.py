@@ -1,7 +1,7 @@
 """A stack's password, for whoever may see it: the one place that opens it."""
 
 from app.identity import Caller, Ownership, Scope
-from app.stacks.queries import StackRecord
+from app.stacks.model import StackRecord
 from app.stacks.templates import StackSecrets
 from app.web.deps import Portal
 

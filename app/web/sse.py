@@ -14,10 +14,10 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.types import Receive, Scope, Send
 
 from app.deployments.events import RecordedEvent
+from app.deployments.model import DeploymentRecord
 from app.engine.queue import describe_place, is_waiting
 from app.errors import PortalError
 from app.i18n import Language
-from app.stacks.queries import DeploymentRecord
 from app.store.engine import StoreAway
 from app.web.deps import address_of, language_of, portal_of
 from app.web.limits import limits_of

@@ -11,21 +11,24 @@ from urllib.parse import urlsplit
 import pytest
 
 from app.audit import PORTAL, Role
-from app.engine.saga import Checkpoint, ResourceChange, ResourceState
+from app.deployments.model import DeploymentRecord
+from app.deployments.states import ResourceState
+from app.engine.saga import Checkpoint, ResourceChange
 from app.errors import PortalError
-from app.operations.service import Accepted, Asker
-from app.stacks.queries import DeploymentRecord, StackRecord
+from app.operations.service import Accepted
+from app.stacks.model import StackRecord
 from app.stacks.quotas import Quotas
+from app.stacks.requester import Requester
 from app.stacks.transfer import HandingOver, TakenOver
 from app.stacks.volumes import KeptFiles
 from app.store import schema
 from app.store.migrations import migrate
 from tests.integration.test_account_api import browser, ready
 from tests.integration.test_store import Store, refused
-from tests.servers import PortalServer, asker
+from tests.servers import PortalServer, requester
 from tests.waiting import WAIT_SECONDS
 
-ADA, BOB = asker("browser:ada"), asker("browser:bob")
+ADA, BOB = requester("browser:ada"), requester("browser:bob")
 OPERATOR = replace(ADA, actor=replace(ADA.actor, role=Role.OPERATOR))
 
 
@@ -52,8 +55,8 @@ class Giving(Store):
         assert found
         return found
 
-    async def take(self, code: str, asker: Asker = BOB) -> TakenOver:
-        return await self.handing_over.take(code, asker)
+    async def take(self, code: str, requester: Requester = BOB) -> TakenOver:
+        return await self.handing_over.take(code, requester)
 
     async def take_or_not(self, code: str) -> str:
         """Take a stack over; the new key, or "" where that was refused as it should be."""
@@ -92,12 +95,12 @@ async def peer(store: Giving, open_giving: Callable[[str], Awaitable[Giving]], a
 
 # Let in, then handed over, then done
 
-Change = Callable[[Giving, StackRecord, Asker], Awaitable[Any]]
+Change = Callable[[Giving, StackRecord, Requester], Awaitable[Any]]
 CHANGES: dict[str, Change] = {
-    "remove": lambda store, stack, asker: store.intake.remove(stack, "erase", asker),
-    "redeploy": lambda store, stack, asker: store.intake.redeploy(stack, asker),
-    "password": lambda store, stack, asker: store.intake.redeploy(stack, asker, changes_password=True),
-    "offer": lambda store, stack, asker: store.handing_over.offer(stack, asker),
+    "remove": lambda store, stack, requester: store.intake.remove(stack, "erase", requester),
+    "redeploy": lambda store, stack, requester: store.intake.redeploy(stack, requester),
+    "password": lambda store, stack, requester: store.intake.redeploy(stack, requester, changes_password=True),
+    "offer": lambda store, stack, requester: store.handing_over.offer(stack, requester),
 }
 
 
@@ -132,7 +135,7 @@ async def test_the_portal_goes_on_removing_what_was_handed_over(store: Giving):
     authorised = await store.stack()
     await store.take(key)
 
-    assert await store.intake.remove(authorised, None, Asker(authorised.owner, PORTAL, "portal"))
+    assert await store.intake.remove(authorised, None, Requester(authorised.owner, PORTAL, "portal"))
 
 
 @pytest.mark.anyio
@@ -274,7 +277,7 @@ async def test_a_code_that_is_made_while_the_stack_is_taken_over_gives_nobody_a_
     key = (await store.running()).manage_key
     for _ in range(10):
         stack = await store.stack()
-        asked = asker(stack.owner)
+        asked = requester(stack.owner)
         made, taken = await asyncio.gather(
             store.handing_over.offer(stack, asked), peer.take(key), return_exceptions=True
         )

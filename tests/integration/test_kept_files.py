@@ -8,11 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
-from app.deployments.events import Conclusion
-from app.engine.saga import Checkpoint, ResourceChange, ResourceState
+from app.deployments.states import Conclusion, ResourceState
+from app.engine.saga import Checkpoint, ResourceChange
 from app.errors import PortalError
-from app.operations.service import Asker
 from app.security.vault import fingerprint
+from app.stacks.requester import Requester
 from app.stacks.templates import built_in_template
 from app.store import schema
 from app.store.migrations import migrate
@@ -23,7 +23,7 @@ from tests.integration.test_http import OPERATOR, WRONG, assert_problem, key_of
 from tests.integration.test_pages import Page, assert_nothing_inline, submit
 from tests.integration.test_stack_pages import id_of, new_browser
 from tests.integration.test_store import Store
-from tests.servers import PortalServer, asker
+from tests.servers import PortalServer, requester
 
 
 @pytest.fixture(scope="module")
@@ -249,12 +249,12 @@ def test_a_volume_that_dokploy_only_says_it_removed_is_not_taken_for_gone(server
 # In the store: what is decided when two ask at once
 
 
-ADA, BOB = asker("browser:ada"), asker("browser:bob")
+ADA, BOB = requester("browser:ada"), requester("browser:bob")
 NAME, VOLUME = "shared", "portal-ai-workspace-shared"
 
 
-async def live_and_keep(store: Store, asker: Asker, state: ResourceState = ResourceState.KEPT) -> None:
-    await store.deploy(NAME, asker=asker)
+async def live_and_keep(store: Store, requester: Requester, state: ResourceState = ResourceState.KEPT) -> None:
+    await store.deploy(NAME, requester=requester)
     run = await store.claim_one()
     await store.journal.record(run, Checkpoint(resources=[ResourceChange("volume", state)]))
     await store.conclude(run, frees_name=True)
@@ -285,12 +285,15 @@ async def test_of_several_in_turn_the_last_one_says_what_is_kept(any_database_ur
     assert (kept.name, kept.volume, kept.owner) == (NAME, VOLUME, ADA.owner)
     assert await store.records.kept_files(name="another") == []
     assert (await store.intake.look(NAME, template, ADA)).files_kept
-    assert await code_of(store.deploy(NAME, asker=BOB)) == "name_kept"
-    assert await code_of(store.deploy(NAME, asker=replace(asker(""), key_hash=fingerprint("wrong")))) == "name_kept"
+    assert await code_of(store.deploy(NAME, requester=BOB)) == "name_kept"
+    assert (
+        await code_of(store.deploy(NAME, requester=replace(requester(""), key_hash=fingerprint("wrong"))))
+        == "name_kept"
+    )
     assert await store.count(schema.stack) == 1, "nothing of what was refused is there"
 
     # Taken up again they are no longer listed, and cannot be erased from under the stack that uses them.
-    await store.deploy(NAME, asker=ADA)
+    await store.deploy(NAME, requester=ADA)
     assert await kept_by(store) == []
     assert await code_of(store.intake.erase(kept, ADA)) == "name_taken"
     run = await store.claim_one()
@@ -308,13 +311,13 @@ async def test_of_several_in_turn_the_last_one_says_what_is_kept(any_database_ur
 @pytest.mark.anyio
 async def test_whoever_has_the_key_takes_them_up_for_their_owner(any_database_url: str):
     store = await opened(any_database_url)
-    accepted = await store.deploy(NAME, asker=asker(""))
+    accepted = await store.deploy(NAME, requester=requester(""))
     run = await store.claim_one()
     await store.journal.record(run, Checkpoint(resources=[ResourceChange("volume", ResourceState.KEPT)]))
     await store.conclude(run, frees_name=True)
     (kept,) = await store.records.kept_files()
 
-    await store.deploy(NAME, asker=replace(BOB, key_hash=fingerprint(accepted.manage_key)))
+    await store.deploy(NAME, requester=replace(BOB, key_hash=fingerprint(accepted.manage_key)))
 
     stack = await store.records.find_stack(NAME)
     assert stack is not None
@@ -333,14 +336,14 @@ async def test_files_are_erased_once_whatever_is_asked_at_the_same_time(any_data
         asked = [
             store.intake.erase(kept, ADA),
             peer.intake.erase(kept, ADA),
-            store.deploy(NAME, asker=BOB),
-            peer.deploy(NAME, asker=ADA),
+            store.deploy(NAME, requester=BOB),
+            peer.deploy(NAME, requester=ADA),
         ]
         answers = await asyncio.gather(*asked, return_exceptions=True)
         codes = [each.code if isinstance(each, PortalError) else "" for each in answers]
         assert codes[2] in {"name_kept", "name_cleaning_up", "name_taken"}
         run = await store.claim_one()
-        if run.kind == "remove":
+        if run.operation.kind == "remove":
             assert answers[0] == answers[1] == run.id
             assert codes[3] == "name_cleaning_up"
         else:
@@ -358,14 +361,14 @@ async def test_files_are_erased_once_whatever_is_asked_at_the_same_time(any_data
 async def test_a_stack_that_is_being_asked_for_sees_a_removal_end_in_between(any_database_url: str):
     """The name is free because a removal has just ended; that it kept the files is seen all the same."""
     store, peer = await opened(any_database_url), Store(any_database_url)
-    await store.deploy(NAME, asker=ADA)
+    await store.deploy(NAME, requester=ADA)
     run = await store.claim_one()
     await store.journal.record(run, Checkpoint(resources=[ResourceChange("volume", ResourceState.KEPT)]))
 
     async def insist() -> str:
         while True:
             try:
-                await peer.deploy(NAME, asker=BOB)
+                await peer.deploy(NAME, requester=BOB)
             except PortalError as error:
                 if error.code not in {"name_taken", "name_cleaning_up"}:
                     return error.code

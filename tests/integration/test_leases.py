@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection, delete, func, select, text, update
 
 from app.bootstrap import Portal, open_portal
-from app.deployments.events import Conclusion
+from app.deployments.states import Conclusion
 from app.engine.saga import RunLost
 from app.stacks.names import DeploymentRequest
 from app.stacks.plan import make_plan
@@ -19,7 +19,7 @@ from app.store import schema
 from app.store.engine import Database
 from tests.integration.holding import UNHURRIED
 from tests.postgresql import PostgresServer
-from tests.servers import Emulator, asker, portal_settings
+from tests.servers import Emulator, portal_settings, requester
 from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -30,7 +30,7 @@ T = TypeVar("T")
 SHORT = 1.0
 # One that is neither lost nor renewed within a test.
 LONG = 300.0
-ADA = asker("browser:ada")
+ADA = requester("browser:ada")
 
 
 @asynccontextmanager

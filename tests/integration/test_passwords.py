@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from app.deployments.events import Conclusion
-from app.engine.saga import Checkpoint, StepChange, StepState
+from app.deployments.states import Conclusion, StepState
+from app.engine.saga import Checkpoint, StepChange
 from app.errors import PortalError
 from app.stacks.templates import StackSecrets
 from app.store.migrations import migrate

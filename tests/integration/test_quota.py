@@ -16,29 +16,30 @@ import pytest
 from sqlalchemy import Connection, text, update
 
 from app.audit import Role
-from app.deployments.events import Status
-from app.engine.saga import ResourceState
+from app.deployments.states import ResourceState, Status
 from app.errors import PortalError
-from app.operations.service import Accepted, Asker, Intake
+from app.operations.service import Accepted, Intake
 from app.security.vault import Vault, fingerprint
+from app.stacks.model import StackRecord
 from app.stacks.names import DeploymentRequest
 from app.stacks.plan import make_plan
-from app.stacks.queries import Records, StackRecord
+from app.stacks.queries import Records
 from app.stacks.quotas import Quotas, count_stacks
+from app.stacks.requester import Requester
 from app.stacks.templates import built_in_template
 from app.store import schema
 from app.store.engine import CHANNEL, Database
 from tests.integration.test_pages import HTML, Page
-from tests.servers import ADMIN_TOKEN, AMPLE_SECONDS, HERE, PortalServer, asker, http_client, portal_settings
+from tests.servers import ADMIN_TOKEN, AMPLE_SECONDS, HERE, PortalServer, http_client, portal_settings, requester
 from tests.waiting import until
 
 OPERATOR = {"authorization": f"Bearer {ADMIN_TOKEN}"}
-ADA, BOB, PROGRAM = asker("browser:ada"), asker("browser:bob"), asker("")
+ADA, BOB, PROGRAM = requester("browser:ada"), requester("browser:bob"), requester("")
 KEY = "an-idempotency-key-1"
 
 
-def as_operator(asker: Asker) -> Asker:
-    return replace(asker, actor=replace(asker.actor, role=Role.OPERATOR))
+def as_operator(requester: Requester) -> Requester:
+    return replace(requester, actor=replace(requester.actor, role=Role.OPERATOR))
 
 
 # Through whole portals
@@ -129,10 +130,10 @@ class Store:
         vault = Vault(["a-key-that-is-only-for-tests"])
         self.intake = Intake(self.database, self.records, vault, lambda _: None, quotas=quotas)
 
-    async def deploy(self, name: str, asker: Asker = ADA, key: str | None = None) -> Accepted:
+    async def deploy(self, name: str, requester: Requester = ADA, key: str | None = None) -> Accepted:
         template = built_in_template(self.settings)
         plan = make_plan(DeploymentRequest(name), template, self.settings)
-        return await self.intake.deploy(DeploymentRequest(name), plan, template, asker, idempotency_key=key)
+        return await self.intake.deploy(DeploymentRequest(name), plan, template, requester, idempotency_key=key)
 
     async def stack(self, name: str) -> StackRecord:
         found = await self.records.find_stack(name)

@@ -14,7 +14,7 @@ from tests.integration.test_failures import new_name
 from tests.integration.test_http import NOBODY, OPERATOR, WRONG, assert_problem, key_of
 from tests.integration.test_pages import HTML, Page, assert_nothing_inline, password_of, submit
 from tests.integration.test_store import Store
-from tests.servers import HERE, Emulator, PortalServer, asker, http_client
+from tests.servers import HERE, Emulator, PortalServer, http_client, requester
 
 
 def new_browser(portal: PortalServer) -> httpx.Client:
@@ -321,7 +321,7 @@ def test_a_long_history_is_shown_page_by_page(queue_only: PortalServer, database
             stack = await store.records.find_stack("ada")
             assert stack is not None
             for _ in range(51):
-                await store.intake.redeploy(stack, asker(stack.owner))
+                await store.intake.redeploy(stack, requester(stack.owner))
                 await store.conclude(await store.claim_one())
             await store.database.close()
 

@@ -10,7 +10,10 @@ from sqlalchemy import Connection, Table, event, insert, text
 from sqlalchemy.engine import make_url
 from ulid import ULID
 
-from app.deployments.events import STEPS, Kind
+from app.operations.create import CREATE
+from app.operations.redeploy import REDEPLOY
+from app.operations.remove import REMOVE
+from app.operations.table import OPERATIONS
 from app.reporting.statistics import DAYS, SAMPLE, Day, Overview, Statistics
 from app.stacks.queries import Records
 from app.store import schema
@@ -54,7 +57,7 @@ class History:
         conclusion: str | None = "succeeded",
         ended: datetime = NOW - MINUTE,
         *,
-        kind: Kind = Kind.CREATE,
+        kind: str = CREATE.kind,
         seconds: Sequence[float] = (),
         stack_id: str | None = None,
         events: Sequence[str] = ("deployment_queued",),
@@ -82,7 +85,7 @@ class History:
         }
         await self.write(schema.deployment, {**row, **values})
         steps = []
-        for place, name in enumerate(STEPS[kind]):
+        for place, name in enumerate(OPERATIONS[kind].steps):
             took = seconds[place] if place < len(seconds) else None
             began, at = at, at + timedelta(seconds=took or 0)
             steps.append(
@@ -159,8 +162,8 @@ async def test_days_are_those_of_utc_and_only_the_last(history: History):
     await history.deployment("succeeded", NOW - MINUTE)
     await history.deployment("succeeded", NOW + MINUTE)
     # Neither new stacks nor ended.
-    await history.deployment("succeeded", NOW - MINUTE, kind=Kind.REMOVE)
-    await history.deployment("failed", NOW - MINUTE, kind=Kind.REDEPLOY)
+    await history.deployment("succeeded", NOW - MINUTE, kind=REMOVE.kind)
+    await history.deployment("failed", NOW - MINUTE, kind=REDEPLOY.kind)
     await history.deployment(None, NOW - MINUTE)
 
     overview = await history.overview()
@@ -202,13 +205,13 @@ async def test_how_long_it_takes(history: History):
     await history.deployment("failed", seconds=[1000] * 7)
     await history.deployment(None, seconds=[1000])
     await history.deployment("succeeded", FIRST - MINUTE, seconds=[1000] * 7)
-    await history.deployment("succeeded", kind=Kind.REDEPLOY, seconds=[1000] * 6)
+    await history.deployment("succeeded", kind=REDEPLOY.kind, seconds=[1000] * 6)
 
     overview = await history.overview()
 
     assert overview.seconds == pytest.approx(41)
     assert overview.measured == 3
-    assert [step.name for step in overview.steps] == list(STEPS[Kind.CREATE])
+    assert [step.name for step in overview.steps] == list(CREATE.steps)
     times = {step.name: (step.median, step.slow) for step in overview.steps}
     assert times["validate"] == pytest.approx((1, 1))
     assert times["deploy"] == pytest.approx((20, 38))
@@ -239,7 +242,7 @@ async def test_a_sample_of_the_newest_is_measured(history: History):
 
 
 async def test_the_states_of_stacks(history: History):
-    async def of(*deployments: tuple[Kind, str | None], undoing: bool = False, removed: bool = False) -> str:
+    async def of(*deployments: tuple[str, str | None], undoing: bool = False, removed: bool = False) -> str:
         stack_id = await history.stack(removed=removed)
         for place, (kind, conclusion) in enumerate(deployments):
             newest = await history.deployment(
@@ -249,20 +252,20 @@ async def test_the_states_of_stacks(history: History):
         return stack_id
 
     self_left: dict[str, str] = {}
-    made = (Kind.CREATE, "succeeded")
+    made = (CREATE.kind, "succeeded")
     await of(made)
-    await of(made, (Kind.REDEPLOY, "succeeded"))
-    await of((Kind.CREATE, None))
-    await of(made, (Kind.REDEPLOY, None))
-    await of((Kind.CREATE, None), undoing=True)
-    await of(made, (Kind.REMOVE, None))
-    await of(made, (Kind.REDEPLOY, "failed"))
-    await of(made, (Kind.REMOVE, "succeeded"), removed=True)
-    for deployments in ([(Kind.CREATE, "failed")], [made, (Kind.REMOVE, "failed")]):
+    await of(made, (REDEPLOY.kind, "succeeded"))
+    await of((CREATE.kind, None))
+    await of(made, (REDEPLOY.kind, None))
+    await of((CREATE.kind, None), undoing=True)
+    await of(made, (REMOVE.kind, None))
+    await of(made, (REDEPLOY.kind, "failed"))
+    await of(made, (REMOVE.kind, "succeeded"), removed=True)
+    for deployments in ([(CREATE.kind, "failed")], [made, (REMOVE.kind, "failed")]):
         stack_id = await of(*deployments)
         await history.leftover(stack_id, self_left[stack_id])
     # Being tried again.
-    stack_id = await of((Kind.CREATE, "failed"), (Kind.REMOVE, None))
+    stack_id = await of((CREATE.kind, "failed"), (REMOVE.kind, None))
     await history.leftover(stack_id, self_left[stack_id])
     # Gone by now, and deployed again.
     stack_id = await of(made)
@@ -292,7 +295,7 @@ async def test_who_waits_in_dokploys_line(history: History, events: list[str], w
 
 async def test_who_waits_for_the_portal(history: History):
     await history.deployment(None, status="queued")
-    await history.deployment(None, status="queued", kind=Kind.REMOVE)
+    await history.deployment(None, status="queued", kind=REMOVE.kind)
 
     assert (await history.overview()).waiting == 2
 
@@ -305,7 +308,7 @@ async def test_the_newest_deployments_come_first(history: History):
     latest = await Records(history.database).latest(limit=10)
 
     assert [each.name for each in latest] == ["ada", *(f"ada-{number}" for number in range(9))]
-    assert (latest[0].id, latest[0].kind, latest[0].conclusion) == (failed, Kind.CREATE, "failed")
+    assert (latest[0].id, latest[0].kind, latest[0].conclusion) == (failed, CREATE.kind, "failed")
     assert [step.state for step in latest[0].steps] == ["succeeded"] * 3 + ["pending"] * 4
 
 

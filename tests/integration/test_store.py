@@ -15,39 +15,41 @@ from sqlalchemy.exc import OperationalError
 
 from app.audit import Means, Role
 from app.deployments.events import (
-    CREATE_STEPS,
-    REMOVE_STEPS,
-    Conclusion,
     DeploymentCompleted,
     DeploymentStarted,
-    Kind,
     LogLine,
-    Status,
     StepFailed,
     StepStarted,
     UndoStarted,
 )
+from app.deployments.model import Left, LeftoverView
+from app.deployments.states import Conclusion, ResourceState, Status, StepState
 from app.engine.broker import Feed
 from app.engine.journal import CanceledMeanwhile, Journal
-from app.engine.run import Left, Run
-from app.engine.saga import Checkpoint, ResourceChange, ResourceState, RunLost, StepChange, StepState
+from app.engine.run import Run
+from app.engine.saga import Checkpoint, ResourceChange, RunLost, StepChange
 from app.errors import PortalError
-from app.operations.service import Accepted, Asker, Intake
+from app.operations.create import CREATE
+from app.operations.redeploy import REDEPLOY
+from app.operations.remove import REMOVE
+from app.operations.service import Accepted, Intake
 from app.security.vault import Vault, fingerprint
+from app.stacks.model import StackState, Whose
 from app.stacks.names import DeploymentRequest
 from app.stacks.plan import make_plan
-from app.stacks.queries import PAGE, LeftoverView, Records, StackState, Whose
+from app.stacks.queries import PAGE, Records
+from app.stacks.requester import Requester
 from app.stacks.templates import StackSecrets, built_in_template
 from app.store import schema
 from app.store.engine import Database, StoreAway
-from tests.servers import asker, portal_settings
+from tests.servers import portal_settings, requester
 from tests.waiting import until
 
 T = TypeVar("T")
 
 pytestmark = pytest.mark.anyio
 
-ADA = asker("browser:ada")
+ADA = requester("browser:ada")
 KEY = "an-idempotency-key-1"
 # In seconds; nothing here runs out by itself.
 LONG_LEASE = 3600.0
@@ -90,11 +92,13 @@ class Store:
         self.woken: list[str] = []
         self.intake = Intake(self.database, self.records, self.vault, self.woken.append)
 
-    async def deploy(self, name: str = "ada", asker: Asker = ADA, key: str | None = None, **values: Any) -> Accepted:
+    async def deploy(
+        self, name: str = "ada", requester: Requester = ADA, key: str | None = None, **values: Any
+    ) -> Accepted:
         request = DeploymentRequest(name)
         template = replace(built_in_template(self.settings), **values)
         plan = make_plan(request, template, self.settings)
-        return await self.intake.deploy(request, plan, template, asker, idempotency_key=key)
+        return await self.intake.deploy(request, plan, template, requester, idempotency_key=key)
 
     async def claim_one(self, *, lease: float = LONG_LEASE) -> Run:
         """Register a worker and claim exactly one run; a negative lease has run out by then."""
@@ -103,14 +107,14 @@ class Store:
         assert await self.journal.renew(worker, lease)
         return run
 
-    async def cancel(self, accepted: Accepted, asker: Asker = ADA) -> bool:
+    async def cancel(self, accepted: Accepted, requester: Requester = ADA) -> bool:
         """Cancel a deployment as it is read now."""
         record = await self.records.deployment(accepted.deployment_id)
         assert record is not None
-        return await self.intake.cancel(record, asker.actor)
+        return await self.intake.cancel(record, requester.actor)
 
     async def conclude(self, run: Run, conclusion: Conclusion = Conclusion.SUCCEEDED, **more: Any) -> None:
-        end = DeploymentCompleted(run.name, run.kind, "https://ada", conclusion, None, [])
+        end = DeploymentCompleted(run.name, run.operation.kind, "https://ada", conclusion, None, [])
         await self.journal.record(run, Checkpoint(events=[end]), conclusion=conclusion, **more)
 
     async def everything(self) -> dict[str, list[Any]]:
@@ -166,7 +170,7 @@ async def test_a_request_is_recorded_before_anything_is_done(store: Store):
 
     record = await store.records.deployment(accepted.deployment_id)
     assert record is not None
-    assert (record.name, record.kind, record.status) == ("ada", Kind.CREATE, Status.QUEUED)
+    assert (record.name, record.kind, record.status) == ("ada", CREATE.kind, Status.QUEUED)
     assert (record.actor, record.trigger, record.owner_of_stack) == (
         replace(ADA.actor, address=None),
         "user",
@@ -175,7 +179,7 @@ async def test_a_request_is_recorded_before_anything_is_done(store: Store):
     assert record.created_at.tzinfo is not None
     assert abs(record.created_at - datetime.now(UTC)) < timedelta(minutes=10)
     assert [(step.name, step.state, step.attempts) for step in record.steps] == [
-        (name, StepState.PENDING, 0) for name in CREATE_STEPS
+        (name, StepState.PENDING, 0) for name in CREATE.steps
     ]
     assert {kind: each.state for kind, each in record.resources.items()} == dict.fromkeys(
         ("project", "application", "mount", "volume", "domain"), ResourceState.PLANNED
@@ -200,10 +204,10 @@ async def test_secrets_are_sealed_and_the_key_is_only_recognised(store: Store):
 
 
 async def test_twenty_at_once_make_one_stack(store: Store, peer: Store):
-    askers = [asker(f"browser:{number}") for number in range(20)]
+    askers = [requester(f"browser:{number}") for number in range(20)]
 
     answers = await asyncio.gather(
-        *(each.deploy("ada", asker) for each, asker in zip([store, peer] * 10, askers, strict=True)),
+        *(each.deploy("ada", requester) for each, requester in zip([store, peer] * 10, askers, strict=True)),
         return_exceptions=True,
     )
 
@@ -252,35 +256,35 @@ async def test_a_replay_works_when_the_stack_is_gone(store: Store):
     assert await store.count(schema.deployment) == 1
 
 
-WITH_KEY, WITH_ANOTHER = (replace(asker(""), key_hash=fingerprint(key)) for key in ("asd_one", "asd_another"))
+WITH_KEY, WITH_ANOTHER = (replace(requester(""), key_hash=fingerprint(key)) for key in ("asd_one", "asd_another"))
 
 
 @pytest.mark.parametrize(
     ("first", "second"),
     [
-        (ADA, asker("browser:bob")),
-        (ADA, asker("")),
-        (asker(""), ADA),
-        (WITH_KEY, asker("")),
-        (asker(""), WITH_KEY),
+        (ADA, requester("browser:bob")),
+        (ADA, requester("")),
+        (requester(""), ADA),
+        (WITH_KEY, requester("")),
+        (requester(""), WITH_KEY),
         (WITH_KEY, WITH_ANOTHER),
         (WITH_KEY, ADA),
     ],
 )
-async def test_nobody_gets_the_answer_of_somebody_else(store: Store, first: Asker, second: Asker):
-    mine = await store.deploy(asker=first, key=KEY)
+async def test_nobody_gets_the_answer_of_somebody_else(store: Store, first: Requester, second: Requester):
+    mine = await store.deploy(requester=first, key=KEY)
 
-    await refused(store.deploy(asker=second, key=KEY), "name_taken")
+    await refused(store.deploy(requester=second, key=KEY), "name_taken")
 
-    other = await store.deploy("bob", asker=second, key=KEY)
+    other = await store.deploy("bob", requester=second, key=KEY)
     assert other.manage_key != mine.manage_key
-    assert await store.deploy(asker=first, key=KEY) == mine
-    assert await store.deploy("bob", asker=second, key=KEY) == other
+    assert await store.deploy(requester=first, key=KEY) == mine
+    assert await store.deploy("bob", requester=second, key=KEY) == other
 
 
 async def test_of_two_with_one_key_and_one_name_at_once_one_has_the_stack(store: Store, peer: Store):
     answers = await asyncio.gather(
-        store.deploy(key=KEY), peer.deploy(asker=asker("browser:bob"), key=KEY), return_exceptions=True
+        store.deploy(key=KEY), peer.deploy(requester=requester("browser:bob"), key=KEY), return_exceptions=True
     )
 
     (error,) = [answer for answer in answers if isinstance(answer, PortalError)]
@@ -288,9 +292,9 @@ async def test_of_two_with_one_key_and_one_name_at_once_one_has_the_stack(store:
 
 
 async def test_who_has_shown_nothing_gets_his_answer_by_the_key_alone(store: Store):
-    first = await store.deploy(asker=asker(""), key=KEY)
+    first = await store.deploy(requester=requester(""), key=KEY)
 
-    assert await store.deploy(asker=asker(""), key=KEY) == first
+    assert await store.deploy(requester=requester(""), key=KEY) == first
 
 
 async def test_an_answer_that_an_older_portal_kept_is_repeated_to_nobody(store: Store):
@@ -355,8 +359,8 @@ async def test_suggestions_are_free_and_not_reserved_in_any_case(store: Store):
 
 
 async def test_a_stranger_without_a_cookie_owns_by_the_key_alone(store: Store):
-    await store.deploy(asker=asker(""))
-    await store.deploy("bob", asker=asker(""))
+    await store.deploy(requester=requester(""))
+    await store.deploy("bob", requester=requester(""))
 
     owners = {stack.owner for stack in await store.records.list_stacks()}
     assert len(owners) == 2
@@ -384,7 +388,7 @@ async def test_removing_cancels_a_creation_and_is_one_run_however_often_it_is_as
     assert await store.intake.remove(stack, None, ADA) == removal
     await refused(store.intake.remove(stack, "erase", ADA), "stack_busy")
     run = await store.claim_one()
-    assert (run.kind, run.options, list(run.steps)) == (Kind.REMOVE, {"volume": "keep"}, list(REMOVE_STEPS))
+    assert (run.operation.kind, run.options, list(run.steps)) == (REMOVE.kind, {"volume": "keep"}, list(REMOVE.steps))
     await refused(store.deploy(), "name_cleaning_up")
 
 
@@ -406,7 +410,7 @@ async def test_a_removal_that_comes_too_late_touches_nothing_of_the_next_owners(
     assert stack is not None
     await store.intake.remove(stack, "erase", ADA)
     await store.conclude(await store.claim_one(), frees_name=True)
-    await store.deploy(asker=asker("browser:bob"))
+    await store.deploy(requester=requester("browser:bob"))
 
     await refused(store.intake.remove(stack, "erase", ADA), "stack_not_found")
 
@@ -543,14 +547,14 @@ async def test_a_claimed_run_is_whole(store: Store):
 
     run = await store.claim_one()
 
-    assert (run.id, run.name, run.kind, run.status, run.epoch) == (
+    assert (run.id, run.name, run.operation.kind, run.status, run.epoch) == (
         accepted.deployment_id,
         "ada",
-        Kind.CREATE,
+        CREATE.kind,
         Status.QUEUED,
         1,
     )
-    assert list(run.steps) == list(CREATE_STEPS)
+    assert list(run.steps) == list(CREATE.steps)
     assert run.resources["volume"].name == "portal-ai-workspace-ada"
     assert run.owner_of_stack == "browser:ada"
     assert run.started_at is not None
@@ -947,7 +951,7 @@ async def test_events_are_read_in_pages_from_any_number(store: Store):
 
 async def test_stacks_of_one_owner_and_of_all(store: Store):
     await store.deploy("ada")
-    bob = await store.deploy("bob", asker("browser:bob"))
+    bob = await store.deploy("bob", requester("browser:bob"))
     await store.deploy("ada-2")
 
     async def names(whose: Whose) -> list[str]:
@@ -973,7 +977,7 @@ async def test_the_newest_deployment(store: Store):
     newest = await store.records.newest_deployment(stack.id)
 
     assert newest is not None
-    assert (newest.id, newest.kind, newest.options) == (removal, Kind.REMOVE, {"volume": "erase"})
+    assert (newest.id, newest.kind, newest.options) == (removal, REMOVE.kind, {"volume": "erase"})
     assert await store.records.newest_deployment("nothing") is None
 
 
@@ -1005,7 +1009,7 @@ async def test_stacks_come_with_their_newest_deployments_in_as_many_queries_as_o
         ("bob", again, StackState.DEPLOYING),
     ]
     assert views[2].state is StackState.RUNNING
-    assert views[2].newest.kind is Kind.CREATE
+    assert views[2].newest.kind is CREATE.kind
     assert one == views[0]
     # Each with its own steps and resources, and not a neighbour's.
     assert [len(view.newest.steps) for view in views] == [5, 6, 7]
@@ -1054,7 +1058,7 @@ async def test_lists_are_read_page_by_page(store: Store):
     assert await store.records.stack_views(after="01ARZ3NDEKTSV4RRFFQ69G5FAV") == []
 
     every = await store.records.deployments_of(stack.id, limit=10)
-    assert [each.kind for each in every] == [Kind.REDEPLOY] * 4 + [Kind.CREATE]
+    assert [each.kind for each in every] == [REDEPLOY.kind] * 4 + [CREATE.kind]
     page = await store.records.deployments_of(stack.id, limit=2)
     rest = await store.records.deployments_of(stack.id, limit=10, after=page[-1].id)
     assert page + rest == every
@@ -1062,9 +1066,9 @@ async def test_lists_are_read_page_by_page(store: Store):
 
 async def test_what_is_gone_is_found_for_a_while(store: Store):
     for name in ("ada", "bob"):
-        await store.deploy(name, asker(f"browser:{name}"))
+        await store.deploy(name, requester(f"browser:{name}"))
         await store.conclude(await store.claim_one(), Conclusion.FAILED, frees_name=True)
-    await store.deploy("ada", asker("browser:ada"))
+    await store.deploy("ada", requester("browser:ada"))
 
     async def gone(whose: Whose, limit: int = 5) -> list[str]:
         return [each.name for each in await store.records.lately_gone(whose, limit=limit)]
@@ -1078,22 +1082,20 @@ async def test_what_is_gone_is_found_for_a_while(store: Store):
 @pytest.mark.parametrize(
     ("kind", "conclusion", "undoing", "state"),
     [
-        (Kind.CREATE, None, False, StackState.DEPLOYING),
-        (Kind.CREATE, None, True, StackState.UNDOING),
-        (Kind.CREATE, Conclusion.SUCCEEDED, False, StackState.RUNNING),
-        (Kind.CREATE, Conclusion.FAILED, True, StackState.LEFT),
-        (Kind.CREATE, Conclusion.CANCELED, True, StackState.LEFT),
-        (Kind.REDEPLOY, None, False, StackState.DEPLOYING),
-        (Kind.REDEPLOY, Conclusion.SUCCEEDED, False, StackState.RUNNING),
-        (Kind.REDEPLOY, Conclusion.FAILED, False, StackState.FAILED),
-        (Kind.REDEPLOY, Conclusion.CANCELED, False, StackState.CANCELED),
-        (Kind.REMOVE, None, False, StackState.REMOVING),
-        (Kind.REMOVE, Conclusion.FAILED, False, StackState.LEFT),
+        (CREATE.kind, None, False, StackState.DEPLOYING),
+        (CREATE.kind, None, True, StackState.UNDOING),
+        (CREATE.kind, Conclusion.SUCCEEDED, False, StackState.RUNNING),
+        (CREATE.kind, Conclusion.FAILED, True, StackState.LEFT),
+        (CREATE.kind, Conclusion.CANCELED, True, StackState.LEFT),
+        (REDEPLOY.kind, None, False, StackState.DEPLOYING),
+        (REDEPLOY.kind, Conclusion.SUCCEEDED, False, StackState.RUNNING),
+        (REDEPLOY.kind, Conclusion.FAILED, False, StackState.FAILED),
+        (REDEPLOY.kind, Conclusion.CANCELED, False, StackState.CANCELED),
+        (REMOVE.kind, None, False, StackState.REMOVING),
+        (REMOVE.kind, Conclusion.FAILED, False, StackState.LEFT),
     ],
 )
-async def test_how_a_stack_is(
-    store: Store, kind: Kind, conclusion: Conclusion | None, undoing: bool, state: StackState
-):
+async def test_how_a_stack_is(store: Store, kind: str, conclusion: Conclusion | None, undoing: bool, state: StackState):
     await store.deploy()
     (view,) = await store.records.stack_views()
 
@@ -1137,7 +1139,7 @@ async def test_a_kept_volume_is_kept_for_its_owner_only(store: Store):
     volume = "portal-ai-workspace-ada"
 
     async def live_and_leave(owner: str, state: ResourceState) -> None:
-        await store.deploy(asker=asker(owner))
+        await store.deploy(requester=requester(owner))
         run = await store.claim_one()
         await store.journal.record(run, Checkpoint(resources=[ResourceChange("volume", state)]))
         assert not await store.records.is_kept_volume(volume, "browser:new"), "while it lives it is nobody's to inherit"

@@ -1,1 +1,47 @@
 """The steps of operations: each does one thing in Dokploy, and can take it back."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from app.engine.context import RunContext
+from app.engine.saga import Step
+from app.operations.create import CREATE
+from app.operations.operation import Operation
+from app.operations.password import PASSWORD
+from app.operations.redeploy import REDEPLOY
+from app.operations.remove import REMOVE
+from app.operations.steps.create import Configure, CreateStep, MakeApplication, Project, Route, Validate
+from app.operations.steps.deploy import Deploy
+from app.operations.steps.remove import (
+    Release,
+    RemoveApplication,
+    RemoveDomain,
+    RemoveProject,
+    RemoveStep,
+    RemoveVolume,
+)
+from app.operations.steps.verify import Verify
+
+Code = type[CreateStep] | type[RemoveStep]
+
+_CREATION: Final[Sequence[Code]] = (Validate, Project, MakeApplication, Configure, Route, Deploy, Verify)
+_REMOVAL: Final[Sequence[Code]] = (Release, RemoveApplication, RemoveDomain, RemoveVolume, RemoveProject)
+
+
+def _in_order(operation: Operation, steps: Sequence[Code]) -> Sequence[Code]:
+    """Put the code of an operation's steps into the operation's order. Raises KeyError where a step has none."""
+    named = {step.name: step for step in steps}
+    return [named[name] for name in operation.steps]
+
+
+_CODE: Final[Mapping[str, Sequence[Code]]] = {
+    CREATE.kind: _in_order(CREATE, _CREATION),
+    REDEPLOY.kind: _in_order(REDEPLOY, _CREATION),
+    PASSWORD.kind: _in_order(PASSWORD, _CREATION),
+    REMOVE.kind: _in_order(REMOVE, _REMOVAL),
+}
+
+
+def make_steps(context: RunContext) -> Sequence[Step]:
+    """Make the steps of a run."""
+    return [step(context) for step in _CODE[context.run.operation.kind]]

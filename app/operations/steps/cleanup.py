@@ -11,9 +11,10 @@ from typing import Final
 import structlog
 
 from app.deployments.events import Progressed
+from app.deployments.states import ResourceState, StepState
 from app.dokploy import Application, DokployClient, DokployNotFound, Project
 from app.engine.context import Patience, RunContext, dokploy_blamed
-from app.engine.saga import Outcome, ResourceChange, ResourceState, StepState
+from app.engine.saga import Outcome, ResourceChange
 from app.errors import PortalError
 from app.observation.probe import NOBODY
 from app.observation.tracker import Pace, find_row

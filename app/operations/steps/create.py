@@ -5,10 +5,10 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
 
-from app.deployments.events import Kind, Status
+from app.deployments.states import ResourceState, Status, StepState
 from app.dokploy import Application, ApplicationUpdate, DokployError, DokployServerError, Domain, Mount
 from app.engine.context import RunContext, dokploy_blamed
-from app.engine.saga import Outcome, ResourceChange, ResourceState, StepState
+from app.engine.saga import Outcome, ResourceChange
 from app.errors import PortalError
 from app.observation.probe import NOBODY
 from app.operations.steps.cleanup import Removal, gone
@@ -65,7 +65,7 @@ class CreateStep:
         After an uncertain create its deadline is waited out before looking: it may land late (rule 6 of the journal).
         """
         if self.context.resource(kind).state is ResourceState.PRESENT:
-            if self.context.run.kind is Kind.CREATE:
+            if self.context.run.operation.begins_stack:
                 return None
             # An earlier run made it, and much can have happened since.
             if found := await find():

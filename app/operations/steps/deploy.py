@@ -7,9 +7,10 @@ from typing import Any
 
 import structlog
 
-from app.deployments.events import Kind, LogLine, Progressed, QueuePosition, Status
+from app.deployments.events import LogLine, Progressed, QueuePosition
+from app.deployments.states import ResourceState, Status
 from app.dokploy import DokployDeployment, DokployError, QueueJob
-from app.engine.saga import Outcome, ResourceChange, ResourceState
+from app.engine.saga import Outcome, ResourceChange
 from app.errors import PortalError
 from app.observation.tracker import DEFAULT_TITLE, Pace, Queue, find_row
 from app.operations.steps.create import CreateStep
@@ -72,7 +73,7 @@ class Deploy(CreateStep):
     async def _trigger_unless_done(self) -> None:
         """Ask, unless an earlier process has asked already."""
         rows: list[DokployDeployment] = []
-        if self.context.run.kind is not Kind.CREATE or self.context.was_tried(self.name):
+        if not self.context.run.operation.begins_stack or self.context.was_tried(self.name):
             rows = await self.dokploy.list_deployments(self.application_id)
         if self.context.was_tried(self.name):
             queue = await self._queue()

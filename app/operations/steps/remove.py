@@ -1,8 +1,8 @@
 """The stations of a removal, which only goes forward: what cannot be removed is left for the next try."""
 
-from app.deployments.events import Status
+from app.deployments.states import ResourceState, Status
 from app.engine.context import RunContext, dokploy_blamed
-from app.engine.saga import Outcome, ResourceChange, ResourceState
+from app.engine.saga import Outcome, ResourceChange
 from app.errors import PortalError
 from app.operations.steps.cleanup import Removal
 
@@ -111,6 +111,3 @@ class RemoveProject(RemoveStep):
     async def work(self) -> Outcome:
         """Remove it."""
         return await self.removal.remove_projects()
-
-
-REMOVAL: tuple[type[RemoveStep], ...] = (Release, RemoveApplication, RemoveDomain, RemoveVolume, RemoveProject)

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from app.deployments.events import Progressed, Status, Warned
+from app.deployments.events import Progressed, Warned
+from app.deployments.states import Status
 from app.dokploy import Task
 from app.engine.context import Patience
 from app.engine.saga import Outcome

@@ -43,7 +43,8 @@ class DeployPage:
 class DeploymentPage:
     """Progress while it runs, the result or the reasons when it is over.
 
-    kind: `create`, `redeploy` or `remove`; status, phase, undoing and conclusion: as in the record; sentence: the
+    begins_stack: whether it creates the stack; ends_stack: whether it removes it; status, phase, undoing and
+    conclusion: as in the record; sentence: the
     newest event in words; last_event: number after which the page goes on reading; started: moment (ISO 8601) that the
     log counts from; clock: the server's moment now, from which the page's script knows how far the reader's clock is
     off; qr: the address of a stack that runs, to scan; volume_path: where its files are; manager: whether this browser
@@ -57,7 +58,8 @@ class DeploymentPage:
     template: ClassVar[str] = "deployment.html"
     section: ClassVar[Section] = "deploy"
     id: str
-    kind: str
+    begins_stack: bool
+    ends_stack: bool
     name: str
     host: str
     url: str

@@ -6,7 +6,7 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
-from app.deployments.events import describe
+from app.deployments.sentences import describe
 from app.errors import N_, PortalError
 from app.i18n import Language
 from app.identity import Caller

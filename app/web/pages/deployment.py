@@ -7,13 +7,16 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
-from app.deployments.events import STEP_LABELS, Conclusion, Kind, RecordedEvent, describe, phase_of
+from app.deployments.events import RecordedEvent
+from app.deployments.model import DeploymentRecord
+from app.deployments.sentences import STEP_LABELS, describe
+from app.deployments.states import Conclusion, ResourceState, phase_of
 from app.engine.queue import Place, describe_place, is_waiting
-from app.engine.saga import ResourceState
 from app.errors import N_, PortalError
 from app.i18n import Language
 from app.identity import Caller
-from app.stacks.queries import PAGE, DeploymentRecord, is_there
+from app.stacks.model import is_there
+from app.stacks.queries import PAGE
 from app.web.access import find_deployment, owns_deployment
 from app.web.api import CallerDep, DeploymentDep, LanguageDep, PortalDep, cancel_deployment
 from app.web.contexts import DeploymentPage, LogRow, QueuePlace
@@ -69,7 +72,7 @@ async def _deployment_page(
     # Before the first station where our own limit keeps it from beginning, at Deploy where Dokploy is busy.
     place = await portal_of(request).waiting.place(record)
     queue = QueuePlace(record.steps[0].name, place.position) if place else None if over else _queue(events)
-    ready = over and record.conclusion == "succeeded" and record.kind is not Kind.REMOVE and record.stack_exists
+    ready = over and record.conclusion == "succeeded" and not record.operation.ends_stack and record.stack_exists
     # It may be on its way out by now, or only be held by what is left of it.
     newest = await portal_of(request).records.newest_deployment(record.stack_id) if ready else None
     if newest is not None and not is_there(newest):
@@ -77,7 +80,8 @@ async def _deployment_page(
     erased = await _erases(portal_of(request), record)
     return DeploymentPage(
         id=record.id,
-        kind=record.kind,
+        begins_stack=record.operation.begins_stack,
+        ends_stack=record.operation.ends_stack,
         name=record.name,
         host=plan["host"],
         url=plan["url"],
@@ -94,7 +98,7 @@ async def _deployment_page(
         clock=datetime.now(UTC).isoformat(),
         warnings=_warnings(events, language),
         manager=manager,
-        cancelable=record.kind is not Kind.REMOVE and not over and not record.undoing and not record.cancel_requested,
+        cancelable=record.operation.can_be_canceled and not over and not record.undoing and not record.cancel_requested,
         queue=queue,
         problem=problem,
         password=await _password(portal_of(request), caller, record) if manager and ready else None,
@@ -112,15 +116,15 @@ async def _deployment_page(
 
 async def _erases(portal: Portal, record: DeploymentRecord) -> bool:
     """Whether it is about files that were kept: the removal before it came to its end, and left nothing else."""
-    if record.kind is not Kind.REMOVE:
+    if not record.operation.ends_stack:
         return False
     before = await portal.records.deployments_of(record.stack_id, limit=1, after=record.id)
-    return any(each.kind is Kind.REMOVE and each.conclusion is Conclusion.SUCCEEDED for each in before)
+    return any(each.operation.ends_stack and each.conclusion is Conclusion.SUCCEEDED for each in before)
 
 
 async def _kept(portal: Portal, record: DeploymentRecord) -> str:
     """The volume that is kept of a stack that is gone; empty where there is none, or a newer stack has it."""
-    if record.kind is not Kind.REMOVE or record.stack_exists:
+    if not record.operation.ends_stack or record.stack_exists:
         return ""
     found = await portal.records.kept_files(name=record.name)
     return next((each.volume for each in found if each.stack_id == record.stack_id), "")

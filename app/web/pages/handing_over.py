@@ -5,7 +5,7 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 
 from app.errors import PortalError
-from app.operations.service import Asker
+from app.stacks.requester import Requester
 from app.web.account_api import take
 from app.web.api import CallerDep, LanguageDep, PortalDep, StackDep
 from app.web.contexts import OfferedPage, OfferPage, TakenOverPage, TakeOverPage
@@ -30,7 +30,7 @@ async def offer(
     request: Request, stack: StackDep, portal: PortalDep, caller: CallerDep, language: LanguageDep
 ) -> Response:
     """Make the code and show it, this once."""
-    made = await portal.handing_over.offer(stack, Asker(stack.owner, caller.actor, "user"))
+    made = await portal.handing_over.offer(stack, Requester(stack.owner, caller.actor, "user"))
     ends = moment(made.expires_at, language)
     page = OfferedPage(stack.name, made.code, ends, f"{origin_of(request)}{TAKE_OVER}")
     return respond(request, page, path=f"/stacks/{stack.name}/offer")
@@ -48,7 +48,7 @@ async def take_over(request: Request, caller: CallerDep, language: LanguageDep) 
     fields = await read_form(request)
     owner = owner_of(request)
     try:
-        taken = await take(request, Asker(owner, actor_of(request), "user"), fields.get("code", ""))
+        taken = await take(request, Requester(owner, actor_of(request), "user"), fields.get("code", ""))
     except PortalError as error:
         # What was typed may be all but a letter of a secret, and is not said again.
         return await refuse(request, error, TakeOverPage(show(error, language)), path=TAKE_OVER)

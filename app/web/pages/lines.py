@@ -3,32 +3,26 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
 
-from app.deployments.events import STEP_LABELS, Conclusion, Kind, Status
-from app.engine.saga import ResourceState, StepState
+from app.deployments.model import DeploymentRecord, StepView
+from app.deployments.sentences import STEP_LABELS
+from app.deployments.states import Conclusion, ResourceState, Status, StepState
 from app.errors import N_
 from app.i18n import Language
-from app.stacks.queries import DeploymentRecord, StepView
+from app.operations.password import PASSWORD
+from app.operations.table import operation_of
 from app.web.contexts import LineEnd, Moment, PastDeployment, SmallLine, Station, StationState
 from app.web.templating import END_NOTES, STATE_TEXTS, STATION_NOTES
-
-# What a deployment did to its stack.
-_KINDS: Final = {
-    Kind.CREATE: N_("First deployment"),
-    Kind.REDEPLOY: N_("Deployed again"),
-    Kind.REMOVE: N_("Removal"),
-}
 
 
 def kind_of(record: DeploymentRecord, language: Language) -> str:
     """What a deployment did to its stack, in words."""
-    return language.text(N_("Change of password") if record.changes_password else _KINDS[record.kind])
+    return language.text((PASSWORD if record.changes_password else record.operation).label)
 
 
 def planned_stations(kind: str, language: Language) -> Sequence[Station]:
-    """The stations of a run that has not begun. kind: as in STATION_NOTES."""
-    return [station(step, "wait", None, kind, language) for step in STATION_NOTES[kind]]
+    """The stations of a run that has not begun."""
+    return [station(step, "wait", None, kind, language) for step in operation_of(kind).steps]
 
 
 def stations(record: DeploymentRecord, language: Language) -> list[Station]:
@@ -63,7 +57,7 @@ def _state_of(step: StepView, record: DeploymentRecord, *, over: bool) -> tuple[
 def station(step: str, state: StationState, note: str | float | None, kind: str, language: Language) -> Station:
     """One station. note: a mark of END_NOTES, seconds, or None for what the station is for."""
     if note is None:
-        words = language.text(STATION_NOTES[kind][step])
+        words = language.text(STATION_NOTES[operation_of(kind).told_as][step])
     elif isinstance(note, str):
         words = language.text(END_NOTES[note]) if note else ""
     else:
@@ -82,7 +76,7 @@ def small_line(record: DeploymentRecord, language: Language) -> SmallLine:
     total = len(record.steps)
     reached = _place(record)
     end: LineEnd = ""
-    turned_back = record.kind is Kind.CREATE and (record.undoing or record.conclusion is Conclusion.FAILED)
+    turned_back = record.operation.begins_stack and (record.undoing or record.conclusion is Conclusion.FAILED)
     if record.conclusion is Conclusion.CANCELED:
         end = "canceled"
     elif turned_back:
@@ -101,17 +95,17 @@ def outcome(record: DeploymentRecord, language: Language) -> str:
     if record.conclusion is None:
         return language.text(_progress(record))
     if record.conclusion is Conclusion.SUCCEEDED:
-        if record.kind is not Kind.REMOVE:
+        if not record.operation.ends_stack:
             return language.text(N_("Done"))
         is_kept = record.resources["volume"].state is ResourceState.KEPT
         return language.text(N_("Removed, files kept") if is_kept else N_("Removed completely"))
     left = any(each.removed_at is None for each in record.leftovers)
     if record.conclusion is Conclusion.CANCELED:
-        if record.kind is not Kind.CREATE:
+        if not record.operation.begins_stack:
             return language.text(N_("Cancelled"))
         return language.text(N_("Cancelled, some of it is left") if left else N_("Cancelled, undone"))
     station = {"station": language.text(STEP_LABELS[record.problem["step"]]) if record.problem else ""}
-    if record.kind is not Kind.CREATE:
+    if not record.operation.begins_stack:
         return language.text(N_("Failed at “{station}”"), station)
     return language.text(
         N_("Failed at “{station}”, some of it is left") if left else N_("Failed at “{station}”, undone"), station

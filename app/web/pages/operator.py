@@ -5,13 +5,14 @@ from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
-from app.deployments.events import STEP_LABELS
+from app.deployments.model import DeploymentRecord
+from app.deployments.sentences import STEP_LABELS
 from app.dokploy.health import DokployHealth
 from app.errors import N_, PROBLEMS
 from app.i18n import Language
 from app.observation.leftovers import Leftover
 from app.reporting.statistics import Overview
-from app.stacks.queries import DeploymentRecord, StackState
+from app.stacks.model import StackState
 from app.stacks.quotas import Quotas
 from app.store.readiness import StoreState
 from app.web.api import LATEST, CallerDep, LanguageDep, PortalDep

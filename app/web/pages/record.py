@@ -7,13 +7,13 @@ from typing import Any, Final
 from fastapi import APIRouter, Request, Response
 
 from app.audit import Actor
-from app.deployments.events import STEP_LABELS
-from app.engine.saga import ResourceState, StepState
+from app.deployments.model import DeploymentRecord, ResourceView, StepView
+from app.deployments.sentences import STEP_LABELS
+from app.deployments.states import ResourceState, StepState
 from app.errors import N_
 from app.i18n import Language
 from app.identity import Caller
 from app.stacks.plan import certificate_in_dokploys_words
-from app.stacks.queries import DeploymentRecord, ResourceView, StepView
 from app.web.access import owns_deployment
 from app.web.api import CallerDep, DeploymentDep, LanguageDep
 from app.web.contexts import Moment, RecordPage

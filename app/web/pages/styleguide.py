@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from app.errors import N_
 from app.i18n import LANGUAGES, Language
-from app.stacks.queries import StackState
+from app.stacks.model import StackState
 from app.web.contexts import (
     Fact,
     LineEnd,

@@ -7,23 +7,17 @@ from typing import ClassVar
 
 import pytest
 
-from app.deployments import events
+from app.deployments import events, sentences
 from app.deployments.events import (
-    CREATE_STEPS,
-    REMOVE_STEPS,
-    STEP_LABELS,
     CancelRequested,
-    Conclusion,
     DeploymentCompleted,
     DeploymentQueued,
     DeploymentResumed,
     DeploymentStarted,
     Event,
-    Kind,
     LogLine,
     Progressed,
     QueuePosition,
-    Status,
     StepCompensated,
     StepCompensationFailed,
     StepFailed,
@@ -31,14 +25,16 @@ from app.deployments.events import (
     StepSucceeded,
     UndoStarted,
     Warned,
-    describe,
-    phase_of,
 )
-from app.engine.runner import CREATION
+from app.deployments.sentences import describe
+from app.deployments.states import Conclusion, Status, phase_of
 from app.errors import PROBLEMS
 from app.i18n import LANGUAGES
-from app.operations.steps.deploy import Deploy
-from app.operations.steps.remove import REMOVAL
+from app.operations.create import CREATE
+from app.operations.password import PASSWORD
+from app.operations.redeploy import REDEPLOY
+from app.operations.remove import REMOVE
+from app.operations.table import OPERATIONS
 
 LEFT = [{"kind": "volume", "name": "v"}]
 PROGRESS = (
@@ -59,22 +55,27 @@ def details(code: str) -> dict[str, str]:
     return {name: f"<{name}>" for name in names}
 
 
-def completed(kind: Kind, conclusion: Conclusion, leftovers: list[dict[str, str]]) -> DeploymentCompleted:
+def completed(kind: str, conclusion: Conclusion, leftovers: list[dict[str, str]]) -> DeploymentCompleted:
     return DeploymentCompleted("ada", kind, "https://ada.example", conclusion, None, leftovers)
 
 
 ALL: list[Event] = [
-    *(completed(Kind.REDEPLOY, conclusion, []) for conclusion in Conclusion if conclusion is not Conclusion.SKIPPED),
-    *(DeploymentQueued("ada", kind) for kind in Kind),
-    *(DeploymentStarted("ada", kind) for kind in Kind),
+    *(
+        completed(kind, conclusion, [])
+        for kind in (REDEPLOY.kind, PASSWORD.kind)
+        for conclusion in Conclusion
+        if conclusion is not Conclusion.SKIPPED
+    ),
+    *(DeploymentQueued("ada", kind) for kind in OPERATIONS),
+    *(DeploymentStarted("ada", kind) for kind in OPERATIONS),
     DeploymentResumed(),
-    *(StepStarted(Kind.CREATE, step) for step in CREATE_STEPS),
-    *(StepStarted(Kind.REMOVE, step) for step in REMOVE_STEPS),
-    *(StepSucceeded(Kind.CREATE, step, 1.5) for step in CREATE_STEPS),
-    *(StepSucceeded(Kind.REMOVE, step, 1.5) for step in REMOVE_STEPS),
+    *(StepStarted(CREATE.kind, step) for step in CREATE.steps),
+    *(StepStarted(REMOVE.kind, step) for step in REMOVE.steps),
+    *(StepSucceeded(CREATE.kind, step, 1.5) for step in CREATE.steps),
+    *(StepSucceeded(REMOVE.kind, step, 1.5) for step in REMOVE.steps),
     *(StepFailed("deploy", code, details(code)) for code in PROBLEMS),
     *(StepCompensationFailed("domain", code, details(code)) for code in PROBLEMS),
-    *(StepCompensated(step) for step in CREATE_STEPS),
+    *(StepCompensated(step) for step in CREATE.steps),
     QueuePosition(2, 5, None),
     QueuePosition(2, 5, 0.0),
     QueuePosition(2, 5, 95.0),
@@ -86,13 +87,13 @@ ALL: list[Event] = [
     Warned("files_kept"),
     CancelRequested(),
     UndoStarted(),
-    completed(Kind.CREATE, Conclusion.SUCCEEDED, []),
-    completed(Kind.CREATE, Conclusion.FAILED, []),
-    completed(Kind.CREATE, Conclusion.FAILED, LEFT),
-    completed(Kind.CREATE, Conclusion.CANCELED, []),
-    completed(Kind.CREATE, Conclusion.CANCELED, LEFT),
-    completed(Kind.REMOVE, Conclusion.SUCCEEDED, []),
-    completed(Kind.REMOVE, Conclusion.FAILED, LEFT),
+    completed(CREATE.kind, Conclusion.SUCCEEDED, []),
+    completed(CREATE.kind, Conclusion.FAILED, []),
+    completed(CREATE.kind, Conclusion.FAILED, LEFT),
+    completed(CREATE.kind, Conclusion.CANCELED, []),
+    completed(CREATE.kind, Conclusion.CANCELED, LEFT),
+    completed(REMOVE.kind, Conclusion.SUCCEEDED, []),
+    completed(REMOVE.kind, Conclusion.FAILED, LEFT),
 ]
 
 
@@ -121,24 +122,13 @@ def test_names_of_server_sent_events_are_none_of_the_browsers():
 
 
 def test_every_sentence_is_used():
-    unused = set(events._MESSAGES) - {event.key for event in ALL}
+    unused = set(sentences.MESSAGES) - {event.key for event in ALL}
     assert unused == set()
 
 
 def test_keys_and_types_fit_the_store():
     assert max(len(event.key) for event in ALL) <= 80
     assert max(len(event.type) for event in ALL) <= 40
-
-
-def test_stations_are_those_of_the_runner():
-    assert tuple(step.name for step in CREATION) == CREATE_STEPS
-    assert tuple(step.name for step in REMOVAL) == REMOVE_STEPS
-    assert {*CREATE_STEPS, *REMOVE_STEPS} == set(STEP_LABELS)
-    seen: set[str] = set()
-    for step in CREATION:
-        assert set(step.needs) <= seen, "a step needs only what stands before it"
-        seen.add(step.name)
-    assert Deploy.needs == ("configure", "domain")
 
 
 def test_a_log_line_is_shown_as_it_is():
@@ -155,7 +145,7 @@ def test_every_viewer_reads_his_language():
 
 
 def test_a_name_is_isolated_in_arabic():
-    event = completed(Kind.CREATE, Conclusion.SUCCEEDED, [])
+    event = completed(CREATE.kind, Conclusion.SUCCEEDED, [])
 
     said = describe(event.key, event.params, LANGUAGES["ar"])
 
@@ -164,8 +154,8 @@ def test_a_name_is_isolated_in_arabic():
 
 
 def test_what_was_left_is_said():
-    assert completed(Kind.CREATE, Conclusion.FAILED, LEFT).key.endswith("failed.leftovers")
-    assert completed(Kind.CREATE, Conclusion.FAILED, []).key.endswith("failed")
+    assert completed(CREATE.kind, Conclusion.FAILED, LEFT).key.endswith("failed.leftovers")
+    assert completed(CREATE.kind, Conclusion.FAILED, []).key.endswith("failed")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from app.deployments.events import RecordedEvent, Status
+from app.deployments.events import RecordedEvent
+from app.deployments.states import Status
 from app.engine.broker import Feed
 from app.stacks.queries import PAGE
 from app.store.engine import StoreAway

@@ -8,7 +8,7 @@ import pytest
 
 from app.dokploy import Application, Domain, Project
 from app.observation.drift import Observed, Recorded, compare
-from app.stacks.queries import StackRecord
+from app.stacks.model import StackRecord
 
 BEGAN = datetime(2025, 1, 2, tzinfo=UTC)
 

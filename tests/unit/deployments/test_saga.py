@@ -2,13 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
 from app.deployments.events import (
     Event,
-    Kind,
-    Status,
     StepCompensated,
     StepCompensationFailed,
     StepFailed,
@@ -16,8 +15,10 @@ from app.deployments.events import (
     StepSucceeded,
     UndoStarted,
 )
-from app.engine.saga import Checkpoint, Ending, Outcome, ResourceChange, ResourceState, RunLost, Saga, StepState
+from app.deployments.states import ResourceState, Status, StepState
+from app.engine.saga import Checkpoint, Ending, Outcome, ResourceChange, RunLost, Saga
 from app.errors import PortalError
+from app.operations.create import CREATE
 from tests.waiting import WAIT_SECONDS
 
 pytestmark = pytest.mark.anyio
@@ -134,7 +135,7 @@ class World:
         self.steps = {name: FakeStep(name, self.ledger, self.diary) for name in SHAPE}
 
     def saga(self, *, compensates: bool = True) -> Saga:
-        return Saga(Kind.CREATE, list(self.steps.values()), self.ledger, compensates=compensates)
+        return Saga(replace(CREATE, compensates=compensates), list(self.steps.values()), self.ledger)
 
     async def run(self) -> Ending:
         """Take the run up where the ledger says it is, as the runner does, and conclude it."""
@@ -401,7 +402,7 @@ async def test_a_hand_over_records_what_is_under_way_when_something_new_could_be
 
     release = asyncio.create_task(later())
     with pytest.raises(RunLost):
-        await Saga(Kind.CREATE, list(steps.values()), ledger, compensates=True).run(Checkpoint())
+        await Saga(CREATE, list(steps.values()), ledger).run(Checkpoint())
     await release
 
     assert diary == ["run first", "run long", "ran first", "ran long"]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.deployments.events import CREATE_STEPS
+from app.operations.create import CREATE
 from app.operations.steps.create import Configure, MakeApplication, Project, Route, Validate
 from app.operations.steps.deploy import Deploy
 from app.operations.steps.verify import Verify
@@ -165,7 +165,7 @@ def test_the_phases_are_those_of_the_steps():
     """What runs side by side in the stair does so in a run."""
     classes = {step.name: step for step in (Validate, Project, MakeApplication, Configure, Route, Deploy, Verify)}
 
-    assert tuple(name for phase in PHASES for name in phase) == CREATE_STEPS
+    assert tuple(name for phase in PHASES for name in phase) == CREATE.steps
     for before, phase in pairwise(PHASES):
         for name in phase:
             assert set(classes[name].needs) == set(before)

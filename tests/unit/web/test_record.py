@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from app.audit import Actor, Means, Role
-from app.deployments.events import Conclusion, Kind, Status
-from app.engine.saga import StepState
+from app.deployments.model import DeploymentRecord, StepView
+from app.deployments.states import Conclusion, Status, StepState
 from app.i18n import LANGUAGES
+from app.operations.create import CREATE
 from app.stacks.names import DeploymentRequest
 from app.stacks.plan import declare, make_plan
-from app.stacks.queries import DeploymentRecord, StepView
 from app.stacks.templates import built_in_template
 from app.web.contexts import RecordPage
 from app.web.pages.record import compare
@@ -44,7 +44,7 @@ def views(seen: dict[str, Any], *, declared: bool = True, **values: Any) -> dict
         owner_of_stack="browser:x",
         stack_exists=True,
         manage_key_hash="",
-        kind=Kind.CREATE,
+        kind=CREATE.kind,
         trigger="user",
         actor=Actor("browser:x", Role.USER, Means.BROWSER),
         options={"declared": declare(request, template)} if declared else {},

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from app.deployments.events import STEP_LABELS, STEPS, Kind
+from app.deployments.sentences import STEP_LABELS
 from app.i18n import LANGUAGES, Language
+from app.operations.table import OPERATIONS
 from app.web.charts import Bar, DayBars, Dots, Riser, StairStep
 from app.web.contexts import (
     AccountPage,
@@ -55,9 +56,15 @@ EVIL_ESCAPED = "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&#34;&amp;"
 def stations(kind: str, states: str) -> tuple[Station, ...]:
     """One letter a station: w(ait), n(ow), d(one), u(ndone), f(ailed), o(ff)."""
     names: Mapping[str, StationState] = {state[0]: state for state in STATE_TEXTS}
-    steps = STEPS[Kind(kind)]
+    steps = OPERATIONS[kind].steps
     return tuple(
-        Station(step, f"¤{STEP_LABELS[step]}", names[letter], f"¤{names[letter]}", f"¤{STATION_NOTES[kind][step]}")
+        Station(
+            step,
+            f"¤{STEP_LABELS[step]}",
+            names[letter],
+            f"¤{names[letter]}",
+            f"¤{STATION_NOTES[OPERATIONS[kind].told_as][step]}",
+        )
         for step, letter in zip(steps, states, strict=True)
     )
 
@@ -66,7 +73,8 @@ PROBLEM = ShownProblem("deploy_failed", "¤title", "¤detail", "¤hint", "operat
 
 RUNNING = DeploymentPage(
     id="01JD0000000000000000000000",
-    kind="create",
+    begins_stack=True,
+    ends_stack=False,
     name="ada",
     host="ada.ai.example.com",
     url="https://ada.ai.example.com",
@@ -87,10 +95,10 @@ READY = replace(OVER, conclusion="succeeded", stations=stations("create", "ddddd
 FAILED = replace(
     OVER, conclusion="failed", stations=stations("create", "duuuufo"), problem=PROBLEM, removed=["¤project"]
 )
-REMOVING = replace(RUNNING, kind="remove", cancelable=False, stations=stations("remove", "ddnww"))
+REMOVING = replace(RUNNING, begins_stack=False, ends_stack=True, cancelable=False, stations=stations("remove", "ddnww"))
 REMOVED = replace(REMOVING, status="completed", conclusion="succeeded", stations=stations("remove", "ddddd"))
 
-AGAIN = replace(RUNNING, kind="redeploy", stations=stations("redeploy", "ddnnww"), stack_exists=True)
+AGAIN = replace(RUNNING, begins_stack=False, stations=stations("redeploy", "ddnnww"), stack_exists=True)
 NOT_AGAIN = replace(
     AGAIN,
     status="completed",
@@ -273,7 +281,7 @@ PAGES: Mapping[str, Page] = {
     "again, failed": NOT_AGAIN,
     "again, failed, stranger": replace(NOT_AGAIN, manager=False),
     "password, changing": replace(AGAIN, changes_password=True),
-    "password, changed": replace(READY, kind="redeploy", changes_password=True, password="brisk-harbor"),
+    "password, changed": replace(READY, begins_stack=False, changes_password=True, password="brisk-harbor"),
     "password, failed": replace(NOT_AGAIN, changes_password=True),
     "again, canceled": replace(NOT_AGAIN, conclusion="canceled"),
     "stacks": STACKS,

@@ -1,0 +1,59 @@
+"""The words for events: a sentence for each key, in the language of whoever reads it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.errors import N_, PROBLEMS
+from app.i18n import Language
+from app.operations.table import OPERATIONS
+
+STEP_LABELS = {
+    "validate": N_("Check"),
+    "project": N_("Project"),
+    "application": N_("Application"),
+    "configure": N_("Settings"),
+    "domain": N_("Address"),
+    "deploy": N_("Deploy"),
+    "verify": N_("Verify"),
+    "release": N_("Stop"),
+    "volume": N_("Volume"),
+}
+
+MESSAGES = {
+    **{key: sentence for each in OPERATIONS.values() for key, sentence in each.sentences.items()},
+    "deployment_resumed": N_("The portal restarted and goes on where it was."),
+    "queue_position": N_("In Dokploy's line at place {position} of {total}."),
+    "queue_position.estimate": N_("In Dokploy's line at place {position} of {total}, about {estimate} to go."),
+    "queue_slow": N_("Still waiting in Dokploy's line. Dokploy is busy with other deployments."),
+    "deploy_triggered_again": N_("Dokploy lost the deployment in a restart; it was asked again."),
+    "container_running": N_("Dokploy is starting the container."),
+    "container_starting": N_("The container is starting."),
+    "container_answering": N_("The container runs; waiting for its address."),
+    "route_left": N_("The proxy still answers at the address; it is listed as left over."),
+    "volume_left": N_("Docker still holds the volume; it is listed as left over."),
+    "log_line": "{line}",
+    "warning.dokploy_away": N_("Dokploy does not answer. This goes on as soon as it does."),
+    "warning.tls_not_ready": N_("The certificate of the address is not valid yet. It usually is a few minutes later."),
+    "warning.files_kept": N_("The files of an earlier stack of this name were kept, and are used again."),
+    "warning.plain_http": N_("The address is plain http: whoever is on the way can read along."),
+    "cancel_requested": N_("Cancelling was asked for."),
+    "undo_started": N_("Undoing what was made."),
+    "undo_waiting": N_("Dokploy is still working on it; this goes on as soon as it lets go."),
+    "step_compensated": N_("{step}: undone."),
+    "step_compensation_failed": N_("{step}: could not be undone. {detail}"),
+}
+
+
+def describe(key: str, params: Mapping[str, Any], language: Language) -> str:
+    """Say an event in a language."""
+    if key.startswith("step_failed."):
+        return language.text(PROBLEMS[params["code"]].detail, params["details"])
+    shown = dict(params)
+    if params.get("estimate_seconds") is not None:
+        shown["estimate"] = language.duration(params["estimate_seconds"])
+    if "step" in params:
+        shown["step"] = language.text(STEP_LABELS[params["step"]])
+    if key == "step_compensation_failed":
+        shown["detail"] = language.text(PROBLEMS[params["code"]].detail, params["details"])
+    plain = {name: value for name, value in shown.items() if isinstance(value, str | int | float)}
+    return language.text(MESSAGES[key], plain)

@@ -1,0 +1,94 @@
+"""A stack as it can be read: its record, whose it is, and its state."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from app.deployments.model import DeploymentRecord
+from app.deployments.states import Conclusion
+from app.operations.table import operation_of
+
+
+@dataclass(frozen=True)
+class StackRecord:
+    """A stack. secrets: encrypted; is_password_pending: whether a change of its password is not finished."""
+
+    id: str
+    name: str
+    owner: str
+    template: str
+    plan: Mapping[str, Any]
+    manage_key_hash: str = field(repr=False)
+    secrets: bytes = field(repr=False)
+    created_at: datetime
+    is_password_pending: bool = False
+
+
+@dataclass(frozen=True)
+class Whose:
+    """Which stacks are meant: those of an owner, those of a manage key, or with neither everybody's."""
+
+    owner: str | None = None
+    key_hash: str | None = field(default=None, repr=False)
+
+
+EVERYBODY: Final = Whose()
+
+
+class StackState(StrEnum):
+    """How a stack is, as far as its newest deployment tells. LEFT: it is to go, and some of it could not be removed."""
+
+    DEPLOYING = "deploying"
+    UNDOING = "undoing"
+    REMOVING = "removing"
+    RUNNING = "running"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    LEFT = "left"
+
+
+def stack_state(kind: str, conclusion: str | None, *, undoing: bool) -> StackState:
+    """How a stack is, by its newest deployment. What neither begins nor ends a stack leaves it there."""
+    operation = operation_of(kind)
+    if conclusion is None:
+        if operation.ends_stack:
+            return StackState.REMOVING
+        return StackState.UNDOING if undoing else StackState.DEPLOYING
+    if operation.ends_stack:
+        return StackState.LEFT
+    if conclusion == Conclusion.SUCCEEDED:
+        return StackState.RUNNING
+    if operation.begins_stack:
+        return StackState.LEFT
+    return StackState.CANCELED if conclusion == Conclusion.CANCELED else StackState.FAILED
+
+
+# The stack is there: whatever was tried last has undone nothing.
+STANDING: Final = frozenset({StackState.RUNNING, StackState.FAILED, StackState.CANCELED})
+
+
+def is_there(newest: DeploymentRecord) -> bool:
+    """Whether a stack is there by its newest deployment, if only to be deployed again at this moment."""
+    if newest.conclusion is None:
+        return newest.operation.needs_running_stack
+    return stack_state(newest.kind, newest.conclusion, undoing=newest.undoing) in STANDING
+
+
+@dataclass(frozen=True)
+class StackView:
+    """A stack with its newest deployment, which tells how the stack is."""
+
+    stack: StackRecord
+    newest: DeploymentRecord
+
+    @property
+    def state(self) -> StackState:
+        """How it is."""
+        return stack_state(self.newest.kind, self.newest.conclusion, undoing=self.newest.undoing)
+
+    @property
+    def opens(self) -> bool:
+        """Whether its address is worth opening."""
+        return is_there(self.newest)
