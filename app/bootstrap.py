@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -27,15 +26,17 @@ from app.observation.janitor import Janitor
 from app.observation.leftovers import Leftovers
 from app.observation.probe import Prober
 from app.observation.tracker import Observer
-from app.operations.service import Intake
+from app.operations.service import Operations
 from app.operations.steps import make_steps
+from app.portal import Portal
 from app.reporting.statistics import Statistics
 from app.security.reencryption import Reencryption
 from app.security.vault import Vault, load_keys
+from app.stacks.availability import Names
 from app.stacks.plan import registry_of
 from app.stacks.queries import Records
 from app.stacks.quotas import Quotas
-from app.stacks.templates import Template, built_in_template
+from app.stacks.templates import built_in_template
 from app.stacks.transfer import HandingOver
 from app.store.engine import Database, FileLock, Listener
 from app.store.readiness import Readiness, open_store
@@ -46,31 +47,6 @@ log = structlog.get_logger()
 _CIRCUIT_FAILURES = 5
 # How long what works in the background pauses after a mistake in it.
 _BROKEN_SECONDS = 5.0
-
-
-@dataclass(frozen=True)
-class Portal:
-    """Everything a request may need."""
-
-    settings: Settings
-    version: str
-    readiness: Readiness
-    vault: Vault
-    template: Template
-    feed: Feed
-    records: Records
-    statistics: Statistics
-    leftovers: Leftovers
-    waiting: WaitingLine
-    intake: Intake
-    handing_over: HandingOver
-    recognition: Recognition
-    accounts: Accounts
-    sessions: Sessions
-    tokens: Tokens
-    trail: Trail
-    runner: Runner
-    health: HealthWatch
 
 
 @asynccontextmanager
@@ -128,11 +104,11 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
     pause = settings.leftovers_retry_seconds
     leftovers = Leftovers(database, records, first_pause=pause)
     admit = _admits(dokploy.connection.circuit)
-    intake = Intake(database, records, vault, runner.wake, admit=admit, quotas=Quotas.of(settings))
+    operations = Operations(database, records, vault, settings, runner.wake, admit=admit, quotas=Quotas.of(settings))
     accounts, tokens = Accounts(database), Tokens(database)
     sessions = Sessions(database, lives=timedelta(hours=settings.session_hours))
     if runs:
-        janitor = Janitor(leftovers, intake.remove, first_pause=pause, is_active=lambda: runner.is_active)
+        janitor = Janitor(leftovers, operations.remove, first_pause=pause, is_active=lambda: runner.is_active)
         background.append(_supervised("janitor", janitor.run))
         runner.start()
     try:
@@ -147,7 +123,8 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
             statistics=Statistics(database),
             leftovers=leftovers,
             waiting=WaitingLine(database, concurrency=settings.runner_concurrency),
-            intake=intake,
+            names=Names(records),
+            operations=operations,
             handing_over=HandingOver(database, Quotas.of(settings)),
             recognition=Recognition(settings, Admission(settings), accounts, sessions, tokens),
             accounts=accounts,

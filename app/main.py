@@ -11,10 +11,10 @@ from fastapi.staticfiles import StaticFiles
 from app import __version__
 from app.bootstrap import open_portal
 from app.config.settings import Settings
+from app.portal import Portal
 from app.web import account_api, api, crawlers, docs, openapi, pages, problems
 from app.web.access import RULES, authorize, routes_of
 from app.web.counting import EveryRequest
-from app.web.deps import Portal
 from app.web.headers import Compression, EveryAnswer
 from app.web.limits import Limits, limit_deploys
 from app.web.oidc import Oidc

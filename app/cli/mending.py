@@ -18,7 +18,7 @@ from app.errors import SettingsError
 from app.observation.drift import Drift
 from app.observation.leftovers import Leftovers
 from app.operations.repair import Repair, repair_all
-from app.operations.service import Intake
+from app.operations.service import Operations
 from app.security.vault import Vault, load_keys
 from app.stacks.queries import Records
 from app.store.engine import Database
@@ -104,7 +104,7 @@ def reconcile(
 @asynccontextmanager
 async def _both_sides(settings: Settings, database: Database) -> AsyncIterator[tuple[Drift, Repair]]:
     records = Records(database)
-    intake = Intake(database, records, Vault(load_keys(settings)), lambda _: None)
+    operations = Operations(database, records, Vault(load_keys(settings)), settings, lambda _: None)
     installation = await Journal(database, Feed(records.events)).installation_id()
     async with DokployClient(
         settings.dokploy_base,
@@ -112,7 +112,7 @@ async def _both_sides(settings: Settings, database: Database) -> AsyncIterator[t
         timeout=settings.dokploy_timeout_seconds,
         max_concurrency=settings.dokploy_max_concurrency,
     ) as dokploy:
-        yield Drift(dokploy, records, installation), Repair(dokploy, records, intake)
+        yield Drift(dokploy, records, installation), Repair(dokploy, records, operations)
 
 
 @asynccontextmanager

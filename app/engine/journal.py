@@ -32,7 +32,7 @@ class CanceledMeanwhile(Exception):
 
 
 class Journal:
-    """What runners write. Readers use `record.py`, requests come in by `intake.py`."""
+    """What runners write. Readers use `stacks.queries`; requests come in by `operations.service`."""
 
     def __init__(self, database: Database, feed: Feed) -> None:
         self._database = database

@@ -6,7 +6,8 @@ from app.audit import COMMAND_LINE
 from app.dokploy import DokployClient, DokployError
 from app.errors import PortalError
 from app.observation.drift import Difference
-from app.operations.service import Intake
+from app.operations.redeploy import REDEPLOY
+from app.operations.service import Operations
 from app.operations.steps.cleanup import gone, remove_empty_project
 from app.stacks.queries import Records
 from app.stacks.requester import Requester
@@ -15,10 +16,10 @@ from app.stacks.requester import Requester
 class Repair:
     """Changes Dokploy, or queues a deployment, for one difference at a time."""
 
-    def __init__(self, dokploy: DokployClient, records: Records, intake: Intake) -> None:
+    def __init__(self, dokploy: DokployClient, records: Records, operations: Operations) -> None:
         self._dokploy = dokploy
         self._records = records
-        self._intake = intake
+        self._operations = operations
 
     async def one(self, difference: Difference) -> str | None:
         """Put one difference right; return the id of the deployment that does it, None where it is done.
@@ -29,7 +30,7 @@ class Repair:
             stack = await self._records.find_stack(difference.stack)
             if stack is None:
                 raise PortalError("stack_not_found", name=difference.stack)
-            return await self._intake.redeploy(stack, Requester(stack.owner, COMMAND_LINE, "cli"))
+            return await self._operations.change(REDEPLOY, stack, Requester(stack.owner, COMMAND_LINE, "cli"))
         if difference.dokploy_id is None or difference.repair is None:
             return None
         if difference.code == "domain_stray":

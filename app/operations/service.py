@@ -1,34 +1,36 @@
-"""Takes requests in: a stack, its deployment and the first event in one transaction, or the reason why not."""
+"""The one way in which a request becomes a deployment: recorded in one transaction with its first event, or refused."""
 
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 import structlog
-from sqlalchemy import Connection, and_, delete, insert, select, update
+from sqlalchemy import Connection, and_, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.audit import Action, Actor, note
+from app.config.settings import Settings
 from app.deployments.events import DeploymentQueued
 from app.deployments.model import DeploymentRecord
 from app.deployments.states import Conclusion, ResourceState, Status, StepState
 from app.errors import PortalError
 from app.ids import new_id
 from app.operations.create import CREATE
+from app.operations.idempotency import IdempotencyKey
 from app.operations.operation import Operation
 from app.operations.password import PASSWORD
-from app.operations.redeploy import REDEPLOY
 from app.operations.remove import REMOVE
 from app.operations.table import operation_of
 from app.security.vault import Vault, fingerprint, new_manage_key, new_password
 from app.stacks import volumes
+from app.stacks.availability import Names
 from app.stacks.model import STANDING, StackRecord, stack_state
-from app.stacks.names import DeploymentRequest, suggest_names
+from app.stacks.names import DeploymentRequest
 from app.stacks.ownership import must_be_unchanged, must_match
-from app.stacks.plan import Plan, declare
+from app.stacks.plan import Plan, declare, make_plan
 from app.stacks.queries import Records
 from app.stacks.quotas import Quotas, count_stacks
 from app.stacks.requester import Requester
@@ -39,19 +41,14 @@ from app.store.engine import Database
 
 log = structlog.get_logger()
 
-_IDEMPOTENCY_LIVES = timedelta(hours=24)
-# A creation that ends in the very moment makes room for a removal; others may be faster than ours.
-_TRIES = 5
+# What was read before may change until it is written; others may be faster than ours.
+_TRIES: Final = 5
 VolumeChoice = Literal["erase", "keep"]
-NAME_REFUSED: Final = frozenset({"name_taken", "name_cleaning_up", "name_kept"})
-"""Codes that say that somebody else has a name; others near it may be free."""
-FILES_KEPT: Final = "files_kept"
-"""The warning of a plan that takes up the files of an earlier stack."""
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """A request that was taken in, or one taken in before under the same Idempotency-Key. manage_key is a secret."""
+    """A request that was recorded, or one recorded before under the same Idempotency-Key. manage_key is a secret."""
 
     deployment_id: str
     name: str
@@ -60,41 +57,113 @@ class Accepted:
 
 
 @dataclass(frozen=True)
-class Availability:
-    """Whether a name is free. problem: why not; files_kept: the requester kept files of it, which will be used."""
+class _Subject:
+    """What a deployment is about, as its row has it."""
 
-    problem: PortalError | None = None
-    files_kept: bool = False
+    stack_id: str
+    name: str
+    plan: Mapping[str, Any]
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Intake:
-    """The only writer besides the journal: it begins runs, which from then on belong to a runner."""
+@dataclass(frozen=True)
+class _Submission:
+    """One request on its way into the store.
+
+    subject: says what the deployment is about; where it begins a stack, inserts that. check: raises PortalError where
+    it cannot be, and may decide options. It is called when the run is the stack's only open one, so that no other can
+    come between. action: its name on the audit trail. key, answer: of a request that may be repeated.
+    """
+
+    operation: Operation
+    requester: Requester
+    subject: Callable[[Connection], _Subject]
+    check: Callable[[Connection], Mapping[str, Any] | None]
+    action: Action
+    key: IdempotencyKey | None = None
+    answer: str = field(default="", repr=False)
+    deployment_id: str = field(default_factory=new_id)
+
+
+class _Conflict(Exception):
+    """The store says that the name is held, that the stack has an open deployment, or that the key was used."""
+
+
+class _FactsChanged(Exception):
+    """What a plan was decided from is so no more."""
+
+
+class Operations:
+    """Submits operations. What it records belongs to a runner from then on."""
 
     def __init__(
         self,
         database: Database,
         records: Records,
         vault: Vault,
+        settings: Settings,
         wake: Callable[[str], None],
         *,
         admit: Callable[[], None] = lambda: None,
         quotas: Quotas | None = None,
     ) -> None:
-        """`wake` tells this process's runner: `queued`, or `cancel`; `admit` raises while no stack is to be begun.
+        """`wake` tells this process's runner: `queued`, or `cancel`; `admit` raises while nothing is to be begun.
 
-        `quotas`: how much there may be at once; None: as much as is asked for.
+        `quotas`: how much there may be at once; None: as much as is requested.
         """
         self._database = database
         self._records = records
+        self._names = Names(records)
         self._vault = vault
+        self._settings = settings
         self._wake = wake
         self._admit = admit
         self._quotas = quotas or Quotas()
 
-    async def deploy(
+    # The skeleton
+
+    async def _submit(self, submission: _Submission) -> str | None:
+        """Record a deployment, or return the answer that its key stands for. Raises _Conflict, and PortalError."""
+
+        def record(connection: Connection) -> str | None:
+            operation, key = submission.operation, submission.key
+            if operation.counts_as_in_flight:
+                # First of all: a replay that waits for the request it repeats is not refused for that one's place.
+                self._quotas.take_turns(self._database, connection)
+            if key and (answer := key.answer(connection, self._vault.decrypt)):
+                return answer
+            if operation.counts_as_in_flight:
+                self._admit()
+            subject = submission.subject(connection)
+            _insert_deployment(connection, submission, subject)
+            if decided := submission.check(connection):
+                row = schema.deployment.c.id == submission.deployment_id
+                connection.execute(update(schema.deployment).where(row).values(options={**subject.options, **decided}))
+            note(
+                connection,
+                submission.requester.actor,
+                submission.action,
+                stack=subject.name,
+                deployment_id=submission.deployment_id,
+            )
+            if key:
+                key.keep(connection, submission.deployment_id, self._vault.encrypt(submission.answer))
+            self._database.notify(connection, "queued")
+            return None
+
+        try:
+            answer = await self._database.write(record)
+        except IntegrityError:
+            raise _Conflict from None
+        if answer is None:  # a replay begins nothing
+            self._wake("queued")
+        return answer
+
+    # What begins a stack
+
+    async def create(
         self,
         request: DeploymentRequest,
-        plan: Plan,
         template: Template,
         requester: Requester,
         *,
@@ -102,102 +171,92 @@ class Intake:
     ) -> Accepted:
         """Record a new stack and queue its deployment.
 
-        Raises PortalError: `name_taken`, `name_cleaning_up`, `name_kept`, `idempotency_key_reused`, `dokploy_away`, and
-        where there are too many `stacks_full`, `stacks_of_owner`, `in_flight_full`, `in_flight_of_owner`.
+        Raises PortalError: what `make_plan` raises, `name_taken`, `name_cleaning_up`, `name_kept`,
+        `idempotency_key_reused`, `dokploy_away`, and where there are too many `stacks_full`, `stacks_of_owner`,
+        `in_flight_full`, `in_flight_of_owner`.
         """
-        accepted = Accepted(new_id(), plan.name, plan.url, new_manage_key())
-        body_hash = hashlib.sha256(json.dumps(asdict(request), sort_keys=True).encode()).hexdigest()
-        key_hash = requester.fingerprint_of(idempotency_key) if idempotency_key else None
+        key = None
+        if idempotency_key is not None:
+            body_hash = hashlib.sha256(json.dumps(asdict(request), sort_keys=True).encode()).hexdigest()
+            key = IdempotencyKey(requester.fingerprint_of(idempotency_key), body_hash)
+        for _ in range(_TRIES):
+            try:
+                return await self._create(request, template, requester, key)
+            except _FactsChanged:
+                continue
+        raise PortalError("name_cleaning_up", field="name", name=request.name)
 
+    async def _create(
+        self, request: DeploymentRequest, template: Template, requester: Requester, key: IdempotencyKey | None
+    ) -> Accepted:
+        volume = template.volume_of(request.name)
+        kept = (await self._records.kept_of([volume])).get(volume)
+        files_kept = kept is not None and requester.may_use(kept)
+        plan = make_plan(request, template, self._settings, files_kept=files_kept)
+        # Kept files are the same owner's, also where that was shown by the key of the stack that had them.
+        owner = kept.owner if kept is not None and files_kept else requester.owner
+        accepted = Accepted(new_id(), plan.name, plan.url, new_manage_key())
         stacks = 0
 
-        def take_in(connection: Connection) -> Accepted:
+        def insert_stack(connection: Connection) -> _Subject:
+            stack_id = self._insert_stack(connection, plan, template, owner, accepted.manage_key)
+            options = {"declared": declare(request, template)}
+            return _Subject(stack_id, plan.name, plan.to_json(), options)
+
+        def check(connection: Connection) -> None:
             nonlocal stacks
-            # First of all: a replay that waits for the request it repeats is not refused for that one's place.
-            self._quotas.take_turns(self._database, connection)
-            if key_hash and (replay := self._replay(connection, key_hash, body_hash)):
-                return replay
-            self._admit()
-            owner = self._insert_stack(connection, accepted, plan, template, requester, declare(request, template))
+            # Now that the name is held, no removal can end, and no erasing begin, unseen.
+            row = connection.execute(volumes.of_volumes([volume])).first()
+            now = volumes.kept_of_row(row) if row else None
+            if now is not None and not requester.may_use(now):
+                raise PortalError("name_kept", field="name", name=plan.name)
+            if now != kept:
+                raise _FactsChanged
             # After the insert, which says that a name is taken: that is the better reason.
             self._quotas.check_stack(connection, owner, is_operator=requester.is_operator)
             stacks = count_stacks(connection)
-            note(
-                connection,
-                requester.actor,
-                Action(CREATE.action),
-                stack=plan.name,
-                deployment_id=accepted.deployment_id,
-            )
-            if key_hash:
-                connection.execute(
-                    insert(schema.idempotency).values(
-                        key_hash=key_hash,
-                        body_hash=body_hash,
-                        deployment_id=accepted.deployment_id,
-                        answer=self._vault.encrypt(json.dumps(asdict(accepted))),
-                        created_at=_now(),
-                    )
-                )
-            self._database.notify(connection, "queued")
-            return accepted
 
+        submission = _Submission(
+            operation=CREATE,
+            requester=requester,
+            subject=insert_stack,
+            check=check,
+            action=Action(CREATE.action),
+            key=key,
+            answer=json.dumps(asdict(accepted)),
+            deployment_id=accepted.deployment_id,
+        )
         try:
-            taken_in = await self._database.write(take_in)
-        except IntegrityError:
+            answer = await self._submit(submission)
+        except _Conflict:
             # Somebody else was faster: with the same key it is the same answer, otherwise the name is theirs.
-            if key_hash and (
-                replay := await self._database.write(lambda each: self._replay(each, key_hash, body_hash))
-            ):
-                return replay
-            raise await self.taken(plan.name) from None
-        if taken_in is accepted:  # a replay begins nothing
-            self._wake("queued")
-            if stacks == self._quotas.line:
-                log.warning("stacks_nearly_full", stacks=stacks, limit=self._quotas.stacks)
-        return taken_in
+            answer = await self._replay(key) if key else None
+            if answer is None:
+                raise await self._names.taken(plan.name) from None
+        if answer is not None:
+            return Accepted(**json.loads(answer))
+        if stacks == self._quotas.line:
+            log.warning("stacks_nearly_full", stacks=stacks, limit=self._quotas.stacks)
+        return accepted
 
-    def _replay(self, connection: Connection, key_hash: str, body_hash: str) -> Accepted | None:
-        table = schema.idempotency
-        row = connection.execute(select(table).where(table.c.key_hash == key_hash)).first()
-        if row is None:
-            return None
-        if row.created_at < _now() - _IDEMPOTENCY_LIVES:
-            connection.execute(delete(table).where(table.c.key_hash == key_hash))
-            return None
-        if row.body_hash != body_hash:
-            raise PortalError("idempotency_key_reused", field="Idempotency-Key")
-        return Accepted(**json.loads(self._vault.decrypt(row.answer)))
+    async def _replay(self, key: IdempotencyKey) -> str | None:
+        return await self._database.write(lambda connection: key.answer(connection, self._vault.decrypt))
 
-    def _insert_stack(
-        self,
-        connection: Connection,
-        accepted: Accepted,
-        plan: Plan,
-        template: Template,
-        requester: Requester,
-        declared: Mapping[str, Any],
-    ) -> str:
-        """Add a stack with its deployment, and say whose it is; "" for one who has no other."""
-        stack_id, now, frozen = new_id(), _now(), plan.to_json()
+    def _insert_stack(self, connection: Connection, plan: Plan, template: Template, owner: str, manage_key: str) -> str:
+        """Add a stack, and what is planned of it in Dokploy; return its id. owner: "" for one who has no other."""
+        stack_id, now = new_id(), _now()
         connection.execute(
             insert(schema.stack).values(
                 id=stack_id,
                 name=plan.name,
-                owner=requester.owner or f"key:{stack_id}",
+                owner=owner or f"key:{stack_id}",
                 template=plan.template,
-                plan=frozen,
-                manage_key_hash=fingerprint(accepted.manage_key),
+                plan=plan.to_json(),
+                manage_key_hash=fingerprint(manage_key),
                 secrets=StackSecrets(new_password(), dict(template.variables)).encrypt(self._vault),
                 created_at=now,
             )
         )
-        if kept := self._take_up_files(connection, plan, requester):
-            # It is the same owner's, also where that was shown by the key of his stack before.
-            plan = replace(plan, warnings=(*plan.warnings, FILES_KEPT))
-            frozen = plan.to_json()
-            again = update(schema.stack).where(schema.stack.c.id == stack_id)
-            connection.execute(again.values(owner=kept.owner, plan=frozen))
         connection.execute(
             insert(schema.resource),
             [
@@ -218,286 +277,44 @@ class Intake:
                 )
             ],
         )
-        self._insert_deployment(
-            connection,
-            accepted.deployment_id,
-            stack_id,
-            name=plan.name,
-            plan=frozen,
-            operation=CREATE,
-            requester=requester,
-            options={"declared": declared},
-        )
-        return kept.owner if kept else requester.owner
+        return stack_id
 
-    @staticmethod
-    def _take_up_files(connection: Connection, plan: Plan, requester: Requester) -> KeptFiles | None:
-        """Find files that are kept under the volume's name. Raises PortalError `name_kept` where they are not his.
+    # What a stack stands before and after
 
-        Looked for last: now that the name is held, no removal can end, and no erasing begin, unseen.
-        """
-        row = connection.execute(volumes.of_volumes([plan.volume])).first()
-        if row is None:
-            return None
-        kept = volumes.kept_of_row(row)
-        if not requester.may_use(kept):
-            raise PortalError("name_kept", field="name", name=plan.name)
-        return kept
+    async def change(self, operation: Operation, stack: StackRecord, requester: Requester) -> str:
+        """Queue an operation on a stack that stands, and return its deployment's id.
 
-    def _insert_deployment(
-        self,
-        connection: Connection,
-        deployment_id: str,
-        stack_id: str,
-        *,
-        name: str,
-        plan: Mapping[str, Any],
-        operation: Operation,
-        requester: Requester,
-        options: Mapping[str, Any] | None = None,
-    ) -> None:
-        now = _now()
-        connection.execute(
-            insert(schema.deployment).values(
-                id=deployment_id,
-                stack_id=stack_id,
-                name=name,
-                kind=operation.kind,
-                trigger=requester.trigger,
-                actor=requester.actor.id,
-                actor_email=requester.actor.email,
-                actor_role=requester.actor.role,
-                actor_means=requester.actor.means,
-                options=dict(options or {}),
-                plan=dict(plan),
-                created_at=now,
-                status=Status.QUEUED,
-                leftovers=[],
-                last_event=1,
-            )
-        )
-        connection.execute(
-            insert(schema.step),
-            [
-                {
-                    "deployment_id": deployment_id,
-                    "name": step,
-                    "place": place,
-                    "state": StepState.PENDING,
-                    "attempts": 0,
-                    "output": {},
-                }
-                for place, step in enumerate(operation.steps)
-            ],
-        )
-        queued = DeploymentQueued(name=name, kind=operation.kind)
-        connection.execute(
-            insert(schema.event).values(
-                deployment_id=deployment_id,
-                n=1,
-                at=now,
-                type=queued.type,
-                key=queued.key,
-                params=queued.params,
-                status=Status.QUEUED,
-                undoing=False,
-            )
-        )
-
-    async def taken(self, name: str) -> PortalError:
-        """Say why a held name cannot be had: it belongs to a stack, or to one that is still being removed."""
-        stack = await self._records.find_stack(name)
-        newest = await self._records.newest_deployment(stack.id) if stack else None
-        code = "name_cleaning_up" if newest is None or is_cleaning_up(newest) else "name_taken"
-        return PortalError(code, field="name", name=name)
-
-    async def look(self, name: str, template: Template, requester: Requester) -> Availability:
-        """Whether a name can be had now, before anything is asked for."""
-        if await self._records.held([name]):
-            return Availability(await self.taken(name))
-        volume = template.volume_of(name)
-        kept = (await self._records.kept_of([volume])).get(volume)
-        if kept is None:
-            return Availability()
-        if requester.may_use(kept):
-            return Availability(files_kept=True)
-        return Availability(PortalError("name_kept", field="name", name=name))
-
-    async def refusals(self, requester: Requester) -> list[PortalError]:
-        """Why a new stack would be one too many at this moment, if it would; for whoever only wants to know."""
-        return await self._database.read(
-            lambda connection: list(
-                self._quotas.refusals(connection, requester.owner, is_operator=requester.is_operator, added=False)
-            )
-        )
-
-    async def suggest(self, name: str, reserved: tuple[str, ...], template: Template) -> list[str]:
-        """Up to three names near a taken one that are free."""
-        wanted = suggest_names(name)
-        not_free = await self._records.held(wanted) | {word.lower() for word in reserved}
-        kept = await self._records.kept_of([template.volume_of(word) for word in wanted])
-        free = (word for word in wanted if word not in not_free and template.volume_of(word) not in kept)
-        return list(free)[:3]
-
-    async def remove(self, stack: StackRecord, volume: VolumeChoice | None, requester: Requester) -> str:
-        """Queue the removal of a stack and return its deployment's id.
-
-        volume: what becomes of its files; None: what whoever removed it last has chosen. During its creation that run
-        is cancelled instead, and during a removal with the same choice that one is returned. Raises PortalError:
-        `stack_busy` while something else changes the stack, `stack_not_found` once it is gone or somebody else's.
-        """
-        deployment_id = new_id()
-
-        def take_in(connection: Connection) -> None:
-            self._insert_deployment(
-                connection,
-                deployment_id,
-                stack.id,
-                name=stack.name,
-                plan=stack.plan,
-                operation=REMOVE,
-                requester=requester,
-                options={"volume": volume},
-            )
-            self._must_be_there(connection, stack, requester)
-            if volume is None:
-                table = schema.deployment
-                chosen = {"volume": self._chosen_before(connection, stack.id, deployment_id)}
-                connection.execute(update(table).where(table.c.id == deployment_id).values(options=chosen))
-            note(connection, requester.actor, Action(REMOVE.action), stack=stack.name, deployment_id=deployment_id)
-            self._database.notify(connection, "queued")
-
-        for _ in range(_TRIES):
-            try:
-                await self._database.write(take_in)
-            except IntegrityError:
-                newest = await self._records.newest_deployment(stack.id)
-                if newest is None:
-                    raise PortalError("stack_not_found", name=stack.name) from None
-                must_match(stack, newest, requester.actor)
-                if newest.operation.ends_stack and volume in {None, newest.options.get("volume")}:
-                    return newest.id
-                # An undo erases the volume, so that a creation cannot be left with it.
-                if not newest.operation.begins_stack or volume == "keep":
-                    raise PortalError("stack_busy", name=stack.name) from None
-                if await self.cancel(newest, requester.actor):
-                    return newest.id
-                # It has ended in this very moment, so that there is a stack to remove.
-            else:
-                self._wake("queued")
-                return deployment_id
-        raise PortalError("stack_busy", name=stack.name)
-
-    async def erase(self, kept: KeptFiles, requester: Requester) -> str:
-        """Queue the erasing of what was kept of a stack that is gone, and return its deployment's id.
-
-        It is a removal as any: the stack holds its name until the files are gone, and were seen to be. Asking twice
-        gives the same one. Raises PortalError: `stack_not_found` once nothing is kept for him, `name_taken` or
-        `name_cleaning_up` where somebody holds the name by now.
-        """
-        deployment_id, stack = new_id(), schema.stack
-
-        def take_in(connection: Connection) -> None:
-            plan = connection.execute(select(stack.c.plan).where(stack.c.id == kept.stack_id)).scalar_one()
-            self._insert_deployment(
-                connection,
-                deployment_id,
-                kept.stack_id,
-                name=kept.name,
-                plan=plan,
-                operation=REMOVE,
-                requester=requester,
-                options={"volume": "erase"},
-            )
-            connection.execute(update(stack).where(stack.c.id == kept.stack_id).values(removed_at=None))
-            must_be_unchanged(connection, kept, requester.actor)
-            if not volumes.is_still_kept(connection, kept):
-                raise PortalError("stack_not_found", name=kept.name)
-            note(connection, requester.actor, Action.ERASE_KEPT, stack=kept.name, deployment_id=deployment_id)
-            self._database.notify(connection, "queued")
-
-        try:
-            await self._database.write(take_in)
-        except IntegrityError:
-            newest = await self._records.newest_deployment(kept.stack_id)
-            if newest is not None and newest.conclusion is None:
-                must_match(kept, newest, requester.actor)
-                return newest.id
-            raise await self.taken(kept.name) from None
-        self._wake("queued")
-        return deployment_id
-
-    @classmethod
-    def _chosen_before(cls, connection: Connection, stack_id: str, deployment_id: str) -> str:
-        """Do with the volume what the removal before was told; without one, erase only what a failed creation created.
-
-        The volume of a stack that once stood holds somebody's files, which nobody has asked to erase.
-        """
-        before = cls._before(connection, stack_id, deployment_id)
-        if operation_of(before.kind).ends_stack:
-            return str(before.options.get("volume", "erase"))
-        deployment, resource = schema.deployment.c, schema.resource.c
-        once_stood = select(deployment.id).where(
-            deployment.stack_id == stack_id, deployment.conclusion == Conclusion.SUCCEEDED
-        )
-        if connection.execute(once_stood.limit(1)).first() is not None:
-            return "keep"
-        state = connection.scalar(
-            select(resource.state).where(resource.stack_id == stack_id, resource.kind == "volume")
-        )
-        return "keep" if state == ResourceState.KEPT else "erase"
-
-    @staticmethod
-    def _before(connection: Connection, stack_id: str, deployment_id: str) -> Any:
-        """The stack's deployment before one that is its only open one, so that no other can come between."""
-        table = schema.deployment.c
-        return connection.execute(
-            select(table.kind, table.options, table.conclusion)
-            .where(table.stack_id == stack_id, table.id != deployment_id)
-            .order_by(table.created_at.desc(), table.id.desc())
-            .limit(1)
-        ).one()
-
-    async def redeploy(self, stack: StackRecord, requester: Requester, *, changes_password: bool = False) -> str:
-        """Queue what makes a stack again what its plan says, and return the deployment's id.
-
-        changes_password: with a new password; a change that was not finished is gone on with in either case. Raises
+        A change of the password that was not finished is gone on with by whatever starts a container next. Raises
         PortalError: `stack_busy` while something else changes the stack, `name_cleaning_up` where it is to go,
         `stack_not_found` once it is gone or somebody else's, `dokploy_away`, `in_flight_full`, `in_flight_of_owner`.
         """
-        deployment_id = new_id()
-        operation = PASSWORD if changes_password else REDEPLOY
+        submission: _Submission
 
-        def take_in(connection: Connection) -> None:
-            self._quotas.take_turns(self._database, connection)
-            self._admit()
-            self._insert_deployment(
-                connection,
-                deployment_id,
-                stack.id,
-                name=stack.name,
-                plan=stack.plan,
-                operation=operation,
-                requester=requester,
-            )
-            self._must_be_there(connection, stack, requester)
-            before = self._before(connection, stack.id, deployment_id)
-            if stack_state(before.kind, before.conclusion, undoing=False) not in STANDING:
+        def check(connection: Connection) -> Mapping[str, Any] | None:
+            _must_be_there(connection, stack, requester)
+            before = _before(connection, stack.id, submission.deployment_id)
+            if operation.needs_running_stack and (
+                stack_state(before.kind, before.conclusion, undoing=False) not in STANDING
+            ):
                 raise PortalError("name_cleaning_up", name=stack.name)
-            self._quotas.check_deployment(connection, stack.owner, is_operator=requester.is_operator)
-            if self._prepare_password(connection, stack, anew=changes_password):
-                table = schema.deployment
-                options = {"changes_password": True}
-                connection.execute(update(table).where(table.c.id == deployment_id).values(options=options))
-            note(connection, requester.actor, Action(operation.action), stack=stack.name, deployment_id=deployment_id)
-            self._database.notify(connection, "queued")
+            if operation.counts_as_in_flight:
+                self._quotas.check_deployment(connection, stack.owner, is_operator=requester.is_operator)
+            if operation.changes_container and self._prepare_password(connection, stack, anew=operation is PASSWORD):
+                return {"changes_password": True}
+            return None
 
+        submission = _Submission(
+            operation=operation,
+            requester=requester,
+            subject=lambda _: _Subject(stack.id, stack.name, stack.plan),
+            check=check,
+            action=Action(operation.action),
+        )
         try:
-            await self._database.write(take_in)
-        except IntegrityError:
+            await self._submit(submission)
+        except _Conflict:
             raise PortalError("stack_busy", name=stack.name) from None
-        self._wake("queued")
-        return deployment_id
+        return submission.deployment_id
 
     def _prepare_password(self, connection: Connection, stack: StackRecord, *, anew: bool) -> bool:
         """Have a password that the next container is started with; False where it stays as it is.
@@ -514,14 +331,86 @@ class Intake:
             connection.execute(update(table).where(table.c.id == stack.id).values(next_secrets=sealed))
         return anew
 
-    @staticmethod
-    def _must_be_there(connection: Connection, stack: StackRecord, requester: Requester) -> None:
-        """Look last: now that a run is the stack's only open one, nobody else can end the stack.
+    # What ends a stack
 
-        Its name, and with it the volume's, may be somebody else's by now, and so may the stack.
+    async def remove(self, stack: StackRecord, volume: VolumeChoice | None, requester: Requester) -> str:
+        """Queue the removal of a stack and return its deployment's id.
+
+        volume: what becomes of its files; None: what whoever removed it last has chosen. During its creation that run
+        is cancelled instead, and during a removal with the same choice that one is returned. Raises PortalError:
+        `stack_busy` while something else changes the stack, `stack_not_found` once it is gone or somebody else's.
         """
-        if not must_be_unchanged(connection, stack, requester.actor):
-            raise PortalError("stack_not_found", name=stack.name)
+        submission: _Submission
+
+        def check(connection: Connection) -> Mapping[str, Any] | None:
+            _must_be_there(connection, stack, requester)
+            if volume is not None:
+                return None
+            return {"volume": _chosen_before(connection, stack.id, submission.deployment_id)}
+
+        submission = _Submission(
+            operation=REMOVE,
+            requester=requester,
+            subject=lambda _: _Subject(stack.id, stack.name, stack.plan, {"volume": volume}),
+            check=check,
+            action=Action(REMOVE.action),
+        )
+        for _ in range(_TRIES):
+            try:
+                await self._submit(submission)
+            except _Conflict:
+                newest = await self._records.newest_deployment(stack.id)
+                if newest is None:
+                    raise PortalError("stack_not_found", name=stack.name) from None
+                must_match(stack, newest, requester.actor)
+                if newest.operation.ends_stack and volume in {None, newest.options.get("volume")}:
+                    return newest.id
+                # An undo erases the volume, so that a creation cannot be left with it.
+                if not newest.operation.begins_stack or volume == "keep":
+                    raise PortalError("stack_busy", name=stack.name) from None
+                if await self.cancel(newest, requester.actor):
+                    return newest.id
+                # It has ended in this very moment, so that there is a stack to remove.
+            else:
+                return submission.deployment_id
+        raise PortalError("stack_busy", name=stack.name)
+
+    async def erase(self, kept: KeptFiles, requester: Requester) -> str:
+        """Queue the erasing of what was kept of a stack that is gone, and return its deployment's id.
+
+        It is a removal as any: the stack holds its name until the files are gone, and were seen to be. Asking twice
+        gives the same one. Raises PortalError: `stack_not_found` once nothing is kept for the requester, `name_taken`
+        or `name_cleaning_up` where somebody holds the name by now.
+        """
+
+        def hold_the_name(connection: Connection) -> _Subject:
+            stack = schema.stack
+            row = stack.c.id == kept.stack_id
+            plan = connection.execute(select(stack.c.plan).where(row)).scalar_one()
+            connection.execute(update(stack).where(row).values(removed_at=None))
+            return _Subject(kept.stack_id, kept.name, plan, {"volume": "erase"})
+
+        def check(connection: Connection) -> None:
+            must_be_unchanged(connection, kept, requester.actor)
+            if not volumes.is_still_kept(connection, kept):
+                raise PortalError("stack_not_found", name=kept.name)
+
+        submission = _Submission(
+            operation=REMOVE,
+            requester=requester,
+            subject=hold_the_name,
+            check=check,
+            action=Action.ERASE_KEPT,
+        )
+        try:
+            await self._submit(submission)
+        except _Conflict:
+            newest = await self._records.newest_deployment(kept.stack_id)
+            if newest is not None and newest.conclusion is None:
+                must_match(kept, newest, requester.actor)
+                return newest.id
+            raise await self._names.taken(kept.name) from None
+        return submission.deployment_id
 
     async def cancel(self, deployment: DeploymentRecord, actor: Actor) -> bool:
         """Ask for a deployment to be cancelled; False where it is already over.
@@ -547,12 +436,103 @@ class Intake:
         self._wake("cancel")
         return is_under_way
 
+    # What only looks
 
-def is_cleaning_up(newest: DeploymentRecord) -> bool:
-    """Whether the newest deployment of a stack leads, or has led, to its end rather than to its running."""
-    if newest.operation.ends_stack or newest.undoing:
-        return True
-    return newest.status is Status.COMPLETED and any(each.removed_at is None for each in newest.leftovers)
+    async def refusals(self, requester: Requester) -> list[PortalError]:
+        """Why a new stack would be one too many at this moment, if it would; for whoever only wants to know."""
+        return await self._database.read(
+            lambda connection: list(
+                self._quotas.refusals(connection, requester.owner, is_operator=requester.is_operator, added=False)
+            )
+        )
+
+
+def _insert_deployment(connection: Connection, submission: _Submission, subject: _Subject) -> None:
+    operation, requester, now = submission.operation, submission.requester, _now()
+    connection.execute(
+        insert(schema.deployment).values(
+            id=submission.deployment_id,
+            stack_id=subject.stack_id,
+            name=subject.name,
+            kind=operation.kind,
+            trigger=requester.trigger,
+            actor=requester.actor.id,
+            actor_email=requester.actor.email,
+            actor_role=requester.actor.role,
+            actor_means=requester.actor.means,
+            options=dict(subject.options),
+            plan=dict(subject.plan),
+            created_at=now,
+            status=Status.QUEUED,
+            leftovers=[],
+            last_event=1,
+        )
+    )
+    connection.execute(
+        insert(schema.step),
+        [
+            {
+                "deployment_id": submission.deployment_id,
+                "name": step,
+                "place": place,
+                "state": StepState.PENDING,
+                "attempts": 0,
+                "output": {},
+            }
+            for place, step in enumerate(operation.steps)
+        ],
+    )
+    queued = DeploymentQueued(name=subject.name, kind=operation.kind)
+    connection.execute(
+        insert(schema.event).values(
+            deployment_id=submission.deployment_id,
+            n=1,
+            at=now,
+            type=queued.type,
+            key=queued.key,
+            params=queued.params,
+            status=Status.QUEUED,
+            undoing=False,
+        )
+    )
+
+
+def _must_be_there(connection: Connection, stack: StackRecord, requester: Requester) -> None:
+    """Look last: now that a run is the stack's only open one, nobody else can end the stack.
+
+    Its name, and with it the volume's, may be somebody else's by now, and so may the stack.
+    """
+    if not must_be_unchanged(connection, stack, requester.actor):
+        raise PortalError("stack_not_found", name=stack.name)
+
+
+def _chosen_before(connection: Connection, stack_id: str, deployment_id: str) -> str:
+    """Do with the volume what the removal before was told; without one, erase only what a failed creation created.
+
+    The volume of a stack that once stood holds somebody's files, which nobody has asked to erase.
+    """
+    before = _before(connection, stack_id, deployment_id)
+    if operation_of(before.kind).ends_stack:
+        return str(before.options.get("volume", "erase"))
+    deployment, resource = schema.deployment.c, schema.resource.c
+    once_stood = select(deployment.id).where(
+        deployment.stack_id == stack_id, deployment.conclusion == Conclusion.SUCCEEDED
+    )
+    if connection.execute(once_stood.limit(1)).first() is not None:
+        return "keep"
+    state = connection.scalar(select(resource.state).where(resource.stack_id == stack_id, resource.kind == "volume"))
+    return "keep" if state == ResourceState.KEPT else "erase"
+
+
+def _before(connection: Connection, stack_id: str, deployment_id: str) -> Any:
+    """The stack's deployment before one that is its only open one, so that no other can come between."""
+    table = schema.deployment.c
+    return connection.execute(
+        select(table.kind, table.options, table.conclusion)
+        .where(table.stack_id == stack_id, table.id != deployment_id)
+        .order_by(table.created_at.desc(), table.id.desc())
+        .limit(1)
+    ).one()
 
 
 def _now() -> datetime:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from app.deployments.model import DeploymentRecord
-from app.deployments.states import Conclusion
+from app.deployments.states import Conclusion, Status
 from app.operations.table import operation_of
 
 
@@ -92,3 +92,10 @@ class StackView:
     def opens(self) -> bool:
         """Whether its address is worth opening."""
         return is_there(self.newest)
+
+
+def is_cleaning_up(newest: DeploymentRecord) -> bool:
+    """Whether the newest deployment of a stack leads, or has led, to its end rather than to its running."""
+    if newest.operation.ends_stack or newest.undoing:
+        return True
+    return newest.status is Status.COMPLETED and any(each.removed_at is None for each in newest.leftovers)

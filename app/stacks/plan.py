@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from app.config.settings import Settings
 from app.errors import PortalError
@@ -53,8 +53,14 @@ class Plan:
         return cls(**{**stored, **lists, "alive": frozenset(stored["alive"])})
 
 
-def make_plan(request: DeploymentRequest, template: Template, settings: Settings) -> Plan:
-    """Decide everything that a deployment of this request will make.
+FILES_KEPT: Final = "files_kept"
+"""The warning of a plan that takes up the files of an earlier stack."""
+
+
+def make_plan(request: DeploymentRequest, template: Template, settings: Settings, *, files_kept: bool = False) -> Plan:
+    """Decide everything that a deployment of this request will make, once and for all.
+
+    files_kept: whether files of an earlier stack of this name are there for the requester.
 
     Raises PortalError: `template_unknown`, `input_unknown`, `variable_unsayable`.
     """
@@ -85,7 +91,7 @@ def make_plan(request: DeploymentRequest, template: Template, settings: Settings
         volume_path=template.volume_path,
         probe_paths=template.probe_paths,
         alive=template.alive,
-        warnings=("plain_http",) if not settings.https else (),
+        warnings=(*(("plain_http",) if not settings.https else ()), *((FILES_KEPT,) if files_kept else ())),
     )
 
 

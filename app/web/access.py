@@ -13,12 +13,12 @@ from app.deployments.model import DeploymentRecord
 from app.errors import PortalError
 from app.identity import Caller, Ownership, Scope, nobody
 from app.ids import could_be_id
+from app.portal import Portal
 from app.stacks.model import StackRecord, Whose
 from app.stacks.names import MAX_NAME, could_be_name, normalize_name
 from app.stacks.volumes import KeptFiles
 from app.store.engine import StoreAway
 from app.web.deps import (
-    Portal,
     address_of,
     caller_of,
     identify,

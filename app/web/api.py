@@ -13,16 +13,19 @@ from app.deployments.states import ResourceState
 from app.errors import N_, PortalError
 from app.i18n import LANGUAGES, Language
 from app.identity import Caller
-from app.operations.service import FILES_KEPT, NAME_REFUSED
+from app.operations.password import PASSWORD
+from app.operations.redeploy import REDEPLOY
+from app.portal import Portal
+from app.stacks.availability import NAME_REFUSED
 from app.stacks.model import StackRecord, StackView
 from app.stacks.names import MAX_KEY, MIN_KEY, DeploymentRequest, normalize_name, parse_idempotency_key, parse_name
-from app.stacks.plan import Plan, make_plan
+from app.stacks.plan import make_plan
 from app.stacks.quotas import Quotas
 from app.stacks.requester import Requester
 from app.stacks.volumes import KeptFiles
 from app.web import models, sse
 from app.web.access import deployment_of, files_of, find_deployment, kept_of, stack_of, stack_or_kept_of, whose_stacks
-from app.web.deps import Portal, caller_of, language_of, portal_of, read_json, wait_preference
+from app.web.deps import caller_of, language_of, portal_of, read_json, wait_preference
 from app.web.openapi import LOCATION, body, parameter, problems
 from app.web.passwords import password_of
 from app.web.problems import problem_response, show
@@ -123,7 +126,7 @@ async def check(
             message=f"{shown.detail} {shown.hint}",
             suggestions=[],
         )
-    found = await portal.intake.look(parsed, portal.template, asker_of(caller, "api"))
+    found = await portal.names.look(parsed, portal.template, asker_of(caller, "api"))
     if problem := found.problem:
         return models.CheckAnswer(
             name=name,
@@ -132,7 +135,7 @@ async def check(
             available=False,
             code=problem.code,
             message=show(problem, language).detail,
-            suggestions=await portal.intake.suggest(parsed, reserved, portal.template),
+            suggestions=await portal.names.suggest(parsed, reserved, portal.template),
         )
     free = language.text(N_("{host} is free."), {"host": f"{parsed}.{portal.settings.stack_domain_suffix}"})
     if found.files_kept:
@@ -150,15 +153,14 @@ async def check(
 
 
 def asker_of(caller: Caller, trigger: str, *, owner: str | None = None, actor: Actor | None = None) -> Requester:
-    """Who asks for a stack, in the words of the intake. owner, actor: where that is a browser that nobody knew yet."""
+    """Who requests an operation on a stack. owner, actor: where that is a browser that nobody knew yet."""
     return Requester(owner or caller.owner or "", actor or caller.actor, trigger, caller.key_hash)
 
 
-def plan_for(body: models.PlanBody, portal: Portal) -> tuple[DeploymentRequest, Plan]:
-    """Check a request and decide its plan. Raises PortalError."""
+def parse_request(body: models.PlanBody, portal: Portal) -> DeploymentRequest:
+    """Check a request. Raises PortalError."""
     name = parse_name(body.name, portal.settings.reserved_names)
-    request = DeploymentRequest(name=name, template=body.template, inputs=body.inputs)
-    return request, make_plan(request, portal.template, portal.settings)
+    return DeploymentRequest(name=name, template=body.template, inputs=body.inputs)
 
 
 @router.post("/api/plan", tags=["deployments"], openapi_extra={"requestBody": body(models.PlanBody, _EXAMPLE)})
@@ -169,8 +171,11 @@ async def preview(request: Request, portal: PortalDep, caller: CallerDep, langua
 
 async def preview_plan(body: models.PlanBody, portal: Portal, caller: Caller, language: Language) -> models.PlanAnswer:
     """Decide a plan and nothing else, for a program or for the form (APL-4)."""
+    requester = asker_of(caller, "api")
     try:
-        _, plan = plan_for(body, portal)
+        wanted = parse_request(body, portal)
+        found = await portal.names.look(wanted.name, portal.template, requester)
+        plan = make_plan(wanted, portal.template, portal.settings, files_kept=found.files_kept)
     except PortalError as error:
         return models.PlanAnswer(plan=None, sentences=[], warnings=[], blocked=[_blocked(error, language)])
     params: dict[str, str | int | float] = {
@@ -182,13 +187,10 @@ async def preview_plan(body: models.PlanBody, portal: Portal, caller: Caller, la
         "url": plan.url,
         "port": str(plan.port),
     }
-    requester = asker_of(caller, "api")
-    found = await portal.intake.look(plan.name, portal.template, requester)
-    warnings = [*plan.warnings, *([FILES_KEPT] if found.files_kept else [])]
-    answer = models.plan_answer(plan, [language.text(line, params) for line in PLAN_SENTENCES], warnings)
+    answer = models.plan_answer(plan, [language.text(line, params) for line in PLAN_SENTENCES], plan.warnings)
     if found.problem:
         answer.blocked.append(_blocked(found.problem, language))
-    answer.blocked += [_blocked(each, language) for each in await portal.intake.refusals(requester)]
+    answer.blocked += [_blocked(each, language) for each in await portal.operations.refusals(requester)]
     return answer
 
 
@@ -225,14 +227,14 @@ async def deploy(request: Request, response: Response, portal: PortalDep, caller
     """
     idempotency_key = parse_idempotency_key(request.headers.get("idempotency-key"))
     body = await read_json(request, models.DeployBody)
-    deployment_request, plan = plan_for(body, portal)
+    wanted = parse_request(body, portal)
     try:
-        accepted = await portal.intake.deploy(
-            deployment_request, plan, portal.template, asker_of(caller, "api"), idempotency_key=idempotency_key
+        accepted = await portal.operations.create(
+            wanted, portal.template, asker_of(caller, "api"), idempotency_key=idempotency_key
         )
     except PortalError as error:
         if error.code in NAME_REFUSED:
-            suggestions = await portal.intake.suggest(plan.name, portal.settings.reserved_names, portal.template)
+            suggestions = await portal.names.suggest(wanted.name, portal.settings.reserved_names, portal.template)
             raise RefusedNameError(error, suggestions) from None
         raise
     response.headers["Location"] = models.status_url(accepted.deployment_id)
@@ -329,7 +331,7 @@ async def cancel_deployment(portal: Portal, caller: Caller, record: DeploymentRe
     """Cancel for a form or a program. Raises PortalError."""
     if not record.operation.can_be_canceled and record.conclusion is None:
         raise PortalError("removal_goes_on")
-    if not await portal.intake.cancel(record, caller.actor):
+    if not await portal.operations.cancel(record, caller.actor):
         raise PortalError("deployment_over")
 
 
@@ -378,7 +380,9 @@ async def redeploy(
 
     Nothing is undone where it fails; what is there stays as it is.
     """
-    return _begun(response, await portal.intake.redeploy(found, Requester(found.owner, caller.actor, "api")))
+    return _begun(
+        response, await portal.operations.change(REDEPLOY, found, Requester(found.owner, caller.actor, "api"))
+    )
 
 
 @router.post(
@@ -396,7 +400,7 @@ async def change_password(
     true, and the next redeployment finishes it.
     """
     requester = Requester(found.owner, caller.actor, "api")
-    return _begun(response, await portal.intake.redeploy(found, requester, changes_password=True))
+    return _begun(response, await portal.operations.change(PASSWORD, found, requester))
 
 
 def _begun(response: Response, deployment_id: str) -> models.FollowAnswer:
@@ -443,9 +447,9 @@ async def delete_stack(
         # Files that somebody chose to keep are not lost to what a request leaves out.
         if volume != "erase" or "volume" not in request.query_params:
             raise PortalError("stack_not_found", name=found.name)
-        deployment_id = await portal.intake.erase(found, Requester(found.owner, caller.actor, "api"))
+        deployment_id = await portal.operations.erase(found, Requester(found.owner, caller.actor, "api"))
     else:
-        deployment_id = await portal.intake.remove(found, volume, Requester(found.owner, caller.actor, "api"))
+        deployment_id = await portal.operations.remove(found, volume, Requester(found.owner, caller.actor, "api"))
     record = await _wait_until_over(request, portal, deployment_id, end)
     response.headers["Cache-Control"] = "no-store"
     answer = models.RemovalAnswer(

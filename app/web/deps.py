@@ -4,29 +4,18 @@ import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from fastapi import Request, Response
 from pydantic import BaseModel, ValidationError
 
-from app.audit import Actor, Means, Role, Trail
+from app.audit import Actor, Means, Role
 from app.config.settings import Settings
-from app.dokploy.health import HealthWatch
-from app.engine.broker import Feed
-from app.engine.queue import WaitingLine
-from app.engine.runner import Runner
 from app.errors import PortalError
 from app.i18n import Language, choose_language
-from app.identity import NOBODY, Accounts, Caller, Recognition, Sessions, Shown, Tokens, is_token, new_browser_owner
-from app.observation.leftovers import Leftovers
-from app.operations.service import Intake
-from app.reporting.statistics import Statistics
-from app.security.vault import Vault
-from app.stacks.queries import Records
-from app.stacks.templates import Template
-from app.stacks.transfer import HandingOver
-from app.store.readiness import Readiness
+from app.identity import NOBODY, Caller, Shown, is_token, new_browser_owner
+from app.portal import Portal
 from app.web.proxy_identity import claims_of
 
 M = TypeVar("M", bound=BaseModel)
@@ -43,105 +32,6 @@ _MOST_FIELDS: Final = 20
 _LONGEST_BROWSER: Final = 200
 _DAY: Final = 24 * 3600
 _YEAR: Final = 365 * _DAY
-
-
-class Portal(Protocol):
-    """Everything a request may need; `app.bootstrap` puts it together."""
-
-    @property
-    def settings(self) -> Settings:
-        """What the operator has set."""
-        ...
-
-    @property
-    def version(self) -> str:
-        """This portal's version."""
-        ...
-
-    @property
-    def readiness(self) -> Readiness:
-        """Whether the store can be used."""
-        ...
-
-    @property
-    def vault(self) -> Vault:
-        """Signs cookies and opens secrets."""
-        ...
-
-    @property
-    def template(self) -> Template:
-        """The kind of stack that is given out."""
-        ...
-
-    @property
-    def feed(self) -> Feed:
-        """Live events."""
-        ...
-
-    @property
-    def records(self) -> Records:
-        """What can be read."""
-        ...
-
-    @property
-    def statistics(self) -> Statistics:
-        """What the record says of the portal as a whole."""
-        ...
-
-    @property
-    def leftovers(self) -> Leftovers:
-        """What could not be removed."""
-        ...
-
-    @property
-    def waiting(self) -> WaitingLine:
-        """Who waits until a deployment may begin."""
-        ...
-
-    @property
-    def intake(self) -> Intake:
-        """Takes requests in."""
-        ...
-
-    @property
-    def handing_over(self) -> HandingOver:
-        """Gives stacks to other owners."""
-        ...
-
-    @property
-    def recognition(self) -> Recognition:
-        """Recognises callers."""
-        ...
-
-    @property
-    def accounts(self) -> Accounts:
-        """People who have signed in."""
-        ...
-
-    @property
-    def sessions(self) -> Sessions:
-        """Where they are signed in."""
-        ...
-
-    @property
-    def tokens(self) -> Tokens:
-        """Tokens for programs."""
-        ...
-
-    @property
-    def trail(self) -> Trail:
-        """Who did what."""
-        ...
-
-    @property
-    def runner(self) -> Runner:
-        """Runs deployments, for the health page to count them."""
-        ...
-
-    @property
-    def health(self) -> HealthWatch:
-        """What is known of Dokploy."""
-        ...
 
 
 def portal_of(request: Request) -> Portal:

@@ -1,9 +1,9 @@
 """A stack's password, for whoever may see it: the one place that opens it."""
 
 from app.identity import Caller, Ownership, Scope
+from app.portal import Portal
 from app.stacks.model import StackRecord
 from app.stacks.templates import StackSecrets
-from app.web.deps import Portal
 
 
 def password_of(portal: Portal, caller: Caller, stack: StackRecord) -> str | None:

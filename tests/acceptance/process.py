@@ -146,10 +146,11 @@ class Launcher:
 class ForkingLauncher(Launcher):
     """Forks the program off a process that has it loaded."""
 
-    def __init__(self) -> None:
+    def __init__(self, *also: str) -> None:
+        """`also`: modules that it has loaded besides, and that change the program by their `register`."""
         self._lock = threading.Lock()
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "tests.acceptance.process"],
+            [sys.executable, "-m", "tests.acceptance.process", *also],
             cwd=ROOT,
             env=_environment({"PYTHONPATH": str(ROOT)}),
             stdin=subprocess.PIPE,
@@ -188,6 +189,8 @@ def _serve() -> None:
     """Answer each line of standard input: with the number of a process that is forked, or an ended one's status."""
     for module in _LOADED:
         importlib.import_module(module)
+    for module in sys.argv[1:]:
+        importlib.import_module(module).register()
     gc.freeze()
     for line in sys.stdin:
         order = json.loads(line)

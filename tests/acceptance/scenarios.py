@@ -81,7 +81,7 @@ def _late(name: str, station: str, lands: float, deadline: float = LATE_DEADLINE
         faults=tuple(faults),
         cancels_at=station if cancelled else None,
         settings={"DOKPLOY_TIMEOUT_SECONDS": str(deadline)},
-        points=("after Intake.cancel#1",) if cancelled else (f"after {call}#1",),
+        points=("after Operations.cancel#1",) if cancelled else (f"after {call}#1",),
     )
 
 

@@ -15,6 +15,8 @@ from app.deployments.model import DeploymentRecord
 from app.deployments.states import ResourceState
 from app.engine.saga import Checkpoint, ResourceChange
 from app.errors import PortalError
+from app.operations.password import PASSWORD
+from app.operations.redeploy import REDEPLOY
 from app.operations.service import Accepted
 from app.stacks.model import StackRecord
 from app.stacks.quotas import Quotas
@@ -97,9 +99,9 @@ async def peer(store: Giving, open_giving: Callable[[str], Awaitable[Giving]], a
 
 Change = Callable[[Giving, StackRecord, Requester], Awaitable[Any]]
 CHANGES: dict[str, Change] = {
-    "remove": lambda store, stack, requester: store.intake.remove(stack, "erase", requester),
-    "redeploy": lambda store, stack, requester: store.intake.redeploy(stack, requester),
-    "password": lambda store, stack, requester: store.intake.redeploy(stack, requester, changes_password=True),
+    "remove": lambda store, stack, requester: store.operations.remove(stack, "erase", requester),
+    "redeploy": lambda store, stack, requester: store.operations.change(REDEPLOY, stack, requester),
+    "password": lambda store, stack, requester: store.operations.change(PASSWORD, stack, requester),
     "offer": lambda store, stack, requester: store.handing_over.offer(stack, requester),
 }
 
@@ -135,7 +137,7 @@ async def test_the_portal_goes_on_removing_what_was_handed_over(store: Giving):
     authorised = await store.stack()
     await store.take(key)
 
-    assert await store.intake.remove(authorised, None, Requester(authorised.owner, PORTAL, "portal"))
+    assert await store.operations.remove(authorised, None, Requester(authorised.owner, PORTAL, "portal"))
 
 
 @pytest.mark.anyio
@@ -145,7 +147,7 @@ async def test_a_change_of_the_key_alone_counts_as_well(store: Giving):
     authorised = await store.stack()
     await store.take(key, ADA)
 
-    await refused(store.intake.remove(authorised, "erase", ADA), "stack_not_found")
+    await refused(store.operations.remove(authorised, "erase", ADA), "stack_not_found")
 
 
 @pytest.mark.anyio
@@ -155,12 +157,12 @@ async def test_nobody_cancels_what_was_handed_over(store: Giving):
     authorised, stack = await store.deployment(accepted), await store.stack()
     await store.take(accepted.manage_key)
 
-    await refused(store.intake.cancel(authorised, ADA.actor), "stack_not_found")
+    await refused(store.operations.cancel(authorised, ADA.actor), "stack_not_found")
     # A removal during a creation is a cancellation.
-    await refused(store.intake.remove(stack, "erase", ADA), "stack_not_found")
+    await refused(store.operations.remove(stack, "erase", ADA), "stack_not_found")
 
     assert await store.journal.cancellations(run.worker) == []
-    assert await store.intake.cancel(authorised, OPERATOR.actor)
+    assert await store.operations.cancel(authorised, OPERATOR.actor)
     assert await store.cancel(accepted, BOB)
 
 
@@ -169,11 +171,11 @@ async def test_nobody_is_told_of_the_removal_of_what_was_handed_over(store: Givi
     key = (await store.running()).manage_key
     authorised = await store.stack()
     await store.take(key)
-    removal = await store.intake.remove(await store.stack(), "erase", BOB)
+    removal = await store.operations.remove(await store.stack(), "erase", BOB)
 
-    await refused(store.intake.remove(authorised, "erase", ADA), "stack_not_found")
+    await refused(store.operations.remove(authorised, "erase", ADA), "stack_not_found")
 
-    assert await store.intake.remove(authorised, "erase", OPERATOR) == removal
+    assert await store.operations.remove(authorised, "erase", OPERATOR) == removal
 
 
 async def keep_files(store: Giving, run: Any) -> KeptFiles:
@@ -188,16 +190,16 @@ async def test_nobody_erases_the_files_of_what_was_handed_over(store: Giving):
     accepted = await store.deploy()
     authorised = await keep_files(store, await store.claim_one())
     # While it is erased it holds its name, so that it can be taken over; where that fails, the files are kept on.
-    erasing = await store.intake.erase(authorised, ADA)
+    erasing = await store.operations.erase(authorised, ADA)
     await store.take(accepted.manage_key)
-    await refused(store.intake.erase(authorised, ADA), "stack_not_found")
-    assert await store.intake.erase(authorised, OPERATOR) == erasing
+    await refused(store.operations.erase(authorised, ADA), "stack_not_found")
+    assert await store.operations.erase(authorised, OPERATOR) == erasing
     kept = await keep_files(store, await store.claim_one())
 
-    await refused(store.intake.erase(replace(kept, owner=ADA.owner), ADA), "stack_not_found")
+    await refused(store.operations.erase(replace(kept, owner=ADA.owner), ADA), "stack_not_found")
 
     assert kept.owner == BOB.owner
-    assert await store.intake.erase(kept, BOB)
+    assert await store.operations.erase(kept, BOB)
 
 
 def answer_of(client: socket.socket) -> bytes:

@@ -284,7 +284,7 @@ async def test_of_several_in_turn_the_last_one_says_what_is_kept(any_database_ur
     (kept,) = await store.records.kept_files(name=NAME)
     assert (kept.name, kept.volume, kept.owner) == (NAME, VOLUME, ADA.owner)
     assert await store.records.kept_files(name="another") == []
-    assert (await store.intake.look(NAME, template, ADA)).files_kept
+    assert (await store.names.look(NAME, template, ADA)).files_kept
     assert await code_of(store.deploy(NAME, requester=BOB)) == "name_kept"
     assert (
         await code_of(store.deploy(NAME, requester=replace(requester(""), key_hash=fingerprint("wrong"))))
@@ -295,14 +295,14 @@ async def test_of_several_in_turn_the_last_one_says_what_is_kept(any_database_ur
     # Taken up again they are no longer listed, and cannot be erased from under the stack that uses them.
     await store.deploy(NAME, requester=ADA)
     assert await kept_by(store) == []
-    assert await code_of(store.intake.erase(kept, ADA)) == "name_taken"
+    assert await code_of(store.operations.erase(kept, ADA)) == "name_taken"
     run = await store.claim_one()
     assert "files_kept" in run.plan["warnings"]
     await store.conclude(run, frees_name=True)
     assert await kept_by(store) == [ADA.owner], "it came to an end before it had a volume"
     await live_and_keep(store, ADA, ResourceState.REMOVED)
     assert await kept_by(store) == []
-    assert await code_of(store.intake.erase(kept, ADA)) == "stack_not_found"
+    assert await code_of(store.operations.erase(kept, ADA)) == "stack_not_found"
     await live_and_keep(store, BOB)
     assert await kept_by(store) == [BOB.owner]
     await store.database.close()
@@ -334,8 +334,8 @@ async def test_files_are_erased_once_whatever_is_asked_at_the_same_time(any_data
         await live_and_keep(store, ADA)
         (kept,) = await store.records.kept_files()
         asked = [
-            store.intake.erase(kept, ADA),
-            peer.intake.erase(kept, ADA),
+            store.operations.erase(kept, ADA),
+            peer.operations.erase(kept, ADA),
             store.deploy(NAME, requester=BOB),
             peer.deploy(NAME, requester=ADA),
         ]

@@ -10,11 +10,11 @@ import anyio
 import pytest
 from sqlalchemy import Connection, delete, func, select, text, update
 
-from app.bootstrap import Portal, open_portal
+from app.bootstrap import open_portal
 from app.deployments.states import Conclusion
 from app.engine.saga import RunLost
+from app.portal import Portal
 from app.stacks.names import DeploymentRequest
-from app.stacks.plan import make_plan
 from app.store import schema
 from app.store.engine import Database
 from tests.integration.holding import UNHURRIED
@@ -47,8 +47,7 @@ async def opened(emulator: Emulator, url: str, lease: float = LONG, **values: An
 
 
 async def deploy(portal: Portal, name: str = "ada") -> str:
-    plan = make_plan(DeploymentRequest(name), portal.template, portal.settings)
-    return (await portal.intake.deploy(DeploymentRequest(name), plan, portal.template, ADA)).deployment_id
+    return (await portal.operations.create(DeploymentRequest(name), portal.template, ADA)).deployment_id
 
 
 async def types(portal: Portal, deployment_id: str) -> list[str]:

@@ -11,6 +11,8 @@ import pytest
 from app.deployments.states import Conclusion, StepState
 from app.engine.saga import Checkpoint, StepChange
 from app.errors import PortalError
+from app.operations.password import PASSWORD
+from app.operations.redeploy import REDEPLOY
 from app.stacks.templates import StackSecrets
 from app.store.migrations import migrate
 from tests.integration.conftest import LEAVES_SOON, Servers, SideBySide
@@ -73,7 +75,7 @@ def test_the_new_password_opens_the_stack_and_the_old_one_no_longer_does(servers
     assert_problem(change(servers, accepted), 409, "stack_busy")
     servers.emulator.release()
     record = servers.portal.wait(again["deploymentId"])
-    assert (record["kind"], record["conclusion"], record["changesPassword"]) == ("redeploy", "succeeded", True)
+    assert (record["kind"], record["conclusion"], record["changesPassword"]) == ("password", "succeeded", True)
     new, pending = shown(servers, accepted)
     assert (new != old, len(new), pending) == (True, len(old), False)
     assert new == password_of(servers.emulator, accepted["stackName"])
@@ -232,7 +234,7 @@ async def test_the_new_password_is_the_stack_s_in_the_very_transaction_of_the_st
     stack = await store.records.find_stack("ada")
     assert stack is not None
     old = StackSecrets.decrypt(stack.secrets, store.vault)
-    deployment_id = await store.intake.redeploy(stack, ADA, changes_password=True)
+    deployment_id = await store.operations.change(PASSWORD, stack, ADA)
     run = await store.claim_one()
     assert run.next_secrets is not None
     new = StackSecrets.decrypt(run.next_secrets, store.vault)
@@ -254,7 +256,7 @@ async def test_the_new_password_is_the_stack_s_in_the_very_transaction_of_the_st
 
     # Another process that has taken the run up meanwhile is not written over.
     await store.conclude(run, Conclusion.SUCCEEDED)
-    await store.intake.redeploy(after, ADA, changes_password=True)
+    await store.operations.change(PASSWORD, after, ADA)
     late = await store.claim_one(lease=-1)
     taken = await store.claim_one()
     assert taken.id == late.id
@@ -275,7 +277,7 @@ async def test_two_who_ask_at_once_get_one_change(any_database_url: str):
     stack = await store.records.find_stack("ada")
     assert stack is not None
 
-    asked = [each.intake.redeploy(stack, ADA, changes_password=True) for each in [store, peer] * 4]
+    asked = [each.operations.change(PASSWORD, stack, ADA) for each in [store, peer] * 4]
     answers = await asyncio.gather(*asked, return_exceptions=True)
 
     assert sum(isinstance(each, str) for each in answers) == 1
@@ -284,7 +286,7 @@ async def test_two_who_ask_at_once_get_one_change(any_database_url: str):
     run = await store.claim_one()
     given = run.next_secrets
     await store.conclude(run, Conclusion.FAILED)
-    await store.intake.redeploy(stack, ADA)
+    await store.operations.change(REDEPLOY, stack, ADA)
     assert (await store.claim_one()).next_secrets == given, "the next goes on with it"
     for each in (store, peer):
         await each.database.close()

@@ -18,11 +18,11 @@ from sqlalchemy import Connection, text, update
 from app.audit import Role
 from app.deployments.states import ResourceState, Status
 from app.errors import PortalError
-from app.operations.service import Accepted, Intake
+from app.operations.redeploy import REDEPLOY
+from app.operations.service import Accepted, Operations
 from app.security.vault import Vault, fingerprint
 from app.stacks.model import StackRecord
 from app.stacks.names import DeploymentRequest
-from app.stacks.plan import make_plan
 from app.stacks.queries import Records
 from app.stacks.quotas import Quotas, count_stacks
 from app.stacks.requester import Requester
@@ -128,12 +128,11 @@ class Store:
         self.database = Database(url)
         self.records = Records(self.database)
         vault = Vault(["a-key-that-is-only-for-tests"])
-        self.intake = Intake(self.database, self.records, vault, lambda _: None, quotas=quotas)
+        self.operations = Operations(self.database, self.records, vault, self.settings, lambda _: None, quotas=quotas)
 
     async def deploy(self, name: str, requester: Requester = ADA, key: str | None = None) -> Accepted:
         template = built_in_template(self.settings)
-        plan = make_plan(DeploymentRequest(name), template, self.settings)
-        return await self.intake.deploy(DeploymentRequest(name), plan, template, requester, idempotency_key=key)
+        return await self.operations.create(DeploymentRequest(name), template, requester, idempotency_key=key)
 
     async def stack(self, name: str) -> StackRecord:
         found = await self.records.find_stack(name)
@@ -333,17 +332,17 @@ async def test_deploying_again_counts_as_under_way_and_removing_does_not(open_st
         await store.deploy(name, operator)
     await refused(store.deploy("bob", BOB), "in_flight_full")
     await store.end_all()
-    await store.intake.remove(await store.stack("ada-2"), "erase", ADA)
+    await store.operations.remove(await store.stack("ada-2"), "erase", ADA)
 
-    await store.intake.redeploy(await store.stack("ada"), ADA)
+    await store.operations.change(REDEPLOY, await store.stack("ada"), ADA)
 
     await refused(store.deploy("ada-3"), "in_flight_of_owner")
     await store.deploy("bob", BOB)
     await store.end_all()
     await store.deploy("cleo", BOB)
-    await refused(store.intake.redeploy(await store.stack("bob"), BOB), "in_flight_of_owner")
-    await store.intake.redeploy(await store.stack("bob"), as_operator(BOB))
-    await refused(store.intake.redeploy(await store.stack("ada"), operator), "in_flight_full")
+    await refused(store.operations.change(REDEPLOY, await store.stack("bob"), BOB), "in_flight_of_owner")
+    await store.operations.change(REDEPLOY, await store.stack("bob"), as_operator(BOB))
+    await refused(store.operations.change(REDEPLOY, await store.stack("ada"), operator), "in_flight_full")
 
 
 @pytest.mark.anyio

@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 from app.bootstrap import open_portal
 from app.cli import build_app
 from app.errors import PortalError
+from app.operations.redeploy import REDEPLOY
 from tests.servers import ADMIN_TOKEN, SUFFIX, TOKEN, Emulator, PortalServer, portal_settings, requester
 
 StartPortal = Callable[..., PortalServer]
@@ -262,7 +263,7 @@ def test_a_stack_that_is_to_go_is_not_deployed_again(
         async with open_portal(portal_settings(emulator.url, any_database_url), runs=False) as portal:
             stack = await portal.records.find_stack("ada")
             assert stack is not None
-            await portal.intake.redeploy(stack, requester(stack.owner))
+            await portal.operations.change(REDEPLOY, stack, requester(stack.owner))
 
     with pytest.raises(PortalError, match="name_cleaning_up"):
         asyncio.run(redeploy())

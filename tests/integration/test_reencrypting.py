@@ -12,7 +12,7 @@ from sqlalchemy import Connection, insert, select, update
 from app.bootstrap import open_portal
 from app.cli.operating import examine
 from app.errors import SettingsError
-from app.operations.service import Intake
+from app.operations.service import Operations
 from app.security.reencryption import Ages, Reencryption
 from app.security.vault import Vault
 from app.stacks.templates import StackSecrets
@@ -48,7 +48,7 @@ async def store(any_database_url: str) -> AsyncIterator[Store]:
     """A store that was written with the old key."""
     opened = Store(any_database_url)
     opened.vault = Vault([OLD])
-    opened.intake = Intake(opened.database, opened.records, opened.vault, opened.woken.append)
+    opened.operations = Operations(opened.database, opened.records, opened.vault, opened.settings, opened.woken.append)
     await migrate(opened.database)
     await opened.journal.installation_id()
     await Reencryption(opened.database, opened.vault).recognise()

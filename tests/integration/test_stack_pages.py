@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app.operations.redeploy import REDEPLOY
 from tests.integration.conftest import LEAVES_SOON, Servers
 from tests.integration.test_failures import new_name
 from tests.integration.test_http import NOBODY, OPERATOR, WRONG, assert_problem, key_of
@@ -321,7 +322,7 @@ def test_a_long_history_is_shown_page_by_page(queue_only: PortalServer, database
             stack = await store.records.find_stack("ada")
             assert stack is not None
             for _ in range(51):
-                await store.intake.redeploy(stack, requester(stack.owner))
+                await store.operations.change(REDEPLOY, stack, requester(stack.owner))
                 await store.conclude(await store.claim_one())
             await store.database.close()
 

@@ -32,11 +32,11 @@ from app.errors import PortalError
 from app.operations.create import CREATE
 from app.operations.redeploy import REDEPLOY
 from app.operations.remove import REMOVE
-from app.operations.service import Accepted, Intake
+from app.operations.service import Accepted, Operations
 from app.security.vault import Vault, fingerprint
+from app.stacks.availability import Names
 from app.stacks.model import StackState, Whose
 from app.stacks.names import DeploymentRequest
-from app.stacks.plan import make_plan
 from app.stacks.queries import PAGE, Records
 from app.stacks.requester import Requester
 from app.stacks.templates import StackSecrets, built_in_template
@@ -90,15 +90,15 @@ class Store:
         self.journal = Journal(self.database, self.feed)
         self.vault = Vault(["a-key-that-is-only-for-tests"])
         self.woken: list[str] = []
-        self.intake = Intake(self.database, self.records, self.vault, self.woken.append)
+        self.operations = Operations(self.database, self.records, self.vault, self.settings, self.woken.append)
+        self.names = Names(self.records)
 
     async def deploy(
         self, name: str = "ada", requester: Requester = ADA, key: str | None = None, **values: Any
     ) -> Accepted:
         request = DeploymentRequest(name)
         template = replace(built_in_template(self.settings), **values)
-        plan = make_plan(request, template, self.settings)
-        return await self.intake.deploy(request, plan, template, requester, idempotency_key=key)
+        return await self.operations.create(request, template, requester, idempotency_key=key)
 
     async def claim_one(self, *, lease: float = LONG_LEASE) -> Run:
         """Register a worker and claim exactly one run; a negative lease has run out by then."""
@@ -111,7 +111,7 @@ class Store:
         """Cancel a deployment as it is read now."""
         record = await self.records.deployment(accepted.deployment_id)
         assert record is not None
-        return await self.intake.cancel(record, requester.actor)
+        return await self.operations.cancel(record, requester.actor)
 
     async def conclude(self, run: Run, conclusion: Conclusion = Conclusion.SUCCEEDED, **more: Any) -> None:
         end = DeploymentCompleted(run.name, run.operation.kind, "https://ada", conclusion, None, [])
@@ -162,7 +162,7 @@ async def refused(call: Any, code: str) -> PortalError:
     return error.value
 
 
-# Intake
+# Operations
 
 
 async def test_a_request_is_recorded_before_anything_is_done(store: Store):
@@ -354,8 +354,8 @@ async def test_suggestions_are_free_and_not_reserved_in_any_case(store: Store):
     await store.deploy("ada-3")
     template = built_in_template(store.settings)
 
-    assert await store.intake.suggest("ada", ("ADA-2", "My-Ada"), template) == ["ada-ai", "ada-dev", "ada-lab"]
-    assert await store.intake.suggest("ada", (), template) == ["ada-2", "my-ada", "ada-ai"]
+    assert await store.names.suggest("ada", ("ADA-2", "My-Ada"), template) == ["ada-ai", "ada-dev", "ada-lab"]
+    assert await store.names.suggest("ada", (), template) == ["ada-2", "my-ada", "ada-ai"]
 
 
 async def test_a_stranger_without_a_cookie_owns_by_the_key_alone(store: Store):
@@ -373,7 +373,7 @@ async def test_removing_cancels_a_creation_and_is_one_run_however_often_it_is_as
     assert stack is not None
 
     # During its creation, that run is cancelled.
-    assert await store.intake.remove(stack, "erase", ADA) == accepted.deployment_id
+    assert await store.operations.remove(stack, "erase", ADA) == accepted.deployment_id
     record = await store.records.deployment(accepted.deployment_id)
     assert record is not None
     assert record.cancel_requested
@@ -382,11 +382,11 @@ async def test_removing_cancels_a_creation_and_is_one_run_however_often_it_is_as
     await store.conclude(run)
 
     # Afterwards it is a run of its own, and asking twice is one removal.
-    removal = await store.intake.remove(stack, "keep", ADA)
+    removal = await store.operations.remove(stack, "keep", ADA)
     assert removal != accepted.deployment_id
-    assert await store.intake.remove(stack, "keep", ADA) == removal
-    assert await store.intake.remove(stack, None, ADA) == removal
-    await refused(store.intake.remove(stack, "erase", ADA), "stack_busy")
+    assert await store.operations.remove(stack, "keep", ADA) == removal
+    assert await store.operations.remove(stack, None, ADA) == removal
+    await refused(store.operations.remove(stack, "erase", ADA), "stack_busy")
     run = await store.claim_one()
     assert (run.operation.kind, run.options, list(run.steps)) == (REMOVE.kind, {"volume": "keep"}, list(REMOVE.steps))
     await refused(store.deploy(), "name_cleaning_up")
@@ -398,7 +398,7 @@ async def test_removing_at_once_is_one_removal(store: Store, peer: Store):
     stack = await store.records.find_stack("ada")
     assert stack is not None
 
-    ids = await asyncio.gather(*(each.intake.remove(stack, "erase", ADA) for each in [store, peer] * 5))
+    ids = await asyncio.gather(*(each.operations.remove(stack, "erase", ADA) for each in [store, peer] * 5))
 
     assert len(set(ids)) == 1
 
@@ -408,11 +408,11 @@ async def test_a_removal_that_comes_too_late_touches_nothing_of_the_next_owners(
     await store.conclude(await store.claim_one())
     stack = await store.records.find_stack("ada")
     assert stack is not None
-    await store.intake.remove(stack, "erase", ADA)
+    await store.operations.remove(stack, "erase", ADA)
     await store.conclude(await store.claim_one(), frees_name=True)
     await store.deploy(requester=requester("browser:bob"))
 
-    await refused(store.intake.remove(stack, "erase", ADA), "stack_not_found")
+    await refused(store.operations.remove(stack, "erase", ADA), "stack_not_found")
 
     assert await store.count(schema.deployment) == 3
 
@@ -972,7 +972,7 @@ async def test_the_newest_deployment(store: Store):
     await store.conclude(await store.claim_one())
     stack = await store.records.find_stack("ada")
     assert stack is not None
-    removal = await store.intake.remove(stack, "erase", ADA)
+    removal = await store.operations.remove(stack, "erase", ADA)
 
     newest = await store.records.newest_deployment(stack.id)
 
@@ -988,8 +988,8 @@ async def test_stacks_come_with_their_newest_deployments_in_as_many_queries_as_o
     bob, eve = await store.records.find_stack("bob"), await store.records.find_stack("eve")
     assert bob is not None
     assert eve is not None
-    again = await store.intake.redeploy(bob, ADA)
-    removal = await store.intake.remove(eve, "keep", ADA)
+    again = await store.operations.change(REDEPLOY, bob, ADA)
+    removal = await store.operations.remove(eve, "keep", ADA)
     asked = []
 
     def count(*_: Any) -> None:
@@ -1009,7 +1009,7 @@ async def test_stacks_come_with_their_newest_deployments_in_as_many_queries_as_o
         ("bob", again, StackState.DEPLOYING),
     ]
     assert views[2].state is StackState.RUNNING
-    assert views[2].newest.kind is CREATE.kind
+    assert views[2].newest.kind == CREATE.kind
     assert one == views[0]
     # Each with its own steps and resources, and not a neighbour's.
     assert [len(view.newest.steps) for view in views] == [5, 6, 7]
@@ -1046,7 +1046,7 @@ async def test_lists_are_read_page_by_page(store: Store):
     stack = await store.records.find_stack("first")
     assert stack is not None
     for _ in range(4):
-        await store.intake.redeploy(stack, ADA)
+        await store.operations.change(REDEPLOY, stack, ADA)
         await store.conclude(await store.claim_one())
     for name in ("second", "third"):
         await store.deploy(name)
@@ -1119,7 +1119,7 @@ async def test_what_was_declared_is_kept_without_any_value_of_a_variable(store: 
     stack = await store.records.find_stack("ada")
     assert stack is not None
     await store.conclude(await store.claim_one())
-    removal = await store.records.deployment(await store.intake.remove(stack, "erase", ADA))
+    removal = await store.records.deployment(await store.operations.remove(stack, "erase", ADA))
     assert removal is not None
     assert removal.declared is None
 
@@ -1164,7 +1164,7 @@ async def test_the_installation_is_one_however_many_ask_first(store: Store, peer
 
 
 async def test_the_store_itself_holds_one_stack_a_name_and_one_run_a_stack(store: Store):
-    """Whatever a future intake forgets."""
+    """Whatever a future submission forgets."""
     await store.deploy()
     stack = await store.records.find_stack("ada")
     assert stack is not None

@@ -1,6 +1,6 @@
 """The steps of operations: each does one thing in Dokploy, and can take it back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from app.engine.context import RunContext
@@ -34,14 +34,15 @@ def _in_order(operation: Operation, steps: Sequence[Code]) -> Sequence[Code]:
     return [named[name] for name in operation.steps]
 
 
-_CODE: Final[Mapping[str, Sequence[Code]]] = {
+CODE: Final[dict[str, Sequence[Code]]] = {
     CREATE.kind: _in_order(CREATE, _CREATION),
     REDEPLOY.kind: _in_order(REDEPLOY, _CREATION),
     PASSWORD.kind: _in_order(PASSWORD, _CREATION),
     REMOVE.kind: _in_order(REMOVE, _REMOVAL),
 }
+"""The code of each operation's steps, in the operation's order."""
 
 
 def make_steps(context: RunContext) -> Sequence[Step]:
     """Make the steps of a run."""
-    return [step(context) for step in _CODE[context.run.operation.kind]]
+    return [step(context) for step in CODE[context.run.operation.kind]]

@@ -10,11 +10,12 @@ from app.deployments.sentences import describe
 from app.errors import N_, PortalError
 from app.i18n import Language
 from app.identity import Caller
-from app.operations.service import NAME_REFUSED
+from app.portal import Portal
+from app.stacks.availability import NAME_REFUSED
 from app.stacks.names import MAX_NAME, MIN_NAME
-from app.web.api import CallerDep, LanguageDep, PortalDep, asker_of, plan_for, preview_plan
+from app.web.api import CallerDep, LanguageDep, PortalDep, asker_of, parse_request, preview_plan
 from app.web.contexts import DeployPage, Fact, PlanPreview, ShownProblem
-from app.web.deps import Portal, actor_of, origin_of, owner_of, portal_of, read_form, remember_browser
+from app.web.deps import actor_of, origin_of, owner_of, portal_of, read_form, remember_browser
 from app.web.models import DeployBody
 from app.web.pages.lines import planned_stations
 from app.web.problems import refuse, show
@@ -101,14 +102,14 @@ async def deploy(request: Request, portal: PortalDep, caller: CallerDep, languag
     name = fields.get("name", "")
     owner = owner_of(request)
     try:
-        deployment_request, plan = plan_for(DeployBody(name=name), portal)
-        accepted = await portal.intake.deploy(
-            deployment_request, plan, portal.template, asker_of(caller, "user", owner=owner, actor=actor_of(request))
+        wanted = parse_request(DeployBody(name=name), portal)
+        accepted = await portal.operations.create(
+            wanted, portal.template, asker_of(caller, "user", owner=owner, actor=actor_of(request))
         )
     except PortalError as error:
         suggestions: list[str] = []
         if error.code in NAME_REFUSED:
-            suggestions = await portal.intake.suggest(plan.name, portal.settings.reserved_names, portal.template)
+            suggestions = await portal.names.suggest(wanted.name, portal.settings.reserved_names, portal.template)
         page = _deploy_page(
             request, language, name=name[:_LONGEST_SHOWN], problem=show(error, language), suggestions=suggestions
         )

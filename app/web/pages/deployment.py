@@ -15,12 +15,13 @@ from app.engine.queue import Place, describe_place, is_waiting
 from app.errors import N_, PortalError
 from app.i18n import Language
 from app.identity import Caller
+from app.portal import Portal
 from app.stacks.model import is_there
 from app.stacks.queries import PAGE
 from app.web.access import find_deployment, owns_deployment
 from app.web.api import CallerDep, DeploymentDep, LanguageDep, PortalDep, cancel_deployment
 from app.web.contexts import DeploymentPage, LogRow, QueuePlace
-from app.web.deps import Portal, portal_of
+from app.web.deps import portal_of
 from app.web.pages.lines import stations
 from app.web.passwords import password_of
 from app.web.problems import show_code

@@ -11,6 +11,7 @@ from app.dokploy.health import DokployHealth
 from app.errors import N_, PROBLEMS
 from app.i18n import Language
 from app.observation.leftovers import Leftover
+from app.portal import Portal
 from app.reporting.statistics import Overview
 from app.stacks.model import StackState
 from app.stacks.quotas import Quotas
@@ -18,7 +19,6 @@ from app.store.readiness import StoreState
 from app.web.api import LATEST, CallerDep, LanguageDep, PortalDep
 from app.web.charts import days_chart, dots, stair
 from app.web.contexts import OperatorPage, ShownState
-from app.web.deps import Portal
 from app.web.pages.deployment import RESOURCES, name_resource
 from app.web.pages.lines import past_deployment
 from app.web.pages.stacks import shown_state

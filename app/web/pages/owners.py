@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from app.i18n import Language
-from app.web.deps import Portal
+from app.portal import Portal
 from app.web.pages.record import ACTORS
 
 

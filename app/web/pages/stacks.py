@@ -10,13 +10,16 @@ from app.deployments.model import DeploymentRecord
 from app.errors import N_, PortalError
 from app.i18n import Language
 from app.ids import could_be_id
+from app.operations.password import PASSWORD
+from app.operations.redeploy import REDEPLOY
+from app.portal import Portal
 from app.stacks.model import STANDING, StackRecord, StackState, StackView
 from app.stacks.plan import version_of
 from app.stacks.requester import Requester
 from app.web.access import files_of, whose_stacks
 from app.web.api import CallerDep, KeptDep, LanguageDep, PortalDep, StackDep, stacks_of
 from app.web.contexts import DeletePage, ErasePage, PasswordPage, RedeployPage, ShownState, StackPage, StacksPage
-from app.web.deps import Portal, read_form
+from app.web.deps import read_form
 from app.web.pages.deployment import all_events, log_rows
 from app.web.pages.lines import moment, past_deployment
 from app.web.pages.owners import owners_in_words
@@ -154,7 +157,7 @@ async def _must_stand(portal: Portal, stack: StackRecord) -> None:
 @router.post("/stacks/{name}/redeploy")
 async def redeploy(stack: StackDep, portal: PortalDep, caller: CallerDep) -> Response:
     """Deploy again, and on to that deployment's page."""
-    deployment_id = await portal.intake.redeploy(stack, Requester(stack.owner, caller.actor, "user"))
+    deployment_id = await portal.operations.change(REDEPLOY, stack, Requester(stack.owner, caller.actor, "user"))
     return RedirectResponse(f"/deployments/{deployment_id}", status_code=303)
 
 
@@ -169,7 +172,7 @@ async def ask_to_change_password(request: Request, stack: StackDep, portal: Port
 async def change_password(stack: StackDep, portal: PortalDep, caller: CallerDep) -> Response:
     """Deploy again with a new password, and on to that deployment's page."""
     requester = Requester(stack.owner, caller.actor, "user")
-    deployment_id = await portal.intake.redeploy(stack, requester, changes_password=True)
+    deployment_id = await portal.operations.change(PASSWORD, stack, requester)
     return RedirectResponse(f"/deployments/{deployment_id}", status_code=303)
 
 
@@ -186,7 +189,7 @@ async def delete(request: Request, stack: StackDep, portal: PortalDep, caller: C
     volume = fields.get("volume")
     if volume not in {"erase", "keep"}:  # what is lost is chosen, not left out
         raise PortalError("request_invalid", field="volume")
-    deployment_id = await portal.intake.remove(stack, volume, Requester(stack.owner, caller.actor, "user"))  # type: ignore[arg-type]
+    deployment_id = await portal.operations.remove(stack, volume, Requester(stack.owner, caller.actor, "user"))  # type: ignore[arg-type]
     return RedirectResponse(f"/deployments/{deployment_id}", status_code=303)
 
 
@@ -199,5 +202,5 @@ async def ask_to_erase(request: Request, kept: KeptDep) -> Response:
 @router.post("/stacks/{name}/erase")
 async def erase(kept: KeptDep, portal: PortalDep, caller: CallerDep) -> Response:
     """Erase them, and on to the page of the removal."""
-    deployment_id = await portal.intake.erase(kept, Requester(kept.owner, caller.actor, "user"))
+    deployment_id = await portal.operations.erase(kept, Requester(kept.owner, caller.actor, "user"))
     return RedirectResponse(f"/deployments/{deployment_id}", status_code=303)

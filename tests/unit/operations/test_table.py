@@ -35,13 +35,13 @@ def test_a_verb_is_called_by_its_own_name(operation: Operation):
 
 @EVERY
 def test_each_step_of_a_verb_has_code_in_the_verbs_order(operation: Operation):
-    assert tuple(step.name for step in steps._CODE[operation.kind]) == operation.steps
+    assert tuple(step.name for step in steps.CODE[operation.kind]) == operation.steps
 
 
 @EVERY
 def test_a_step_needs_only_what_stands_before_it(operation: Operation):
     seen: set[str] = set()
-    for step in steps._CODE[operation.kind]:
+    for step in steps.CODE[operation.kind]:
         assert {name for name in step.needs if name in operation.steps} <= seen
         seen.add(step.name)
 

@@ -1,0 +1,162 @@
+"""What keeps a stack that stands, should a verb treat it badly: the janitor's own look, and whose files are erased."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert, update
+
+from app.audit import PORTAL
+from app.deployments.states import Conclusion, ResourceState
+from app.errors import PortalError
+from app.observation.leftovers import Leftovers
+from app.operations.redeploy import REDEPLOY
+from app.operations.service import Accepted
+from app.stacks.model import StackRecord
+from app.stacks.names import DeploymentRequest
+from app.stacks.requester import Requester
+from app.stacks.templates import built_in_template
+from app.stacks.volumes import KeptFiles
+from app.store import schema
+from tests.integration.test_store import ADA, Store
+
+pytestmark = pytest.mark.anyio
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+async def store(any_database_url: str) -> AsyncIterator[Store]:
+    opened = Store(any_database_url)
+    yield opened
+    await opened.database.close()
+
+
+async def stack_that_stands(store: Store) -> StackRecord:
+    await store.deploy("ada")
+    await store.conclude(await store.claim_one())
+    found = await store.records.find_stack("ada")
+    assert found is not None
+    return found
+
+
+async def list_volume(store: Store, stack: StackRecord) -> None:
+    """List the stack's volume as left over, due for long, whatever has put it there."""
+    newest = await store.records.newest_deployment(stack.id)
+    assert newest is not None
+    row = {
+        "stack_id": stack.id,
+        "kind": "volume",
+        "name": stack.plan["volume"],
+        "code": "volume_stays",
+        "deployment_id": newest.id,
+        "attempts": 1,
+        "left_at": LONG_AGO,
+        "tried_at": LONG_AGO,
+    }
+    await store.database.write(lambda connection: connection.execute(insert(schema.leftover).values(row)))
+
+
+@pytest.mark.parametrize("conclusion", [Conclusion.SUCCEEDED, Conclusion.FAILED, Conclusion.CANCELED])
+async def test_nothing_of_a_stack_that_stands_is_removed_by_itself(store: Store, conclusion: Conclusion):
+    stack = await stack_that_stands(store)
+    await store.operations.change(REDEPLOY, stack, ADA)
+    await store.conclude(await store.claim_one(), conclusion)
+    await list_volume(store, stack)
+
+    assert await Leftovers(store.database, store.records, first_pause=0).due() == []
+
+
+async def test_what_a_removal_has_left_is_due(store: Store):
+    stack = await stack_that_stands(store)
+    await store.operations.remove(stack, "erase", ADA)
+    await store.conclude(await store.claim_one(), Conclusion.FAILED)
+    await list_volume(store, stack)
+
+    assert await Leftovers(store.database, store.records, first_pause=0).due() == [stack]
+
+
+async def chosen(store: Store, stack: StackRecord) -> str:
+    """What the portal does with the volume where it removes the stack by itself."""
+    await store.operations.remove(stack, None, Requester(stack.owner, PORTAL, "portal"))
+    newest = await store.records.newest_deployment(stack.id)
+    assert newest is not None
+    return str(newest.options["volume"])
+
+
+async def test_files_of_a_stack_that_once_stood_are_erased_only_on_request(store: Store):
+    stack = await stack_that_stands(store)
+
+    assert await chosen(store, stack) == "keep"
+
+
+async def test_a_removal_that_is_tried_again_does_what_was_requested(store: Store):
+    stack = await stack_that_stands(store)
+    await store.operations.remove(stack, "erase", ADA)
+    await store.conclude(await store.claim_one(), Conclusion.FAILED)
+
+    assert await chosen(store, stack) == "erase"
+
+
+async def test_a_creation_that_failed_takes_its_own_volume_with_it(store: Store):
+    await store.deploy("ada")
+    await store.conclude(await store.claim_one(), Conclusion.FAILED)
+    stack = await store.records.find_stack("ada")
+    assert stack is not None
+
+    assert await chosen(store, stack) == "erase"
+
+
+class Meanwhile(Store):
+    """A store in which something happens between the reading of facts and the transaction that relies on them."""
+
+    async def remove_and_keep(self) -> None:
+        """Remove the stack that stands, and keep its files."""
+        found = await self.records.find_stack("ada")
+        assert found is not None
+        await self.operations.remove(found, "keep", ADA)
+        run = await self.claim_one()
+        kept = (
+            update(schema.resource)
+            .where(schema.resource.c.stack_id == found.id, schema.resource.c.kind == "volume")
+            .values(state=ResourceState.KEPT)
+        )
+        await self.database.write(lambda connection: connection.execute(kept))
+        await self.conclude(run, frees_name=True)
+
+
+async def test_a_plan_is_decided_anew_where_files_were_kept_meanwhile(any_database_url: str, tmp_path: Path):
+    """The facts are read; then the stack before is removed and its files are kept; then the new one is recorded."""
+    store = Meanwhile(any_database_url)
+    await stack_that_stands(store)
+    read = store.records.kept_of
+    happened: list[str] = []
+
+    async def kept_of(volumes: list[str]) -> dict[str, KeptFiles]:
+        found = await read(volumes)
+        if not happened:
+            happened.append("removed")
+            await store.remove_and_keep()
+        return found
+
+    store.records.kept_of = kept_of  # type: ignore[method-assign,assignment]
+    accepted: Accepted = await store.operations.create(DeploymentRequest("ada"), built_in_template(store.settings), ADA)
+
+    record = await store.records.deployment(accepted.deployment_id)
+    assert record is not None
+    assert "files_kept" in record.plan["warnings"]
+    assert happened == ["removed"]
+    await store.database.close()
+
+
+async def test_a_plan_that_is_refused_records_nothing(store: Store):
+    before = await store.everything()
+
+    with pytest.raises(PortalError) as refused:
+        await store.operations.create(
+            DeploymentRequest("ada", template="another"), built_in_template(store.settings), ADA
+        )
+
+    assert refused.value.code == "template_unknown"
+    assert await store.everything() == before
