@@ -43,16 +43,26 @@ MESSAGES = {
     "step_compensation_failed": N_("{step}: could not be undone. {detail}"),
 }
 
+# Written by a newer portal beside this one.
+_UNKNOWN = N_("This version of the portal cannot describe this event.")
+
+
+def label_of(step: str, language: Language) -> str:
+    """Return what a step is called; one that only a newer portal knows goes by its name."""
+    return language.text(STEP_LABELS[step]) if step in STEP_LABELS else step
+
 
 def describe(key: str, params: Mapping[str, Any], language: Language) -> str:
     """Say an event in a language."""
+    if not (params["code"] in PROBLEMS if "details" in params else key in MESSAGES):
+        return language.text(_UNKNOWN)
     if key.startswith("step_failed."):
         return language.text(PROBLEMS[params["code"]].detail, params["details"])
     shown = dict(params)
     if params.get("estimate_seconds") is not None:
         shown["estimate"] = language.duration(params["estimate_seconds"])
     if "step" in params:
-        shown["step"] = language.text(STEP_LABELS[params["step"]])
+        shown["step"] = label_of(params["step"], language)
     if key == "step_compensation_failed":
         shown["detail"] = language.text(PROBLEMS[params["code"]].detail, params["details"])
     plain = {name: value for name, value in shown.items() if isinstance(value, str | int | float)}

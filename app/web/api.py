@@ -8,7 +8,6 @@ from starlette.convertors import PathConvertor, register_url_convertor
 
 from app.audit import Actor
 from app.deployments.model import DeploymentRecord
-from app.deployments.sentences import STEP_LABELS
 from app.deployments.states import ResourceState
 from app.errors import N_, PortalError
 from app.i18n import LANGUAGES, Language
@@ -271,9 +270,8 @@ async def deployment(
 
     Without accounts whoever knows the id may read it; else its owner and operators.
     """
-    labels = {name: language.text(label) for name, label in STEP_LABELS.items()}
     response.headers["Cache-Control"] = "no-store"
-    return models.deployment_answer(record, labels, language)
+    return models.deployment_answer(record, language)
 
 
 @router.get(

@@ -11,7 +11,7 @@ from pydantic.alias_generators import to_camel
 from app.audit import Actor
 from app.deployments.events import RecordedEvent
 from app.deployments.model import DeploymentRecord
-from app.deployments.sentences import describe
+from app.deployments.sentences import describe, label_of
 from app.deployments.states import phase_of
 from app.i18n import Language
 from app.observation.leftovers import Leftover
@@ -471,7 +471,7 @@ def _public_id(actor: Actor) -> str:
     return actor.id if actor.kind == "account" else actor.kind
 
 
-def deployment_answer(record: DeploymentRecord, labels: Mapping[str, str], language: Language) -> DeploymentAnswer:
+def deployment_answer(record: DeploymentRecord, language: Language) -> DeploymentAnswer:
     """A deployment's record as JSON."""
     problem = None
     if record.problem:
@@ -502,7 +502,7 @@ def deployment_answer(record: DeploymentRecord, labels: Mapping[str, str], langu
         steps=[
             StepAnswer(
                 name=step.name,
-                label=labels[step.name],
+                label=label_of(step.name, language),
                 state=step.state,
                 attempts=step.attempts,
                 started_at=step.started_at,

@@ -1,6 +1,8 @@
 """What keeps a stack that stands, should a verb treat it badly: the janitor's own look, and whose files are erased."""
 
-from collections.abc import AsyncIterator
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,8 +22,7 @@ from app.stacks.templates import built_in_template
 from app.stacks.volumes import KeptFiles
 from app.store import schema
 from tests.integration.test_store import ADA, Store
-
-pytestmark = pytest.mark.anyio
+from tests.servers import PortalServer
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -59,6 +60,7 @@ async def list_volume(store: Store, stack: StackRecord) -> None:
 
 
 @pytest.mark.parametrize("conclusion", [Conclusion.SUCCEEDED, Conclusion.FAILED, Conclusion.CANCELED])
+@pytest.mark.anyio
 async def test_nothing_of_a_stack_that_stands_is_removed_by_itself(store: Store, conclusion: Conclusion):
     stack = await stack_that_stands(store)
     await store.operations.change(REDEPLOY, stack, ADA)
@@ -68,6 +70,7 @@ async def test_nothing_of_a_stack_that_stands_is_removed_by_itself(store: Store,
     assert await Leftovers(store.database, store.records, first_pause=0).due() == []
 
 
+@pytest.mark.anyio
 async def test_what_a_removal_has_left_is_due(store: Store):
     stack = await stack_that_stands(store)
     await store.operations.remove(stack, "erase", ADA)
@@ -85,12 +88,14 @@ async def chosen(store: Store, stack: StackRecord) -> str:
     return str(newest.options["volume"])
 
 
+@pytest.mark.anyio
 async def test_files_of_a_stack_that_once_stood_are_erased_only_on_request(store: Store):
     stack = await stack_that_stands(store)
 
     assert await chosen(store, stack) == "keep"
 
 
+@pytest.mark.anyio
 async def test_a_removal_that_is_tried_again_does_what_was_requested(store: Store):
     stack = await stack_that_stands(store)
     await store.operations.remove(stack, "erase", ADA)
@@ -99,6 +104,7 @@ async def test_a_removal_that_is_tried_again_does_what_was_requested(store: Stor
     assert await chosen(store, stack) == "erase"
 
 
+@pytest.mark.anyio
 async def test_a_creation_that_failed_takes_its_own_volume_with_it(store: Store):
     await store.deploy("ada")
     await store.conclude(await store.claim_one(), Conclusion.FAILED)
@@ -126,6 +132,7 @@ class Meanwhile(Store):
         await self.conclude(run, frees_name=True)
 
 
+@pytest.mark.anyio
 async def test_a_plan_is_decided_anew_where_files_were_kept_meanwhile(any_database_url: str, tmp_path: Path):
     """The facts are read; then the stack before is removed and its files are kept; then the new one is recorded."""
     store = Meanwhile(any_database_url)
@@ -150,6 +157,7 @@ async def test_a_plan_is_decided_anew_where_files_were_kept_meanwhile(any_databa
     await store.database.close()
 
 
+@pytest.mark.anyio
 async def test_a_plan_that_is_refused_records_nothing(store: Store):
     before = await store.everything()
 
@@ -160,3 +168,41 @@ async def test_a_plan_that_is_refused_records_nothing(store: Store):
 
     assert refused.value.code == "template_unknown"
     assert await store.everything() == before
+
+
+NEWER = """
+UPDATE deployment SET kind = 'hibernate' WHERE id = :id;
+UPDATE step SET name = 'freeze' WHERE deployment_id = :id AND name = 'deploy';
+UPDATE event SET key = 'step_started.hibernate.freeze', params = replace(params, '"deploy"', '"freeze"'),
+  type = 'step_started' WHERE deployment_id = :id AND key LIKE 'step_started.%.deploy';
+UPDATE event SET key = 'deployment_frozen', type = 'deployment_frozen'
+  WHERE deployment_id = :id AND key = 'step_started.create.configure';
+UPDATE event SET key = 'step_failed.cold', params = '{"step": "freeze", "code": "cold", "details": {}}', type = 'step_failed'
+  WHERE deployment_id = :id AND key = 'step_succeeded.create.configure';
+"""
+
+
+def test_what_a_newer_portal_has_recorded_is_shown(start_portal: Callable[..., PortalServer]):
+    """While one version takes another's place, each shows what the other does."""
+    portal = start_portal()
+    accepted = portal.deploy("ada")
+    deployment = accepted["deploymentId"]
+    portal.wait(deployment)
+    with closing(sqlite3.connect(portal.database)) as database:
+        for statement in NEWER.split(";")[:-1]:
+            assert database.execute(statement, {"id": deployment}).rowcount == 1, statement
+        database.commit()
+
+    key = {"authorization": f"Bearer {accepted['manageKey']}"}
+    for path in (f"/deployments/{deployment}", f"/deployments/{deployment}/record", "/stacks", "/stacks/ada"):
+        page = portal.client.get(path, headers={**key, "accept": "text/html"})
+        assert page.status_code == 200, path
+    record = portal.client.get(f"/api/deployments/{deployment}", headers=key).json()
+    events = portal.events(deployment)
+
+    assert record["kind"] == "hibernate"
+    assert "freeze" in [step["name"] for step in record["steps"]]
+    said = [event["message"] for event in events]
+    assert said.count("This version of the portal cannot describe this event.") == 3
+    stack = portal.client.get("/api/stack/ada", headers=key).json()
+    assert stack["state"] == "running"

@@ -9,7 +9,7 @@ from fastapi.responses import RedirectResponse
 
 from app.deployments.events import RecordedEvent
 from app.deployments.model import DeploymentRecord
-from app.deployments.sentences import STEP_LABELS, describe
+from app.deployments.sentences import describe, label_of
 from app.deployments.states import Conclusion, ResourceState, phase_of
 from app.engine.queue import Place, describe_place, is_waiting
 from app.errors import N_, PortalError
@@ -185,7 +185,7 @@ def _log_row(event: RecordedEvent, since: datetime, language: Language) -> LogRo
     return LogRow(
         n=event.n,
         time=f"{seconds // 60}:{seconds % 60:02}",
-        step=language.text(STEP_LABELS[step]) if step else "",
+        step=label_of(step, language) if step else "",
         text=describe(event.key, event.params, language),
         raw=event.type == "log_line",
     )

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from app.deployments.model import DeploymentRecord, StepView
-from app.deployments.sentences import STEP_LABELS
+from app.deployments.sentences import label_of
 from app.deployments.states import Conclusion, ResourceState, Status, StepState
 from app.errors import N_
 from app.i18n import Language
@@ -57,14 +57,15 @@ def _state_of(step: StepView, record: DeploymentRecord, *, over: bool) -> tuple[
 def station(step: str, state: StationState, note: str | float | None, kind: str, language: Language) -> Station:
     """One station. note: a mark of END_NOTES, seconds, or None for what the station is for."""
     if note is None:
-        words = language.text(STATION_NOTES[operation_of(kind).told_as][step])
+        purpose = STATION_NOTES.get(operation_of(kind).told_as, {}).get(step)
+        words = language.text(purpose) if purpose else ""
     elif isinstance(note, str):
         words = language.text(END_NOTES[note]) if note else ""
     else:
         words = language.duration(note)
     return Station(
         name=step,
-        label=language.text(STEP_LABELS[step]),
+        label=label_of(step, language),
         state=state,
         state_text=language.text(STATE_TEXTS[state]),
         note=words,
@@ -104,7 +105,7 @@ def outcome(record: DeploymentRecord, language: Language) -> str:
         if not record.operation.begins_stack:
             return language.text(N_("Cancelled"))
         return language.text(N_("Cancelled, some of it is left") if left else N_("Cancelled, undone"))
-    station = {"station": language.text(STEP_LABELS[record.problem["step"]]) if record.problem else ""}
+    station = {"station": label_of(record.problem["step"], language) if record.problem else ""}
     if not record.operation.begins_stack:
         return language.text(N_("Failed at “{station}”"), station)
     return language.text(

@@ -6,7 +6,7 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 
 from app.deployments.model import DeploymentRecord
-from app.deployments.sentences import STEP_LABELS
+from app.deployments.sentences import label_of
 from app.dokploy.health import DokployHealth
 from app.errors import N_, PROBLEMS
 from app.i18n import Language
@@ -160,7 +160,7 @@ def _steps(overview: Overview, language: Language) -> list[OperatorPage.Step]:
     drawn = stair([[(step.median, step.slow) for step in phase] for phase in phases], rtl=language.direction == "rtl")
     return [
         OperatorPage.Step(
-            label=language.text(STEP_LABELS[step.name]),
+            label=label_of(step.name, language),
             usual=language.exact_duration(step.median),
             slow=language.exact_duration(step.slow),
             stair=row,

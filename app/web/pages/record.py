@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 from app.audit import Actor
 from app.deployments.model import DeploymentRecord, ResourceView, StepView
-from app.deployments.sentences import STEP_LABELS
+from app.deployments.sentences import STEP_LABELS, label_of
 from app.deployments.states import ResourceState, StepState
 from app.errors import N_
 from app.i18n import Language
@@ -105,7 +105,7 @@ def _step(step: StepView, record: DeploymentRecord, language: Language) -> Recor
     if step.state is StepState.COMPENSATED and record.problem and record.problem["step"] == step.name:
         state = N_("failed, undone")
     return RecordPage.Step(
-        label=language.text(STEP_LABELS[step.name]),
+        label=label_of(step.name, language),
         state=language.text(state),
         attempts=step.attempts,
         began=_clock(step.started_at, language),
