@@ -10,19 +10,19 @@ import typer
 from app.errors import SettingsError
 
 COMMANDS: Final[Mapping[str, str]] = {
-    "serve": "serving",
-    "sandbox": "serving",
-    "emulator": "serving",
-    "check": "operating",
-    "leftovers": "mending",
-    "reconcile": "mending",
-    "reencrypt": "rotating",
-    "tokens": "admitting",
-    "audit": "admitting",
-    "runner": "running",
-    "make-token": "admitting",
-    "revoke-token": "admitting",
-    "check-runner": "running",
+    "serve": "serve",
+    "sandbox": "serve",
+    "emulator": "serve",
+    "check": "check",
+    "leftovers": "repair",
+    "reconcile": "repair",
+    "reencrypt": "reencrypt",
+    "tokens": "access",
+    "audit": "access",
+    "runner": "runner",
+    "make-token": "access",
+    "revoke-token": "access",
+    "check-runner": "runner",
 }
 """The module of each command; its function has the command's name."""
 

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, insert, select, update
 
 from app.bootstrap import open_portal
-from app.cli.operating import examine
+from app.cli.check import examine
 from app.errors import SettingsError
 from app.operations.service import Operations
 from app.security.reencryption import Ages, Reencryption

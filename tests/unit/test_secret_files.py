@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.cli.serving import sandbox_settings
+from app.cli.serve import sandbox_settings
 from app.config.secret_files import may_come_from_file
 from app.config.settings import Settings, load_settings
 from app.errors import SettingsError

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import insert
 
-from app.cli.operating import Finding, examine
+from app.cli.check import Finding, examine
 from app.store import schema
 from app.store.engine import Database
 from app.store.migrations import migrate

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.serving import sandbox_settings
+from app.cli.serve import sandbox_settings
 from tests.servers import NO_LIMITS
 
 

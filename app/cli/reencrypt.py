@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.mending import opened_store
+from app.cli.repair import opened_store
 from app.config.settings import load_settings
 from app.security.reencryption import Ages, Reencryption
 from app.security.vault import Vault, load_keys

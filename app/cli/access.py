@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from app.audit import COMMAND_LINE, Trail
-from app.cli.mending import AsJson, opened_store, print_table
+from app.cli.repair import AsJson, opened_store, print_table
 from app.config.settings import load_settings
 from app.errors import PortalError
 from app.identity import MAX_DAYS, OPERATOR, USUAL_DAYS, Scope, Token, Tokens, parse_scopes
