@@ -12,15 +12,16 @@ from app import __version__
 from app.bootstrap import open_portal
 from app.config.settings import Settings
 from app.portal import Portal
-from app.web import account_api, api, crawlers, docs, openapi, pages, problems
-from app.web.access import RULES, authorize, routes_of
-from app.web.counting import EveryRequest
-from app.web.headers import Compression, EveryAnswer
-from app.web.limits import Limits, limit_deploys
-from app.web.oidc import Oidc
+from app.web import crawlers, docs, pages, problems
+from app.web.api import account, openapi, routes
+from app.web.auth.authorization import RULES, authorize, routes_of
+from app.web.auth.oidc import Oidc
+from app.web.middleware.headers import Compression, EveryAnswer
+from app.web.middleware.peer import Peer
+from app.web.middleware.rate_limit import EveryRequest
+from app.web.middleware.shutdown import Shutdown
 from app.web.pages import styleguide
-from app.web.peer import Peer
-from app.web.shutdown import Shutdown
+from app.web.rate_limits import Limits, limit_deploys
 from app.web.templating import STATIC_DIR, Renderer
 
 
@@ -49,8 +50,8 @@ def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
     app.state.stopping = asyncio.Event()
     app.state.renderer = Renderer(__version__)
     app.state.limits = Limits(settings)
-    app.include_router(api.router)
-    app.include_router(account_api.router)
+    app.include_router(routes.router)
+    app.include_router(account.router)
     app.include_router(pages.router)
     if settings.app_env == "development":
         app.include_router(styleguide.router)

@@ -19,7 +19,7 @@ from app.audit import Actor, Means, Role
 from app.config.settings import Settings, load_settings
 from app.main import begin_shutdown, create_app
 from app.stacks.requester import Requester
-from app.web.connections import timely
+from app.web.middleware.slow_clients import timely
 from tests.ports import reserve_port
 from tests.programs import find_program, skip_without
 from tests.waiting import WAIT_SECONDS, wait_until

@@ -37,7 +37,7 @@ from app.sandbox import SandboxSettings
 from app.store.engine import Database
 from app.store.errors import Reason
 from app.store.migrations import migrate
-from app.web.access import RULES
+from app.web.auth.authorization import RULES
 from app.web.problems import STORE_CODES
 from tests import check_dockerfile
 from tests.ports import reserve_ports

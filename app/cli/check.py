@@ -30,7 +30,7 @@ from app.stacks.plan import registry_of
 from app.stacks.quotas import Quotas, count_stacks
 from app.store.engine import Database, StoreAway
 from app.store.migrations import HEAD, current
-from app.web.provider import Provider
+from app.web.auth.provider import Provider
 
 # The version that the portal was built against.
 _KNOWN_VERSION: Final = "v0.30."

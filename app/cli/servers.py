@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from app.config.settings import Settings
 from app.main import begin_shutdown, create_app
 from app.sandbox import SandboxSettings, create_emulator
-from app.web.connections import timely
+from app.web.middleware.slow_clients import timely
 
 # Streams and removals under way are told to come back; then connections are closed.
 _GRACE_SECONDS = 3

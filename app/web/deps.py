@@ -16,7 +16,7 @@ from app.errors import PortalError
 from app.i18n import Language, choose_language
 from app.identity import NOBODY, Caller, Shown, is_token, new_browser_owner
 from app.portal import Portal
-from app.web.proxy_identity import claims_of
+from app.web.auth.proxy import claims_of
 
 M = TypeVar("M", bound=BaseModel)
 

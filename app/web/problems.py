@@ -17,11 +17,11 @@ from app.errors import PROBLEMS, PortalError, SettingsError
 from app.i18n import Language
 from app.store.engine import StoreAway
 from app.store.errors import Reason
-from app.web.access import audit_refusal
+from app.web.auth.authorization import audit_refusal
 from app.web.contexts import ErrorPage, Page, ShownProblem
 from app.web.deps import MAX_BODY, InvalidBodyError, caller_of, language_of
-from app.web.headers import add_headers
-from app.web.limits import note_limit
+from app.web.middleware.headers import add_headers
+from app.web.rate_limits import note_limit
 from app.web.rendering import respond
 
 log = structlog.get_logger()

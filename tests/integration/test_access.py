@@ -9,7 +9,7 @@ import pytest
 
 from app.identity import Scope
 from app.main import create_app
-from app.web.access import RULES, routes_of
+from app.web.auth.authorization import RULES, routes_of
 from tests.integration.access import CLOSED, CLOSED_CALLERS, OPEN, OPEN_CALLERS
 from tests.integration.test_http import OPERATOR
 from tests.integration.test_pages import HTML

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import uvicorn
 
-from app.web.connections import TimelyProtocol, timely
 from app.web.deps import MAX_BODY
+from app.web.middleware.slow_clients import TimelyProtocol, timely
 from tests.servers import PortalServer
 from tests.waiting import WAIT_SECONDS, wait_until
 

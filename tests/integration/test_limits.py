@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from app.config.settings import Settings
-from app.web.limits import _REDIS_PAUSE
+from app.web.rate_limits import _REDIS_PAUSE
 from tests.integration.test_pages import HTML, Page
 from tests.servers import ADMIN_TOKEN, REDIS_PASSWORD, PortalServer, RedisServer, serve_redis
 from tests.waiting import WAIT_SECONDS, wait_until

@@ -24,9 +24,9 @@ from app.config.settings import Settings, load_settings
 from app.errors import PortalError
 from app.security.vault import Vault
 from app.web import problems
+from app.web.auth.oidc import CALLBACK, Oidc
+from app.web.auth.provider import Provider
 from app.web.deps import forget_signing_in, language_of
-from app.web.oidc import CALLBACK, Oidc
-from app.web.provider import Provider
 from tests.ports import reserve_port
 from tests.providers import (
     CLIENT_ID,
@@ -748,9 +748,7 @@ async def test_a_provider_that_signs_in_no_known_way(liar: ScriptedProvider, sta
 
 
 def test_a_portal_without_openid_never_loads_the_library():
-    script = (
-        "import sys, app.main, app.web.oidc; print([m for m in sys.modules if m.startswith(('authlib', 'joserfc'))])"
-    )
+    script = "import sys, app.main, app.web.auth.oidc; print([m for m in sys.modules if m.startswith(('authlib', 'joserfc'))])"
 
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=AMPLE_SECONDS, check=True

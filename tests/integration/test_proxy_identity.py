@@ -11,8 +11,8 @@ from fastapi.responses import JSONResponse
 
 from app.config.settings import load_settings
 from app.web import problems
-from app.web.peer import Peer
-from app.web.proxy_identity import claims_of
+from app.web.auth.proxy import claims_of
+from app.web.middleware.peer import Peer
 from tests.servers import PortalServer
 
 pytestmark = pytest.mark.anyio

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.errors import PROBLEMS
-from app.web.access import RULES, Who
+from app.web.auth.authorization import RULES, Who
 from app.web.problems import STATUSES
 from tests.integration.conftest import Servers
 from tests.integration.test_http import OPERATOR

@@ -12,8 +12,8 @@ from app.errors import N_, PortalError
 from app.i18n import Language
 from app.identity import OWN_SCOPES, SCOPE_LABELS, USUAL_DAYS, Caller, Scope, Token
 from app.portal import Portal
-from app.web.account_api import make, revoke, tokens_of
-from app.web.api import CallerDep, LanguageDep, PortalDep
+from app.web.api.account import make, revoke, tokens_of
+from app.web.api.routes import CallerDep, LanguageDep, PortalDep
 from app.web.contexts import AccountPage, Fact, NewTokenPage, ShownProblem
 from app.web.deps import (
     forget_session,

@@ -4,9 +4,9 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
 from app.errors import PortalError
-from app.web.api import LanguageDep, PortalDep
+from app.web.api.routes import LanguageDep, PortalDep
+from app.web.auth.oidc import CALLBACK, Oidc
 from app.web.deps import address_of, browser_of, forget_signing_in, path_here, remember_session
-from app.web.oidc import CALLBACK, Oidc
 from app.web.pages.signing_in import ADDRESS, sign_in_page
 from app.web.problems import refuse, show
 

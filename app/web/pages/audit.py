@@ -10,8 +10,8 @@ from app.audit import Action, AuditEntry, AuditOutcome, Means
 from app.errors import N_, PROBLEMS
 from app.i18n import Language
 from app.ids import could_be_id
-from app.web.account_api import AUDIT_PAGE, NDJSON, export
-from app.web.api import LanguageDep, PortalDep
+from app.web.api.account import AUDIT_PAGE, NDJSON, export
+from app.web.api.routes import LanguageDep, PortalDep
 from app.web.contexts import AuditPage
 from app.web.pages.lines import moment
 from app.web.pages.record import ACTORS

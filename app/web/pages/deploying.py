@@ -13,10 +13,10 @@ from app.identity import Caller
 from app.portal import Portal
 from app.stacks.availability import NAME_REFUSED
 from app.stacks.names import MAX_NAME, MIN_NAME
-from app.web.api import CallerDep, LanguageDep, PortalDep, asker_of, parse_request, preview_plan
+from app.web.api.routes import CallerDep, LanguageDep, PortalDep, asker_of, parse_request, preview_plan
+from app.web.api.schemas import DeployBody
 from app.web.contexts import DeployPage, Fact, PlanPreview, ShownProblem
 from app.web.deps import actor_of, origin_of, owner_of, portal_of, read_form, remember_browser
-from app.web.models import DeployBody
 from app.web.pages.lines import planned_stations
 from app.web.problems import refuse, show
 from app.web.rendering import respond

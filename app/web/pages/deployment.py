@@ -18,8 +18,8 @@ from app.identity import Caller
 from app.portal import Portal
 from app.stacks.model import is_there
 from app.stacks.queries import PAGE
-from app.web.access import find_deployment, owns_deployment
-from app.web.api import CallerDep, DeploymentDep, LanguageDep, PortalDep, cancel_deployment
+from app.web.api.routes import CallerDep, DeploymentDep, LanguageDep, PortalDep, cancel_deployment
+from app.web.auth.authorization import find_deployment, owns_deployment
 from app.web.contexts import DeploymentPage, LogRow, QueuePlace
 from app.web.deps import portal_of
 from app.web.pages.lines import stations

@@ -6,8 +6,8 @@ from fastapi import APIRouter, Request, Response
 
 from app.errors import PortalError
 from app.stacks.requester import Requester
-from app.web.account_api import take
-from app.web.api import CallerDep, LanguageDep, PortalDep, StackDep
+from app.web.api.account import take
+from app.web.api.routes import CallerDep, LanguageDep, PortalDep, StackDep
 from app.web.contexts import OfferedPage, OfferPage, TakenOverPage, TakeOverPage
 from app.web.deps import actor_of, origin_of, owner_of, read_form, remember_browser
 from app.web.pages.lines import moment

@@ -16,7 +16,7 @@ from app.reporting.statistics import Overview
 from app.stacks.model import StackState
 from app.stacks.quotas import Quotas
 from app.store.readiness import StoreState
-from app.web.api import LATEST, CallerDep, LanguageDep, PortalDep
+from app.web.api.routes import LATEST, CallerDep, LanguageDep, PortalDep
 from app.web.charts import days_chart, dots, stair
 from app.web.contexts import OperatorPage, ShownState
 from app.web.pages.deployment import RESOURCES, name_resource

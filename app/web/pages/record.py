@@ -14,8 +14,8 @@ from app.errors import N_
 from app.i18n import Language
 from app.identity import Caller
 from app.stacks.plan import certificate_in_dokploys_words
-from app.web.access import owns_deployment
-from app.web.api import CallerDep, DeploymentDep, LanguageDep
+from app.web.api.routes import CallerDep, DeploymentDep, LanguageDep
+from app.web.auth.authorization import owns_deployment
 from app.web.contexts import Moment, RecordPage
 from app.web.pages.deployment import left_over
 from app.web.pages.lines import duration, kind_of, moment, outcome

@@ -12,12 +12,12 @@ from app.errors import PortalError
 from app.i18n import Language
 from app.identity import operator
 from app.portal import Portal
-from app.web.api import CallerDep, LanguageDep, PortalDep
+from app.web.api.routes import CallerDep, LanguageDep, PortalDep
+from app.web.auth.oidc import Oidc
 from app.web.contexts import ShownProblem, SignInPage
 from app.web.deps import address_of, browser_of, forget_session, path_here, read_form, remember_session
-from app.web.limits import limits_of
-from app.web.oidc import Oidc
 from app.web.problems import refuse, show
+from app.web.rate_limits import limits_of
 from app.web.rendering import respond
 
 log = structlog.get_logger()

@@ -16,8 +16,8 @@ from app.portal import Portal
 from app.stacks.model import STANDING, StackRecord, StackState, StackView
 from app.stacks.plan import version_of
 from app.stacks.requester import Requester
-from app.web.access import files_of, whose_stacks
-from app.web.api import CallerDep, KeptDep, LanguageDep, PortalDep, StackDep, stacks_of
+from app.web.api.routes import CallerDep, KeptDep, LanguageDep, PortalDep, StackDep, stacks_of
+from app.web.auth.authorization import files_of, whose_stacks
 from app.web.contexts import DeletePage, ErasePage, PasswordPage, RedeployPage, ShownState, StackPage, StacksPage
 from app.web.deps import read_form
 from app.web.pages.deployment import all_events, log_rows

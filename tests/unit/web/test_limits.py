@@ -7,7 +7,7 @@ import pytest
 
 from app.config.settings import Settings
 from app.errors import PortalError, SettingsError
-from app.web.limits import Lately, LimitReachedError, Limits, Standing, Streams, counted_as, headers_of
+from app.web.rate_limits import Lately, LimitReachedError, Limits, Standing, Streams, counted_as, headers_of
 from tests.servers import portal_settings
 from tests.waiting import until
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.web.provider import Description, loggable
+from app.web.auth.provider import Description, loggable
 
 AT = "https://id.example.com"
 

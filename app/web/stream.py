@@ -19,9 +19,9 @@ from app.engine.queue import describe_place, is_waiting
 from app.errors import PortalError
 from app.i18n import Language
 from app.store.engine import StoreAway
+from app.web.api.schemas import event_json
 from app.web.deps import address_of, language_of, portal_of
-from app.web.limits import limits_of
-from app.web.models import event_json
+from app.web.rate_limits import limits_of
 
 # Proxies must neither keep nor rewrite nor collect what is sent.
 HEADERS: Final = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}

@@ -22,10 +22,19 @@ from app.stacks.plan import make_plan
 from app.stacks.quotas import Quotas
 from app.stacks.requester import Requester
 from app.stacks.volumes import KeptFiles
-from app.web import models, sse
-from app.web.access import deployment_of, files_of, find_deployment, kept_of, stack_of, stack_or_kept_of, whose_stacks
+from app.web import stream
+from app.web.api import schemas
+from app.web.api.openapi import LOCATION, body, parameter, problems
+from app.web.auth.authorization import (
+    deployment_of,
+    files_of,
+    find_deployment,
+    kept_of,
+    stack_of,
+    stack_or_kept_of,
+    whose_stacks,
+)
 from app.web.deps import caller_of, language_of, portal_of, read_json, wait_preference
-from app.web.openapi import LOCATION, body, parameter, problems
 from app.web.passwords import password_of
 from app.web.problems import problem_response, show
 
@@ -65,12 +74,12 @@ _EXAMPLE: Final = {"name": "ada-lovelace"}
 
 
 @router.get("/health", tags=["health"])
-async def health(portal: PortalDep) -> models.HealthAnswer:
+async def health(portal: PortalDep) -> schemas.HealthAnswer:
     """Whether the process serves, and what is known of Dokploy. Always 200 while it does."""
     known = portal.health.now
-    return models.HealthAnswer(
+    return schemas.HealthAnswer(
         version=portal.version,
-        dokploy=models.HealthAnswer.Dokploy(
+        dokploy=schemas.HealthAnswer.Dokploy(
             reachable=known.reachable,
             version=known.version,
             trouble=known.trouble,
@@ -78,7 +87,7 @@ async def health(portal: PortalDep) -> models.HealthAnswer:
             circuit=known.circuit,
             incompatible=None if known.incompatible is None else [str(misfit) for misfit in known.incompatible],
         ),
-        runner=models.HealthAnswer.Runner(
+        runner=schemas.HealthAnswer.Runner(
             enabled=portal.runner.is_started,
             active=portal.runner.is_active,
             running=portal.runner.running,
@@ -87,13 +96,13 @@ async def health(portal: PortalDep) -> models.HealthAnswer:
     )
 
 
-@router.get("/ready", tags=["health"], responses={503: {"model": models.ReadyAnswer}})
-async def ready(portal: PortalDep, response: Response) -> models.ReadyAnswer:
+@router.get("/ready", tags=["health"], responses={503: {"model": schemas.ReadyAnswer}})
+async def ready(portal: PortalDep, response: Response) -> schemas.ReadyAnswer:
     """Whether requests can be taken in: the store can be written and its schema is the one this portal knows."""
     state = await portal.readiness.look()
     response.status_code = 200 if state.trouble is None else 503
     response.headers["Cache-Control"] = "no-store"
-    return models.ReadyAnswer(
+    return schemas.ReadyAnswer(
         ready=state.trouble is None,
         store=state.trouble in {None, "schema"},
         schema_version=state.revision,
@@ -108,7 +117,7 @@ async def check(
     caller: CallerDep,
     language: LanguageDep,
     response: Response,
-) -> models.CheckAnswer:
+) -> schemas.CheckAnswer:
     """Whether the caller can have a name. Always 200; never asks Dokploy."""
     response.headers["Cache-Control"] = "no-store"  # an owner is told of his own files
     reserved = portal.settings.reserved_names
@@ -116,7 +125,7 @@ async def check(
         parsed = parse_name(name, reserved)
     except PortalError as error:
         shown = show(error, language)
-        return models.CheckAnswer(
+        return schemas.CheckAnswer(
             name=name[:100],
             normalized=normalize_name(name)[:100],
             valid=False,
@@ -127,7 +136,7 @@ async def check(
         )
     found = await portal.names.look(parsed, portal.template, asker_of(caller, "api"))
     if problem := found.problem:
-        return models.CheckAnswer(
+        return schemas.CheckAnswer(
             name=name,
             normalized=parsed,
             valid=True,
@@ -139,7 +148,7 @@ async def check(
     free = language.text(N_("{host} is free."), {"host": f"{parsed}.{portal.settings.stack_domain_suffix}"})
     if found.files_kept:
         free = f"{free} {language.text(N_('Your files from before are there, and are used again.'))}"
-    return models.CheckAnswer(
+    return schemas.CheckAnswer(
         name=name,
         normalized=parsed,
         valid=True,
@@ -156,19 +165,21 @@ def asker_of(caller: Caller, trigger: str, *, owner: str | None = None, actor: A
     return Requester(owner or caller.owner or "", actor or caller.actor, trigger, caller.key_hash)
 
 
-def parse_request(body: models.PlanBody, portal: Portal) -> DeploymentRequest:
+def parse_request(body: schemas.PlanBody, portal: Portal) -> DeploymentRequest:
     """Check a request. Raises PortalError."""
     name = parse_name(body.name, portal.settings.reserved_names)
     return DeploymentRequest(name=name, template=body.template, inputs=body.inputs)
 
 
-@router.post("/api/plan", tags=["deployments"], openapi_extra={"requestBody": body(models.PlanBody, _EXAMPLE)})
-async def preview(request: Request, portal: PortalDep, caller: CallerDep, language: LanguageDep) -> models.PlanAnswer:
+@router.post("/api/plan", tags=["deployments"], openapi_extra={"requestBody": body(schemas.PlanBody, _EXAMPLE)})
+async def preview(request: Request, portal: PortalDep, caller: CallerDep, language: LanguageDep) -> schemas.PlanAnswer:
     """What a deployment would make, and what would keep it from starting. Changes nothing."""
-    return await preview_plan(await read_json(request, models.PlanBody), portal, caller, language)
+    return await preview_plan(await read_json(request, schemas.PlanBody), portal, caller, language)
 
 
-async def preview_plan(body: models.PlanBody, portal: Portal, caller: Caller, language: Language) -> models.PlanAnswer:
+async def preview_plan(
+    body: schemas.PlanBody, portal: Portal, caller: Caller, language: Language
+) -> schemas.PlanAnswer:
     """Decide a plan and nothing else, for a program or for the form (APL-4)."""
     requester = asker_of(caller, "api")
     try:
@@ -176,7 +187,7 @@ async def preview_plan(body: models.PlanBody, portal: Portal, caller: Caller, la
         found = await portal.names.look(wanted.name, portal.template, requester)
         plan = make_plan(wanted, portal.template, portal.settings, files_kept=found.files_kept)
     except PortalError as error:
-        return models.PlanAnswer(plan=None, sentences=[], warnings=[], blocked=[_blocked(error, language)])
+        return schemas.PlanAnswer(plan=None, sentences=[], warnings=[], blocked=[_blocked(error, language)])
     params: dict[str, str | int | float] = {
         "name": plan.name,
         "image": plan.image,
@@ -186,16 +197,16 @@ async def preview_plan(body: models.PlanBody, portal: Portal, caller: Caller, la
         "url": plan.url,
         "port": str(plan.port),
     }
-    answer = models.plan_answer(plan, [language.text(line, params) for line in PLAN_SENTENCES], plan.warnings)
+    answer = schemas.plan_answer(plan, [language.text(line, params) for line in PLAN_SENTENCES], plan.warnings)
     if found.problem:
         answer.blocked.append(_blocked(found.problem, language))
     answer.blocked += [_blocked(each, language) for each in await portal.operations.refusals(requester)]
     return answer
 
 
-def _blocked(error: PortalError, language: Language) -> models.PlanAnswer.Blocked:
+def _blocked(error: PortalError, language: Language) -> schemas.PlanAnswer.Blocked:
     shown = show(error, language)
-    return models.PlanAnswer.Blocked(
+    return schemas.PlanAnswer.Blocked(
         phase="plan", code=shown.code, title=shown.title, detail=shown.detail, hint=shown.hint, field=error.field
     )
 
@@ -205,7 +216,7 @@ def _blocked(error: PortalError, language: Language) -> models.PlanAnswer.Blocke
     status_code=202,
     tags=["deployments"],
     openapi_extra={
-        "requestBody": body(models.DeployBody, _EXAMPLE),
+        "requestBody": body(schemas.DeployBody, _EXAMPLE),
         "parameters": [
             parameter(
                 "header",
@@ -219,13 +230,13 @@ def _blocked(error: PortalError, language: Language) -> models.PlanAnswer.Blocke
     },
     responses={202: LOCATION, **problems(409)},
 )
-async def deploy(request: Request, response: Response, portal: PortalDep, caller: CallerDep) -> models.AcceptedAnswer:
+async def deploy(request: Request, response: Response, portal: PortalDep, caller: CallerDep) -> schemas.AcceptedAnswer:
     """Take in a deployment. It runs on whoever watches; follow it at `eventsUrl`.
 
     With an `Idempotency-Key` header a repeated request within 24 hours gets the first one's answer.
     """
     idempotency_key = parse_idempotency_key(request.headers.get("idempotency-key"))
-    body = await read_json(request, models.DeployBody)
+    body = await read_json(request, schemas.DeployBody)
     wanted = parse_request(body, portal)
     try:
         accepted = await portal.operations.create(
@@ -236,14 +247,14 @@ async def deploy(request: Request, response: Response, portal: PortalDep, caller
             suggestions = await portal.names.suggest(wanted.name, portal.settings.reserved_names, portal.template)
             raise RefusedNameError(error, suggestions) from None
         raise
-    response.headers["Location"] = models.status_url(accepted.deployment_id)
+    response.headers["Location"] = schemas.status_url(accepted.deployment_id)
     response.headers["Cache-Control"] = "no-store"
-    return models.AcceptedAnswer(
+    return schemas.AcceptedAnswer(
         deployment_id=accepted.deployment_id,
         stack_name=accepted.name,
         url=accepted.url,
-        status_url=models.status_url(accepted.deployment_id),
-        events_url=models.events_url(accepted.deployment_id),
+        status_url=schemas.status_url(accepted.deployment_id),
+        events_url=schemas.events_url(accepted.deployment_id),
         manage_key=accepted.manage_key if caller.gets_keys else None,
     )
 
@@ -265,13 +276,13 @@ async def deployment(
     record: DeploymentDep,
     language: LanguageDep,
     response: Response,
-) -> models.DeploymentAnswer:
+) -> schemas.DeploymentAnswer:
     """The record of a deployment, at any moment of it. It holds no secret.
 
     Without accounts whoever knows the id may read it; else its owner and operators.
     """
     response.headers["Cache-Control"] = "no-store"
-    return models.deployment_answer(record, language)
+    return schemas.deployment_answer(record, language)
 
 
 @router.get(
@@ -310,7 +321,7 @@ async def events(
     follow: Annotated[bool, Query(description="`false` ends JSON lines at the newest event.")] = True,
 ) -> Response:
     """Follow a deployment's events: replay from any number, then live, until it is over."""
-    return sse.stream_events(request, record, follow=follow)
+    return stream.stream_events(request, record, follow=follow)
 
 
 @router.post(
@@ -319,7 +330,7 @@ async def events(
     tags=["deployments"],
     responses=problems(409),
 )
-async def cancel(record: DeploymentDep, portal: PortalDep, caller: CallerDep) -> models.FollowAnswer:
+async def cancel(record: DeploymentDep, portal: PortalDep, caller: CallerDep) -> schemas.FollowAnswer:
     """Cancel a deployment: what it has made is removed again. Asking twice changes nothing."""
     await cancel_deployment(portal, caller, record)
     return follow_answer(record.id)
@@ -334,14 +345,14 @@ async def cancel_deployment(portal: Portal, caller: Caller, record: DeploymentRe
 
 
 @router.get("/api/stacks", tags=["stacks"])
-async def stacks(portal: PortalDep, caller: CallerDep, response: Response) -> models.StacksAnswer:
+async def stacks(portal: PortalDep, caller: CallerDep, response: Response) -> schemas.StacksAnswer:
     """The stacks that the caller manages; every stack for the operator, none for a stranger."""
     response.headers["Cache-Control"] = "no-store"
     views = await stacks_of(portal, caller)
-    return models.StacksAnswer(
-        stacks=[models.stack_answer(view) for view in views],
+    return schemas.StacksAnswer(
+        stacks=[schemas.stack_answer(view) for view in views],
         kept=[
-            models.KeptAnswer(name=each.name, volume=each.volume, since=each.since)
+            schemas.KeptAnswer(name=each.name, volume=each.volume, since=each.since)
             for each in await files_of(portal, caller)
         ],
     )
@@ -353,13 +364,13 @@ async def stack(
     portal: PortalDep,
     caller: CallerDep,
     response: Response,
-) -> models.StackAnswer:
+) -> schemas.StackAnswer:
     """A stack, for its owner; for others there is none. A token is told the password if made for stack:manage."""
     newest = await portal.records.newest_deployment(found.id)
     if newest is None:
         raise PortalError("stack_not_found", name=found.name)
     response.headers["Cache-Control"] = "no-store"
-    return models.stack_answer(StackView(found, newest), password=password_of(portal, caller, found))
+    return schemas.stack_answer(StackView(found, newest), password=password_of(portal, caller, found))
 
 
 @router.post(
@@ -373,7 +384,7 @@ async def redeploy(
     found: StackDep,
     portal: PortalDep,
     caller: CallerDep,
-) -> models.FollowAnswer:
+) -> schemas.FollowAnswer:
     """Make a stack again what its plan says: what is missing is made, the image is deployed, the files stay.
 
     Nothing is undone where it fails; what is there stays as it is.
@@ -391,7 +402,7 @@ async def redeploy(
 )
 async def change_password(
     response: Response, found: StackDep, portal: PortalDep, caller: CallerDep
-) -> models.FollowAnswer:
+) -> schemas.FollowAnswer:
     """Give a stack a new password, and deploy it again with that.
 
     The old one is shown until the container was started with the new one. Where that fails, `passwordPending` stays
@@ -401,18 +412,18 @@ async def change_password(
     return _begun(response, await portal.operations.change(PASSWORD, found, requester))
 
 
-def _begun(response: Response, deployment_id: str) -> models.FollowAnswer:
-    response.headers["Location"] = models.status_url(deployment_id)
+def _begun(response: Response, deployment_id: str) -> schemas.FollowAnswer:
+    response.headers["Location"] = schemas.status_url(deployment_id)
     response.headers["Cache-Control"] = "no-store"
     return follow_answer(deployment_id)
 
 
-def follow_answer(deployment_id: str) -> models.FollowAnswer:
+def follow_answer(deployment_id: str) -> schemas.FollowAnswer:
     """Say where a deployment can be followed."""
-    return models.FollowAnswer(
+    return schemas.FollowAnswer(
         deployment_id=deployment_id,
-        status_url=models.status_url(deployment_id),
-        events_url=models.events_url(deployment_id),
+        status_url=schemas.status_url(deployment_id),
+        events_url=schemas.events_url(deployment_id),
     )
 
 
@@ -424,7 +435,7 @@ def follow_answer(deployment_id: str) -> models.FollowAnswer:
             parameter("header", "Prefer", f"`wait=N`: how many seconds to wait for its end, at most {LONGEST_WAIT}.")
         ]
     },
-    responses={202: {"model": models.RemovalAnswer, **LOCATION}, **problems(400, 409, 502)},
+    responses={202: {"model": schemas.RemovalAnswer, **LOCATION}, **problems(400, 409, 502)},
 )
 async def delete_stack(
     request: Request,
@@ -450,11 +461,11 @@ async def delete_stack(
         deployment_id = await portal.operations.remove(found, volume, Requester(found.owner, caller.actor, "api"))
     record = await _wait_until_over(request, portal, deployment_id, end)
     response.headers["Cache-Control"] = "no-store"
-    answer = models.RemovalAnswer(
+    answer = schemas.RemovalAnswer(
         removed=record.conclusion is not None and not record.stack_exists,
         deployment_id=record.id,
-        status_url=models.status_url(record.id),
-        events_url=models.events_url(record.id),
+        status_url=schemas.status_url(record.id),
+        events_url=schemas.events_url(record.id),
         resources=[kind for kind, each in record.resources.items() if each.state is ResourceState.REMOVED],
     )
     if record.conclusion is None:
@@ -473,19 +484,19 @@ async def leftovers(
     portal: PortalDep,
     response: Response,
     removed: Annotated[bool, Query(description="Also what was left once and is gone by now.")] = False,
-) -> models.LeftoversAnswer:
+) -> schemas.LeftoversAnswer:
     """What could not be removed from Dokploy, and when it is tried again. For the operator."""
     response.headers["Cache-Control"] = "no-store"
-    return models.leftovers_answer(await portal.leftovers.all(removed=removed))
+    return schemas.leftovers_answer(await portal.leftovers.all(removed=removed))
 
 
 @router.get("/api/overview", tags=["operators"])
-async def overview(portal: PortalDep, response: Response) -> models.OverviewAnswer:
+async def overview(portal: PortalDep, response: Response) -> schemas.OverviewAnswer:
     """The numbers of the operator's page: the last 14 days, the newest deployments, what is left over."""
     response.headers["Cache-Control"] = "no-store"
     latest = await portal.records.latest(limit=LATEST)
     overview, left = await portal.statistics.overview(), await portal.leftovers.all()
-    return models.overview_answer(overview, latest, left, Quotas.of(portal.settings))
+    return schemas.overview_answer(overview, latest, left, Quotas.of(portal.settings))
 
 
 async def stacks_of(
@@ -501,7 +512,7 @@ async def _wait_until_over(request: Request, portal: Portal, deployment_id: str,
     record = await find_deployment(portal, deployment_id)
     if record.conclusion is None:
         async for batch in portal.feed.follow(deployment_id, record.last_event, quiet=0.2):
-            if any(event.conclusion for event in batch) or time.monotonic() > end or sse.is_stopping(request):
+            if any(event.conclusion for event in batch) or time.monotonic() > end or stream.is_stopping(request):
                 break
         record = await find_deployment(portal, deployment_id)
     return record

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from app.audit import AuditEntry
 from app.identity import MAX_DAYS, USUAL_DAYS, Scope, Token
-from app.web.models import ActorAnswer, Answer, Body
+from app.web.api.schemas import ActorAnswer, Answer, Body
 
 
 class TokenBody(Body):

@@ -9,20 +9,20 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
 from app.config.settings import Settings
-from app.web import account_models, models
-from app.web.access import RULES, Rule, Who
+from app.web.api import account_schemas, schemas
+from app.web.auth.authorization import RULES, Rule, Who
 from app.web.deps import BROWSER_COOKIE, SESSION_COOKIE, cookie_name
-from app.web.limits import UNLIMITED
+from app.web.rate_limits import UNLIMITED
 
 # Models that routes name, but that the framework neither reads nor writes for them.
 _NAMED: Final[tuple[type[BaseModel], ...]] = (
-    models.ProblemDocument,
-    models.EventAnswer,
-    models.ServerSentEvent,
-    models.PlanBody,
-    models.DeployBody,
-    account_models.TokenBody,
-    account_models.TakeOverBody,
+    schemas.ProblemDocument,
+    schemas.EventAnswer,
+    schemas.ServerSentEvent,
+    schemas.PlanBody,
+    schemas.DeployBody,
+    account_schemas.TokenBody,
+    account_schemas.TakeOverBody,
 )
 
 _PROBLEM: Final[dict[str, Any]] = {

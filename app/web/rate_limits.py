@@ -318,7 +318,7 @@ def counted_as(address: str) -> str:
 
 
 def note(request: Request, standings: Sequence[Standing]) -> None:
-    """Keep how the sender stands, for `app.web.headers` to tell."""
+    """Keep how the sender stands, for `app.web.middleware.headers` to tell."""
     request.state.standings = [*getattr(request.state, "standings", ()), *standings]
 
 

@@ -18,8 +18,8 @@ from app.config.settings import Settings
 from app.errors import PortalError
 from app.identity import Admission, Claims
 from app.security.vault import Vault
+from app.web.auth.provider import Provider, failed, loggable
 from app.web.deps import path_here, remember_signing_in, signing_in_of
-from app.web.provider import Provider, failed, loggable
 
 CALLBACK: Final = "/sign-in/callback"
 SECONDS: Final = 600

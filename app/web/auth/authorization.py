@@ -27,7 +27,7 @@ from app.web.deps import (
     must_say_where_from,
     portal_of,
 )
-from app.web.limits import counted_as, limit_actor, limits_of
+from app.web.rate_limits import counted_as, limit_actor, limits_of
 
 log = structlog.get_logger()
 

@@ -8,7 +8,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.config.settings import Settings
-from app.web import limits
+from app.web import rate_limits
 from app.web.templating import asset
 
 # What no page here needs, so that no script that got in could ask for it. What is copied is written, never read.
@@ -37,7 +37,7 @@ def add_headers(headers: MutableHeaders, scope: Scope, status: int, settings: Se
     for name, value in every.items():
         headers.setdefault(name, value)
     if scope["path"].startswith("/api/") or status == 429:
-        for name, value in limits.headers_of(scope.get("state", {}).get("standings", ())).items():
+        for name, value in rate_limits.headers_of(scope.get("state", {}).get("standings", ())).items():
             headers[name] = value
 
 

@@ -11,11 +11,11 @@ from app.identity import OPERATOR, Caller, Scope, Token, parse_scopes
 from app.portal import Portal
 from app.stacks.requester import Requester
 from app.stacks.transfer import TakenOver
-from app.web import account_models as models
-from app.web.api import CallerDep, PortalDep, StackDep
+from app.web.api import account_schemas as models
+from app.web.api.openapi import body, problems
+from app.web.api.routes import CallerDep, PortalDep, StackDep
 from app.web.deps import address_of, portal_of, read_json
-from app.web.limits import limits_of
-from app.web.openapi import body, problems
+from app.web.rate_limits import limits_of
 
 router = APIRouter()
 

@@ -1,0 +1,1 @@
+"""The API for programs: routes, schemas and the OpenAPI document."""
