@@ -12,7 +12,7 @@ from app import __version__
 from app.bootstrap import open_portal
 from app.config.settings import Settings
 from app.portal import Portal
-from app.web import crawlers, docs, pages, problems
+from app.web import problems
 from app.web.api import account, openapi, routes
 from app.web.auth.authorization import RULES, authorize, routes_of
 from app.web.auth.oidc import Oidc
@@ -20,9 +20,12 @@ from app.web.middleware.headers import Compression, EveryAnswer
 from app.web.middleware.peer import Peer
 from app.web.middleware.rate_limit import EveryRequest
 from app.web.middleware.shutdown import Shutdown
-from app.web.pages import styleguide
 from app.web.rate_limits import Limits, limit_deploys
-from app.web.templating import STATIC_DIR, Renderer
+from app.web.ui.api_docs import routes as api_docs
+from app.web.ui.crawlers import routes as crawlers
+from app.web.ui.router import router as pages
+from app.web.ui.shared.templating import STATIC_DIR, Renderer
+from app.web.ui.styleguide import routes as styleguide
 
 
 def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
@@ -52,10 +55,10 @@ def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
     app.state.limits = Limits(settings)
     app.include_router(routes.router)
     app.include_router(account.router)
-    app.include_router(pages.router)
+    app.include_router(pages)
     if settings.app_env == "development":
         app.include_router(styleguide.router)
-    app.include_router(docs.router)
+    app.include_router(api_docs.router)
     app.include_router(crawlers.router)
     app.mount("/static", StaticFiles(directory=STATIC_DIR), name="static")
     if undecided := set(routes_of(app)) - set(RULES):

@@ -18,11 +18,11 @@ from app.i18n import Language
 from app.store.engine import StoreAway
 from app.store.errors import Reason
 from app.web.auth.authorization import audit_refusal
-from app.web.contexts import ErrorPage, Page, ShownProblem
 from app.web.deps import MAX_BODY, InvalidBodyError, caller_of, language_of
 from app.web.middleware.headers import add_headers
 from app.web.rate_limits import note_limit
-from app.web.rendering import respond
+from app.web.ui.shared.rendering import respond
+from app.web.ui.views import ErrorPage, Page, ShownProblem
 
 log = structlog.get_logger()
 

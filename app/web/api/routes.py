@@ -35,8 +35,8 @@ from app.web.auth.authorization import (
     whose_stacks,
 )
 from app.web.deps import caller_of, language_of, portal_of, read_json, wait_preference
-from app.web.passwords import password_of
 from app.web.problems import problem_response, show
+from app.web.ui.shared.passwords import password_of
 
 
 class _AnyText(PathConvertor):

@@ -16,7 +16,7 @@ from app.operations.operation import Operation
 from app.operations.table import OPERATIONS, operation_of
 from app.stacks.model import STANDING, stack_state
 from app.web.auth.authorization import RULES
-from app.web.templating import STATION_NOTES
+from app.web.ui.shared.templating import STATION_NOTES
 
 APP = Path(__file__).parents[3] / "app"
 EVERY = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)

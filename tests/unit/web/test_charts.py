@@ -10,8 +10,8 @@ from app.operations.create import CREATE
 from app.operations.steps.create import Configure, MakeApplication, Project, Route, Validate
 from app.operations.steps.deploy import Deploy
 from app.operations.steps.verify import Verify
-from app.web.charts import MOST_DOTS, DayBars, days_chart, dots, stair
-from app.web.pages.operator import PHASES
+from app.web.ui.operator.routes import PHASES
+from app.web.ui.shared.charts import MOST_DOTS, DayBars, days_chart, dots, stair
 
 COUNTS = st.integers(min_value=0, max_value=10**9)
 SECONDS = st.floats(min_value=0, max_value=1e9)

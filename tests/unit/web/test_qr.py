@@ -5,7 +5,7 @@ import re
 import pytest
 import segno
 
-from app.web.qr import QrCode, qr_code
+from app.web.ui.shared.qr import QrCode, qr_code
 
 LONGEST_HOST = ".".join(["a" * 63, "b" * 63, "c" * 63, "d" * 61])
 ADDRESSES = {

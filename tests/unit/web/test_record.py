@@ -13,8 +13,8 @@ from app.operations.create import CREATE
 from app.stacks.names import DeploymentRequest
 from app.stacks.plan import declare, make_plan
 from app.stacks.templates import built_in_template
-from app.web.contexts import RecordPage
-from app.web.pages.record import compare
+from app.web.ui.record.routes import compare
+from app.web.ui.views import RecordPage
 from tests.servers import portal_settings
 
 NOW = datetime(2026, 11, 1, 11, 20, tzinfo=UTC)

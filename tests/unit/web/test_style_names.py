@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from html.parser import HTMLParser
 from typing import Final
 
-from app.web.pages.stylesheet import rules
-from app.web.templating import STATIC_DIR, TEMPLATES_DIR
+from app.web.ui.shared.templating import STATIC_DIR, TEMPLATES_DIR
+from app.web.ui.styleguide.stylesheet import rules
 from tests.sources import FILLED, read_script, read_template
 
 SHEETS: Final = {path.name: path.read_text() for path in sorted(STATIC_DIR.glob("*.css"))}

@@ -7,10 +7,10 @@ from typing import Final, get_args
 import pytest
 
 from app.i18n import LANGUAGES
-from app.web.contexts import StationState, Viewer
-from app.web.pages.styleguide import PATH, states, style_page
-from app.web.pages.stylesheet import contrast, tokens
-from app.web.templating import STATIC_DIR, Renderer
+from app.web.ui.shared.templating import STATIC_DIR, Renderer
+from app.web.ui.styleguide.routes import PATH, states, style_page
+from app.web.ui.styleguide.stylesheet import contrast, tokens
+from app.web.ui.views import StationState, Viewer
 from tests.unit.web.test_style_names import styled
 from tests.unit.web.test_templates import Reader, inline, read
 
@@ -113,7 +113,7 @@ def test_every_state_is_shown(html: str):
         assert len(re.findall(rf'class="dot"\s+data-s="{state}"', html)) >= 2, state
     for state in get_args(StationState):
         stations = re.findall(rf'class="stop"\s+data-station="\w+"\s+data-s="{state}"', html)
-        assert len(stations) >= 2, f"no station is {state}: add a line to app/web/pages/styleguide.py"
+        assert len(stations) >= 2, f"no station is {state}: add a line to app/web/ui/styleguide/routes.py"
     assert html.count("data-undoing") == 2
 
 

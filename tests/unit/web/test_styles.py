@@ -7,8 +7,8 @@ from typing import Final
 
 import pytest
 
-from app.web.pages.stylesheet import Declaration, Rule, rules, tokens
-from app.web.templating import STATIC_DIR
+from app.web.ui.shared.templating import STATIC_DIR
+from app.web.ui.styleguide.stylesheet import Declaration, Rule, rules, tokens
 
 SHEETS: Final = {path.name: path.read_text() for path in sorted(STATIC_DIR.glob("*.css"))}
 PICTURES: Final = {path.name: path.read_text() for path in sorted(STATIC_DIR.glob("*.svg"))}

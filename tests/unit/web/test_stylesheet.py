@@ -5,7 +5,8 @@ from typing import Final
 
 import pytest
 
-from app.web.pages.stylesheet import (
+from app.web.ui.shared.templating import STATIC_DIR
+from app.web.ui.styleguide.stylesheet import (
     DECORATIVE,
     SHAPE_CONTRAST,
     SHAPES,
@@ -18,7 +19,6 @@ from app.web.pages.stylesheet import (
     rules,
     tokens,
 )
-from app.web.templating import STATIC_DIR
 
 CSS: Final = (STATIC_DIR / "portal.css").read_text()
 TOKENS: Final = {token.name: token for token in tokens(CSS)}
@@ -134,7 +134,9 @@ def test_the_least_contrasts_are_those_of_wcag():
 def test_every_colour_is_measured():
     measured = {name for pairs in (TEXTS, SHAPES) for front, backs in pairs.items() for name in (front, *backs)}
     missing = COLOURS - measured - DECORATIVE
-    assert missing == set(), f"app/web/pages/stylesheet.py: say in TEXTS or SHAPES on what {sorted(missing)} stand"
+    assert missing == set(), (
+        f"app/web/ui/styleguide/stylesheet.py: say in TEXTS or SHAPES on what {sorted(missing)} stand"
+    )
 
 
 @pytest.mark.parametrize("sheet", sorted(STATIC_DIR.glob("*.css")), ids=lambda path: path.name)
@@ -143,5 +145,5 @@ def test_every_colour_of_a_text_is_measured(sheet):
         for each in rule.declarations:
             for name in re.findall(r"var\(--([\w-]+)", each.value) if each.name == "color" else ():
                 assert name not in COLOURS or name in {*TEXTS, *SHAPES}, (
-                    f"{sheet.name}:{each.line}: text in --{name}, which app/web/pages/stylesheet.py has in no pair"
+                    f"{sheet.name}:{each.line}: text in --{name}, which app/web/ui/styleguide/stylesheet.py has in no pair"
                 )

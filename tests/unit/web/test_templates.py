@@ -11,8 +11,10 @@ import pytest
 from app.deployments.sentences import STEP_LABELS
 from app.i18n import LANGUAGES, Language
 from app.operations.table import OPERATIONS
-from app.web.charts import Bar, DayBars, Dots, Riser, StairStep
-from app.web.contexts import (
+from app.web.ui.shared.charts import Bar, DayBars, Dots, Riser, StairStep
+from app.web.ui.shared.qr import qr_code
+from app.web.ui.shared.templating import STATE_TEXTS, STATIC_DIR, STATION_NOTES, TEMPLATES_DIR, Renderer, asset
+from app.web.ui.views import (
     AccountPage,
     AuditPage,
     DeletePage,
@@ -45,8 +47,6 @@ from app.web.contexts import (
     TakeOverPage,
     Viewer,
 )
-from app.web.qr import qr_code
-from app.web.templating import STATE_TEXTS, STATIC_DIR, STATION_NOTES, TEMPLATES_DIR, Renderer, asset
 from tests.check_catalogs import problems
 
 EVIL = "<script>alert('x')</script>\"&"

@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from app.web.templating import STATIC_DIR, TEMPLATES_DIR
+from app.web.ui.shared.templating import STATIC_DIR, TEMPLATES_DIR
 from tests.sources import FILLED, read_script, read_template
 
 ROOT: Final = Path(__file__).parents[3]
@@ -19,12 +19,11 @@ ROOT: Final = Path(__file__).parents[3]
 NAMES: Final = ("AI Stack Deployer", "opencode attach", 'curl -H "Authorization: Bearer $TOKEN"')
 # For developers, and so in English: said once here, and by `lang="en" dir="ltr"` in the templates themselves.
 ENGLISH_TEMPLATES: Final = ("docs.html", "styleguide.html", "_specimens.html")
-ENGLISH_PYTHON: Final = ("styleguide.py",)
-PYTHON: Final = (
-    *sorted((ROOT / "app/web/pages").glob("*.py")),
-    *sorted((ROOT / "app/web/contexts").glob("*.py")),
-    ROOT / "app/web/templating.py",
-)
+UI: Final = ROOT / "app/web/ui"
+ENGLISH_PYTHON: Final = (UI / "styleguide" / "routes.py", UI / "api_docs" / "routes.py")
+# They say nothing but headers and addresses.
+WORDLESS: Final = (UI / "crawlers" / "routes.py", UI / "shared" / "rendering.py")
+PYTHON: Final = tuple(sorted(set(UI.rglob("*.py")) - set(WORDLESS)))
 
 WORD: Final = re.compile(r"[^\W\d_]{2,}")
 TITLE: Final = re.compile(r"^[A-Z][a-z]+$")
@@ -265,16 +264,14 @@ def _translates(called: ast.expr) -> bool:
 
 def test_no_page_says_in_python_what_nobody_translates():
     found = [
-        each.at(file)
-        for file in PYTHON
-        if file.name not in ENGLISH_PYTHON
-        for each in words_of_python(file.read_text())
+        each.at(file) for file in PYTHON if file not in ENGLISH_PYTHON for each in words_of_python(file.read_text())
     ]
     assert found == [], "\n".join(found)
 
 
 def test_what_stays_english_is_there():
-    assert {*ENGLISH_PYTHON, *ENGLISH_TEMPLATES} <= {file.name for file in (*PYTHON, *TEMPLATES_DIR.glob("*.html"))}
+    assert set(ENGLISH_PYTHON) <= set(PYTHON)
+    assert set(ENGLISH_TEMPLATES) <= {file.name for file in TEMPLATES_DIR.glob("*.html")}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,19 @@
+"""All pages that everybody sees, in one router."""
+
+from fastapi import APIRouter
+
+from app.web.ui.account import routes as account
+from app.web.ui.audit import routes as audit
+from app.web.ui.deploy import routes as deploy
+from app.web.ui.deployment import routes as deployment
+from app.web.ui.operator import routes as operator
+from app.web.ui.record import routes as record
+from app.web.ui.sign_in import provider
+from app.web.ui.sign_in import routes as sign_in
+from app.web.ui.stacks import routes as stacks
+from app.web.ui.theme import routes as theme
+from app.web.ui.transfer import routes as transfer
+
+router = APIRouter(include_in_schema=False)
+for room in (deploy, deployment, record, stacks, transfer, theme, sign_in, provider, account, operator, audit):
+    router.include_router(room.router)

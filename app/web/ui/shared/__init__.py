@@ -1,0 +1,1 @@
+"""What several pages share: rendering, the timeline of a deployment, charts and QR codes."""

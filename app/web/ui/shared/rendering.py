@@ -1,0 +1,48 @@
+"""Answers with a page: in the viewer's language and theme, and never kept by anything on the way."""
+
+from typing import Final
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+
+from app.errors import N_
+from app.i18n import LANGUAGES, Language
+from app.web.deps import LANGUAGE_COOKIE, caller_of, language_of, remember_choice, theme_of
+from app.web.ui.views import Page, Viewer
+
+# What an address says besides its language. Anything else is nobody's.
+_KEPT: Final = frozenset({"name", "plan", "next", "after", "before", "stack", "actor", "everybody"})
+
+# What has just been done, as the page that follows says it: a word in its address, which no link takes along.
+_DONE: Final = {
+    "revoked": N_("The token is revoked."),
+    "signed-out": N_("You have signed out here."),
+    "signed-out-everywhere": N_("You have signed out everywhere."),
+}
+
+
+def respond(
+    request: Request, page: Page, *, status: int = 200, path: str = "/", only_in: Language | None = None
+) -> HTMLResponse:
+    """Render a page, and keep a language that was asked for.
+
+    path: where a `GET` shows it, if this was none; only_in: the language of a page that has no other.
+    """
+    language, caller = language_of(request), caller_of(request)
+    done = _DONE.get(request.query_params.get("done", ""))
+    viewer = Viewer(
+        language=only_in or language,
+        path=request.url.path if request.method == "GET" else path,
+        theme=theme_of(request),
+        query={name: value for name, value in request.query_params.items() if name in _KEPT},
+        is_operator=caller.is_operator,
+        has_account=caller.is_known or request.app.state.settings.auth_mode == "open",
+        may_be_operator=caller.is_operator or not caller.is_known,
+        done=language.text(done) if done else "",
+    )
+    headers = {"Cache-Control": "no-store", "Content-Language": viewer.language.code, "Vary": "Accept-Language, Cookie"}
+    response = HTMLResponse(request.app.state.renderer.render(page, viewer), status_code=status, headers=headers)
+    asked = request.query_params.get("lang")
+    if asked and asked.lower() in LANGUAGES:
+        remember_choice(request, response, LANGUAGE_COOKIE, language.code)
+    return response

@@ -1,0 +1,129 @@
+"""Turns a page's context into HTML: one Jinja environment a language, and nothing of HTTP."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlencode
+
+from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined
+from jinja2.bccache import Bucket
+
+from app.errors import N_
+from app.i18n import LANGUAGES, Language
+from app.web.ui.views import Page, StationState, Viewer
+
+_ROOT: Final = Path(__file__).parents[4]
+TEMPLATES_DIR: Final = _ROOT / "templates"
+STATIC_DIR: Final = _ROOT / "static"
+
+# What a screen reader hears after a station's name; the same words stand in the page for its script.
+STATE_TEXTS: Final[Mapping[StationState, str]] = {
+    "wait": N_("not started"),
+    "look": N_("checking"),
+    "ready": N_("the name is free"),
+    "now": N_("in progress"),
+    "done": N_("done"),
+    "undone": N_("undone"),
+    "failed": N_("failed"),
+    "off": N_("not reached"),
+}
+
+# What a station says after such an end, in place of its duration.
+END_NOTES: Final[Mapping[str, str]] = {
+    "undone": N_("Removed again"),
+    "failed": N_("Failed here"),
+    "left": N_("Could not be removed"),
+}
+
+# What a station is for, in at most four words, as long as there is no duration to show; by what a verb is told as.
+STATION_NOTES: Final[Mapping[str, Mapping[str, str]]] = {
+    "create": {
+        "validate": N_("Is the name free?"),
+        "project": N_("A folder in Dokploy"),
+        "application": N_("Your coding server"),
+        "configure": N_("Password and limits"),
+        "domain": N_("The route to it"),
+        "deploy": N_("The container starts"),
+        "verify": N_("Opened once, to be sure"),
+    },
+    "remove": {
+        "release": N_("Dokploy lets go"),
+        "domain": N_("The route goes"),
+        "application": N_("The container goes"),
+        "volume": N_("Your files"),
+        "project": N_("The folder goes"),
+    },
+}
+
+
+class Renderer:
+    """Renders pages in every language. version: shown at the foot of each page."""
+
+    def __init__(self, version: str) -> None:
+        self._environments = {code: _environment(language, version) for code, language in LANGUAGES.items()}
+
+    def render(self, page: Page, viewer: Viewer) -> str:
+        """Return the whole document, or the part of one that the page is."""
+        # Two slashes in front would lead to another host.
+        here = "/" + viewer.path.partition("?")[0].lstrip("/\\")
+        return (
+            self._environments[viewer.language.code]
+            .get_template(page.template)
+            .render(
+                page=page,
+                viewer=viewer,
+                path=here,
+                # Where another theme leads back to.
+                here=f"{here}?{urlencode(viewer.query)}" if viewer.query else here,
+                language_link=lambda code: f"{here}?{urlencode({**viewer.query, 'lang': code})}",
+            )
+        )
+
+
+@lru_cache(maxsize=64)
+def asset(name: str) -> str:
+    """Return the address of a static file; it changes with the content, so that browsers may keep it for ever."""
+    return f"/static/{name}?v={sha256((STATIC_DIR / name).read_bytes()).hexdigest()[:12]}"
+
+
+class _Compiled(BytecodeCache):
+    """What templates compile to: the same in every language, so that only the first environment compiles them."""
+
+    def __init__(self) -> None:
+        self._code: dict[tuple[str, str], bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if code := self._code.get((bucket.key, bucket.checksum)):
+            bucket.bytecode_from_string(code)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._code[bucket.key, bucket.checksum] = bucket.bytecode_to_string()
+
+
+_COMPILED: Final = _Compiled()
+
+
+def _environment(language: Language, version: str) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES_DIR),
+        extensions=["jinja2.ext.i18n"],
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+        bytecode_cache=_COMPILED,
+    )
+    environment.policies["ext.i18n.trimmed"] = True  # as in babel.cfg: a sentence may span lines
+    environment.install_gettext_translations(language.catalog, newstyle=True)  # type: ignore[attr-defined]
+    environment.globals.update(
+        language=language,
+        languages=tuple(LANGUAGES.values()),
+        version=version,
+        asset=asset,
+        state_texts={state: language.text(text) for state, text in STATE_TEXTS.items()},
+        end_notes={end: language.text(text) for end, text in END_NOTES.items()},
+    )
+    return environment

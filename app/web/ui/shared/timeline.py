@@ -1,0 +1,152 @@
+"""The line of a deployment as its pages draw it, station by station or small in a list, and what is said beside it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from app.deployments.model import DeploymentRecord, StepView
+from app.deployments.sentences import label_of
+from app.deployments.states import Conclusion, ResourceState, Status, StepState
+from app.errors import N_
+from app.i18n import Language
+from app.operations.password import PASSWORD
+from app.operations.table import operation_of
+from app.web.ui.shared.templating import END_NOTES, STATE_TEXTS, STATION_NOTES
+from app.web.ui.views import LineEnd, Moment, PastDeployment, SmallLine, Station, StationState
+
+
+def kind_of(record: DeploymentRecord, language: Language) -> str:
+    """What a deployment did to its stack, in words."""
+    return language.text((PASSWORD if record.changes_password else record.operation).label)
+
+
+def planned_stations(kind: str, language: Language) -> Sequence[Station]:
+    """The stations of a run that has not begun."""
+    return [station(step, "wait", None, kind, language) for step in operation_of(kind).steps]
+
+
+def stations(record: DeploymentRecord, language: Language) -> list[Station]:
+    """The stations of a run, as far as it is."""
+    over = record.status is Status.COMPLETED
+    found = []
+    for step in record.steps:
+        shown = station(step.name, *_state_of(step, record, over=over), record.kind, language)
+        began = step.started_at.isoformat() if shown.state == "now" and step.started_at else ""
+        found.append(replace(shown, began=began))
+    return found
+
+
+def _state_of(step: StepView, record: DeploymentRecord, *, over: bool) -> tuple[StationState, str | float | None]:
+    """How a station looks, and what is noted beside it: a sentence's mark, seconds, or None for what it is for."""
+    if step.state is StepState.COMPENSATION_FAILED:
+        return "failed", "left"
+    # Where it stopped stays in sight, although what it had made is removed as well.
+    if record.problem and record.problem["step"] == step.name and record.problem["code"] != "canceled":
+        return "failed", "failed"
+    if step.state is StepState.FAILED:
+        return ("failed", "failed") if record.problem and record.problem["code"] != "canceled" else ("off", "")
+    if step.state is StepState.COMPENSATED:
+        return "undone", "undone"
+    if step.state is StepState.SUCCEEDED:
+        return "done", step.seconds
+    if step.state is StepState.RUNNING:
+        return "now", None
+    return ("off", "") if over or record.undoing else ("wait", None)
+
+
+def station(step: str, state: StationState, note: str | float | None, kind: str, language: Language) -> Station:
+    """One station. note: a mark of END_NOTES, seconds, or None for what the station is for."""
+    if note is None:
+        purpose = STATION_NOTES.get(operation_of(kind).told_as, {}).get(step)
+        words = language.text(purpose) if purpose else ""
+    elif isinstance(note, str):
+        words = language.text(END_NOTES[note]) if note else ""
+    else:
+        words = language.duration(note)
+    return Station(
+        name=step,
+        label=label_of(step, language),
+        state=state,
+        state_text=language.text(STATE_TEXTS[state]),
+        note=words,
+    )
+
+
+def small_line(record: DeploymentRecord, language: Language) -> SmallLine:
+    """A run as one small line."""
+    total = len(record.steps)
+    reached = _place(record)
+    end: LineEnd = ""
+    turned_back = record.operation.begins_stack and (record.undoing or record.conclusion is Conclusion.FAILED)
+    if record.conclusion is Conclusion.CANCELED:
+        end = "canceled"
+    elif turned_back:
+        end = "undone"
+    elif record.conclusion is Conclusion.FAILED:
+        end = "failed"
+    label = outcome(record, language)
+    if record.status is not Status.QUEUED:
+        sentence = N_("{outcome}. Station {station} of {total}.")
+        label = language.text(sentence, {"outcome": label, "station": reached, "total": total})
+    return SmallLine(reached=reached, of=total, end=end, label=label)
+
+
+def outcome(record: DeploymentRecord, language: Language) -> str:
+    """How a run ended, or how far it is, in a few words."""
+    if record.conclusion is None:
+        return language.text(_progress(record))
+    if record.conclusion is Conclusion.SUCCEEDED:
+        if not record.operation.ends_stack:
+            return language.text(N_("Done"))
+        is_kept = record.resources["volume"].state is ResourceState.KEPT
+        return language.text(N_("Removed, files kept") if is_kept else N_("Removed completely"))
+    left = any(each.removed_at is None for each in record.leftovers)
+    if record.conclusion is Conclusion.CANCELED:
+        if not record.operation.begins_stack:
+            return language.text(N_("Cancelled"))
+        return language.text(N_("Cancelled, some of it is left") if left else N_("Cancelled, undone"))
+    station = {"station": label_of(record.problem["step"], language) if record.problem else ""}
+    if not record.operation.begins_stack:
+        return language.text(N_("Failed at “{station}”"), station)
+    return language.text(
+        N_("Failed at “{station}”, some of it is left") if left else N_("Failed at “{station}”, undone"), station
+    )
+
+
+def past_deployment(record: DeploymentRecord, language: Language, *, title: str = "") -> PastDeployment:
+    """A run in a list. title: what stands for it, where that is not what it did."""
+    return PastDeployment(
+        id=record.id,
+        title=title or kind_of(record, language),
+        line=small_line(record, language),
+        began=moment(record.created_at, language),
+        outcome=outcome(record, language),
+        duration=duration(record, language),
+    )
+
+
+def duration(record: DeploymentRecord, language: Language) -> str:
+    """How long a run took from the request to its end; empty while it is not over."""
+    if record.concluded_at is None:
+        return ""
+    return language.duration((record.concluded_at - record.created_at).total_seconds())
+
+
+def moment(value: datetime, language: Language) -> Moment:
+    """A moment as pages show it."""
+    return Moment(language.moment(value), value.isoformat())
+
+
+def _progress(record: DeploymentRecord) -> str:
+    if record.undoing:
+        return N_("Being undone")
+    return N_("In line") if record.status is Status.QUEUED else N_("In progress")
+
+
+def _place(record: DeploymentRecord) -> int:
+    """The number of the station that a run has reached, or where it stopped; 1 is the first."""
+    names = [step.name for step in record.steps]
+    if record.problem and record.problem["step"] in names:
+        return names.index(record.problem["step"]) + 1
+    begun = [place for place, step in enumerate(record.steps, 1) if step.state is not StepState.PENDING]
+    return max(begun, default=1)

@@ -1,0 +1,112 @@
+"""Signing in and out: at the provider, or with the operator's token, and then a session in this browser."""
+
+from dataclasses import replace
+from typing import Final
+
+import structlog
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+
+from app.audit import Means
+from app.errors import PortalError
+from app.i18n import Language
+from app.identity import operator
+from app.portal import Portal
+from app.web.api.routes import CallerDep, LanguageDep, PortalDep
+from app.web.auth.oidc import Oidc
+from app.web.deps import address_of, browser_of, forget_session, path_here, read_form, remember_session
+from app.web.problems import refuse, show
+from app.web.rate_limits import limits_of
+from app.web.ui.shared.rendering import respond
+from app.web.ui.views import ShownProblem, SignInPage
+
+log = structlog.get_logger()
+
+router = APIRouter()
+
+ADDRESS: Final = "/sign-in"
+SIGNED_OUT: Final = "/signed-out"
+
+
+@router.get(ADDRESS)
+async def sign_in_form(request: Request, portal: PortalDep, caller: CallerDep, language: LanguageDep) -> Response:
+    """Ask who it is, and say so where a session has ended; whoever is known goes on."""
+    there = _there(portal, request.query_params.get("next", ""))
+    if caller.session is not None or caller.actor.means is Means.PROXY:
+        onward = RedirectResponse(there, status_code=303)
+        if caller.session_ended:
+            # Else he would be sent here again and again.
+            forget_session(request, onward)
+        return onward
+    response = respond(request, sign_in_page(portal, there, language, ended=caller.session_ended))
+    if caller.session_ended:
+        forget_session(request, response)
+    return response
+
+
+@router.post(ADDRESS)
+async def sign_in(request: Request, portal: PortalDep, language: LanguageDep) -> Response:
+    """Begin the operator's session and go on, or ask again and say why."""
+    fields = await read_form(request)
+    there = _there(portal, fields.get("next", ""))
+    if portal.settings.admin_token is None:
+        return respond(request, sign_in_page(portal, there, language), status=403, path=ADDRESS)
+    limit, address = limits_of(request).wrong_credential, address_of(request) or ""
+    await limit.check(address)
+    if not portal.recognition.is_admin_token(fields.get("token", "").strip()):
+        log.warning("sign_in_refused", address=address)
+        await limit.count(address)
+        error = PortalError("token_wrong")
+        return await refuse(
+            request, error, sign_in_page(portal, there, language, problem=show(error, language)), path=ADDRESS
+        )
+    actor = operator(Means.ADMIN_TOKEN, address_of(request)).actor
+    secret = await portal.sessions.begin(
+        actor, account=None, bound_to=portal.recognition.admin_binding, browser=browser_of(request)
+    )
+    response = RedirectResponse(there, status_code=303)
+    remember_session(request, response, secret)
+    return response
+
+
+def sign_in_page(
+    portal: Portal, there: str, language: Language, *, problem: ShownProblem | None = None, ended: bool = False
+) -> SignInPage:
+    """The page on which somebody signs in, as AUTH_MODE wants it."""
+    settings = portal.settings
+    return SignInPage(
+        there,
+        possible=settings.admin_token is not None,
+        problem=problem,
+        ended=ended,
+        provider=settings.auth_mode == "oidc",
+        proxy=settings.auth_mode == "proxy",
+        lasts=language.plural(
+            "You stay signed in for {count} hour.", "You stay signed in for {count} hours.", settings.session_hours
+        ),
+    )
+
+
+def _there(portal: Portal, wanted: str) -> str:
+    """Where to go on to; without accounts it is only the operator who signs in."""
+    return path_here(wanted, "/operator" if portal.settings.auth_mode == "open" else "/")
+
+
+@router.post("/sign-out")
+async def sign_out(request: Request, portal: PortalDep, caller: CallerDep) -> Response:
+    """End the session in this browser."""
+    if caller.session is not None:
+        await portal.sessions.end(caller.actor, caller.session)
+    there = "/?done=signed-out" if portal.settings.auth_mode == "open" else SIGNED_OUT
+    response = RedirectResponse(there, status_code=303)
+    forget_session(request, response)
+    return response
+
+
+@router.get(SIGNED_OUT)
+async def signed_out(request: Request, portal: PortalDep, language: LanguageDep) -> Response:
+    """Say that it is done, and where the provider signs somebody out: our own policy lets no form lead there."""
+    oidc: Oidc | None = request.app.state.oidc
+    there_too = await oidc.end_address() if oidc is not None else None
+    page = replace(sign_in_page(portal, "/", language), left=True, there_too=there_too or "")
+    return respond(request, page, path=ADDRESS)

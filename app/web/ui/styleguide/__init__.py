@@ -1,0 +1,1 @@
+"""The style page, for developers."""

@@ -1,0 +1,1 @@
+"""Transferring a stack to another owner."""

@@ -1,0 +1,59 @@
+"""Handing a stack over: its owner passes a code on, and whoever has a code, or a manage key, takes the stack over."""
+
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
+
+from app.errors import PortalError
+from app.stacks.requester import Requester
+from app.web.api.account import take
+from app.web.api.routes import CallerDep, LanguageDep, PortalDep, StackDep
+from app.web.deps import actor_of, origin_of, owner_of, read_form, remember_browser
+from app.web.problems import refuse, show
+from app.web.ui.shared.rendering import respond
+from app.web.ui.shared.timeline import moment
+from app.web.ui.views import OfferedPage, OfferPage, TakenOverPage, TakeOverPage
+
+router = APIRouter()
+
+TAKE_OVER: Final = "/take-over"
+
+
+@router.get("/stacks/{name}/offer")
+async def ask_to_offer(request: Request, stack: StackDep, caller: CallerDep) -> Response:
+    """Ask before a code is made, and say what it does."""
+    return respond(request, OfferPage(stack.name, is_own=not caller.is_operator or caller.owner == stack.owner))
+
+
+@router.post("/stacks/{name}/offer")
+async def offer(
+    request: Request, stack: StackDep, portal: PortalDep, caller: CallerDep, language: LanguageDep
+) -> Response:
+    """Make the code and show it, this once."""
+    made = await portal.handing_over.offer(stack, Requester(stack.owner, caller.actor, "user"))
+    ends = moment(made.expires_at, language)
+    page = OfferedPage(stack.name, made.code, ends, f"{origin_of(request)}{TAKE_OVER}")
+    return respond(request, page, path=f"/stacks/{stack.name}/offer")
+
+
+@router.get(TAKE_OVER)
+async def take_over_form(request: Request) -> Response:
+    """Ask for the code, or the manage key."""
+    return respond(request, TakeOverPage())
+
+
+@router.post(TAKE_OVER)
+async def take_over(request: Request, caller: CallerDep, language: LanguageDep) -> Response:
+    """Take the stack over and show its new key, this once; or ask again and say why."""
+    fields = await read_form(request)
+    owner = owner_of(request)
+    try:
+        taken = await take(request, Requester(owner, actor_of(request), "user"), fields.get("code", ""))
+    except PortalError as error:
+        # What was typed may be all but a letter of a secret, and is not said again.
+        return await refuse(request, error, TakeOverPage(show(error, language)), path=TAKE_OVER)
+    response = respond(
+        request, TakenOverPage(taken.name, taken.manage_key if caller.gets_keys else None), path=f"/stacks/{taken.name}"
+    )
+    remember_browser(request, response)
+    return response

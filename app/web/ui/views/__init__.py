@@ -1,0 +1,99 @@
+"""What each page is given: one frozen dataclass a template, so that a template has nothing else to reach for."""
+
+from app.web.ui.views.accounts import AccountPage, NewTokenPage, SignInPage
+from app.web.ui.views.deployments import DeploymentPage, DeployPage, PlanPreview, RecordPage
+from app.web.ui.views.developers import DocsPage, Specimens, StylePage
+from app.web.ui.views.operator import AuditPage, OperatorPage
+from app.web.ui.views.parts import (
+    ErrorPage,
+    Fact,
+    LineEnd,
+    LogRow,
+    Moment,
+    PastDeployment,
+    QueuePlace,
+    Section,
+    ShownProblem,
+    ShownState,
+    SmallLine,
+    Station,
+    StationState,
+    Viewer,
+)
+from app.web.ui.views.stacks import (
+    DeletePage,
+    ErasePage,
+    OfferedPage,
+    OfferPage,
+    PasswordPage,
+    RedeployPage,
+    StackPage,
+    StacksPage,
+    TakenOverPage,
+    TakeOverPage,
+)
+
+Page = (
+    DocsPage
+    | DeployPage
+    | DeploymentPage
+    | StacksPage
+    | StackPage
+    | DeletePage
+    | ErasePage
+    | RedeployPage
+    | PasswordPage
+    | OfferPage
+    | OfferedPage
+    | TakeOverPage
+    | TakenOverPage
+    | RecordPage
+    | OperatorPage
+    | AuditPage
+    | SignInPage
+    | AccountPage
+    | NewTokenPage
+    | ErrorPage
+    | StylePage
+    | Specimens
+)
+
+__all__ = [
+    "AccountPage",
+    "AuditPage",
+    "DeletePage",
+    "DeployPage",
+    "DeploymentPage",
+    "DocsPage",
+    "ErasePage",
+    "ErrorPage",
+    "Fact",
+    "LineEnd",
+    "LogRow",
+    "Moment",
+    "NewTokenPage",
+    "OfferPage",
+    "OfferedPage",
+    "OperatorPage",
+    "Page",
+    "PasswordPage",
+    "PastDeployment",
+    "PlanPreview",
+    "QueuePlace",
+    "RecordPage",
+    "RedeployPage",
+    "Section",
+    "ShownProblem",
+    "ShownState",
+    "SignInPage",
+    "SmallLine",
+    "Specimens",
+    "StackPage",
+    "StacksPage",
+    "Station",
+    "StationState",
+    "StylePage",
+    "TakeOverPage",
+    "TakenOverPage",
+    "Viewer",
+]
