@@ -14,18 +14,18 @@ from app.config.settings import Settings
 from app.dokploy import DokployClient
 from app.dokploy.circuit import Circuit
 from app.dokploy.health import HealthWatch
-from app.engine.broker import Feed
-from app.engine.context import Surroundings
+from app.engine.broker import Broker
+from app.engine.context import RunnerDeps
 from app.engine.failpoints import Failpoints
 from app.engine.journal import Journal
-from app.engine.queue import WaitingLine
+from app.engine.queue import DeploymentQueue
 from app.engine.runner import Runner
 from app.errors import PortalError
-from app.identity import Accounts, Admission, Recognition, Sessions, Tokens
+from app.identity import Accounts, Allowlist, Authentication, Sessions, Tokens
 from app.observation.janitor import Janitor
 from app.observation.leftovers import Leftovers
 from app.observation.probe import Prober
-from app.observation.tracker import Observer
+from app.observation.tracker import Tracker
 from app.operations.service import Operations
 from app.operations.steps import make_steps
 from app.portal import Portal
@@ -37,7 +37,7 @@ from app.stacks.plan import registry_of
 from app.stacks.queries import Records
 from app.stacks.quotas import Quotas
 from app.stacks.templates import built_in_template
-from app.stacks.transfer import HandingOver
+from app.stacks.transfer import Transfers
 from app.store.engine import Database, FileLock, Listener
 from app.store.readiness import Readiness, open_store
 
@@ -61,8 +61,8 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
     failpoints = Failpoints.from_environment()
     database = await open_store(settings.database_url, make=failpoints.open if failpoints else Database)
     records = Records(database)
-    feed = Feed(records.events)
-    journal = Journal(database, feed)
+    broker = Broker(records.events)
+    journal = Journal(database, broker)
     try:
         installation = await journal.installation_id()
         await Reencryption(database, vault).recognise()
@@ -83,23 +83,23 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
         wrap=failpoints.wrap if failpoints else None,
     )
     prober = Prober(settings.stack_probe_address)
-    around = Surroundings(
+    deps = RunnerDeps(
         settings=settings,
         dokploy=dokploy,
-        observer=Observer(dokploy),
+        tracker=Tracker(dokploy),
         prober=prober,
         journal=journal,
         records=records,
-        feed=feed,
+        broker=broker,
         registry=registry_of(settings),
         installation=installation,
     )
     lock = FileLock(settings.sqlite_path) if settings.sqlite_path else None
-    runner = Runner(around, vault, lock, make_steps=make_steps)
+    runner = Runner(deps, vault, lock, make_steps=make_steps)
     health = HealthWatch(dokploy)
     background = [_supervised("health", health.run)]
     if not database.is_sqlite:
-        listener = Listener(settings.database_url, _hear(runner, feed), _catch_up(runner, feed))
+        listener = Listener(settings.database_url, _hear(runner, broker), _catch_up(runner, broker))
         background.append(_supervised("listener", listener.run))
     pause = settings.leftovers_retry_seconds
     leftovers = Leftovers(database, records, first_pause=pause)
@@ -118,15 +118,15 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
             readiness=Readiness(database),
             vault=vault,
             template=built_in_template(settings),
-            feed=feed,
+            broker=broker,
             records=records,
             statistics=Statistics(database),
             leftovers=leftovers,
-            waiting=WaitingLine(database, concurrency=settings.runner_concurrency),
+            waiting=DeploymentQueue(database, concurrency=settings.runner_concurrency),
             names=Names(records),
             operations=operations,
-            handing_over=HandingOver(database, Quotas.of(settings)),
-            recognition=Recognition(settings, Admission(settings), accounts, sessions, tokens),
+            transfers=Transfers(database, Quotas.of(settings)),
+            authentication=Authentication(settings, Allowlist(settings), accounts, sessions, tokens),
             accounts=accounts,
             sessions=sessions,
             tokens=tokens,
@@ -173,21 +173,21 @@ def _admits(circuit: Circuit) -> Callable[[], None]:
     return admit
 
 
-def _hear(runner: Runner, feed: Feed) -> Any:
+def _hear(runner: Runner, broker: Broker) -> Any:
     def hear(payload: str) -> None:
         what, *more = payload.split(" ")
         if what == "events":
             deployment_id, last = more
-            feed.poke(deployment_id, int(last))
+            broker.poke(deployment_id, int(last))
         else:
             runner.wake(what)
 
     return hear
 
 
-def _catch_up(runner: Runner, feed: Feed) -> Any:
+def _catch_up(runner: Runner, broker: Broker) -> Any:
     def catch_up() -> None:
-        feed.poke_all()
+        broker.poke_all()
         runner.wake("cancel")
 
     return catch_up

@@ -83,4 +83,4 @@ def begin_shutdown(app: FastAPI) -> None:
     portal: Portal | None = getattr(app.state, "portal", None)
     if portal is not None:
         portal.runner.begin_stop()
-        portal.feed.poke_all()
+        portal.broker.poke_all()

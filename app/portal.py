@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from app.audit import Trail
 from app.config.settings import Settings
 from app.dokploy.health import HealthWatch
-from app.engine.broker import Feed
-from app.engine.queue import WaitingLine
+from app.engine.broker import Broker
+from app.engine.queue import DeploymentQueue
 from app.engine.runner import Runner
-from app.identity import Accounts, Recognition, Sessions, Tokens
+from app.identity import Accounts, Authentication, Sessions, Tokens
 from app.observation.leftovers import Leftovers
 from app.operations.service import Operations
 from app.reporting.statistics import Statistics
@@ -16,7 +16,7 @@ from app.security.vault import Vault
 from app.stacks.availability import Names
 from app.stacks.queries import Records
 from app.stacks.templates import Template
-from app.stacks.transfer import HandingOver
+from app.stacks.transfer import Transfers
 from app.store.readiness import Readiness
 
 
@@ -29,15 +29,15 @@ class Portal:
     readiness: Readiness
     vault: Vault
     template: Template
-    feed: Feed
+    broker: Broker
     records: Records
     statistics: Statistics
     leftovers: Leftovers
-    waiting: WaitingLine
+    waiting: DeploymentQueue
     names: Names
     operations: Operations
-    handing_over: HandingOver
-    recognition: Recognition
+    transfers: Transfers
+    authentication: Authentication
     accounts: Accounts
     sessions: Sessions
     tokens: Tokens

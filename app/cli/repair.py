@@ -12,7 +12,7 @@ import typer
 from app.config.settings import Settings, load_settings
 from app.dokploy import DokployClient, DokployError
 from app.dokploy.masking import printable
-from app.engine.broker import Feed
+from app.engine.broker import Broker
 from app.engine.journal import Journal
 from app.errors import SettingsError
 from app.observation.drift import Drift
@@ -105,7 +105,7 @@ def reconcile(
 async def _both_sides(settings: Settings, database: Database) -> AsyncIterator[tuple[Drift, Repair]]:
     records = Records(database)
     operations = Operations(database, records, Vault(load_keys(settings)), settings, lambda _: None)
-    installation = await Journal(database, Feed(records.events)).installation_id()
+    installation = await Journal(database, Broker(records.events)).installation_id()
     async with DokployClient(
         settings.dokploy_base,
         settings.dokploy_api_token.get_secret_value(),

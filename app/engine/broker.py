@@ -54,7 +54,7 @@ class _Channel:
         return self._changed.wait()
 
 
-class Feed:
+class Broker:
     """Hands events on to watchers. Numbers are per deployment, so a watcher's place is one number."""
 
     def __init__(self, read: ReadEvents) -> None:

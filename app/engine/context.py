@@ -13,14 +13,14 @@ from app.deployments.events import CancelRequested, Event, Warned
 from app.deployments.states import ResourceState, StepState
 from app.dokploy import DokployClient, DokployError, DokployKeyRefused, DokployServerError
 from app.dokploy.masking import SHORTEST
-from app.engine.broker import Feed
+from app.engine.broker import Broker
 from app.engine.journal import Journal
 from app.engine.run import Resource, Run
 from app.engine.saga import Checkpoint, ResourceChange, RunLost, StepChange
 from app.errors import PortalError
 from app.observation.error_mapping import is_away, problem_of
 from app.observation.probe import Prober
-from app.observation.tracker import Observer
+from app.observation.tracker import Tracker
 from app.stacks.plan import Plan
 from app.stacks.queries import Records
 from app.stacks.templates import Registry, StackSecrets
@@ -35,16 +35,16 @@ _LONGEST_PAUSE: Final = 3.0
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class RunnerDeps:
     """What all runs of a process share."""
 
     settings: Settings
     dokploy: DokployClient
-    observer: Observer
+    tracker: Tracker
     prober: Prober
     journal: Journal
     records: Records
-    feed: Feed
+    broker: Broker
     registry: Registry | None
     installation: str
 
@@ -53,15 +53,15 @@ class RunContext:
     """One run on its way. Satisfies the saga's `Recorder`, and the client's `Persistence`."""
 
     def __init__(
-        self, run: Run, around: Surroundings, plan: Plan, secrets: StackSecrets, before: StackSecrets | None = None
+        self, run: Run, deps: RunnerDeps, plan: Plan, secrets: StackSecrets, before: StackSecrets | None = None
     ) -> None:
         """`secrets`: what the container is told; `before`: what it was told until now, where that is something else."""
         self.run = run
-        self.around = around
+        self.deps = deps
         self.plan = plan
         self.secrets = secrets
-        self.dokploy: DokployClient = around.dokploy.persisting(self.persist)
-        registry = [around.registry.password] if around.registry else []
+        self.dokploy: DokployClient = deps.dokploy.persisting(self.persist)
+        registry = [deps.registry.password] if deps.registry else []
         passwords = [each.password for each in (secrets, before) if each is not None]
         known = (*passwords, *secrets.variables.values(), *registry)
         self._own_secrets = [value for value in known if len(value) >= SHORTEST]
@@ -86,12 +86,12 @@ class RunContext:
     @property
     def settings(self) -> Settings:
         """The portal's settings."""
-        return self.around.settings
+        return self.deps.settings
 
     @property
     def marker(self) -> str:
         """What every project and application of this stack bears in its description."""
-        return f"asd:{self.around.installation}:{self.run.stack_id}"
+        return f"asd:{self.deps.installation}:{self.run.stack_id}"
 
     # The saga's recorder
 
@@ -111,7 +111,7 @@ class RunContext:
 
     async def record(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint."""
-        await self.around.journal.record(self.run, checkpoint)
+        await self.deps.journal.record(self.run, checkpoint)
 
     # What steps use
 
@@ -250,7 +250,7 @@ class RunContext:
 
     def is_watched(self) -> bool:
         """Whether somebody looks at this run's page now."""
-        return self.around.feed.is_watched(self.run.id)
+        return self.deps.broker.is_watched(self.run.id)
 
     def mask(self, text: str, most: int) -> str:
         """The beginning of a text from outside, without this stack's secrets; `most` characters."""

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Row
 
 from app.deployments.model import Left
 from app.deployments.states import Conclusion, ResourceState, Status, StepState
-from app.engine.broker import Feed
+from app.engine.broker import Broker
 from app.engine.run import Resource, Run, StepRecord, Writing
 from app.engine.saga import Checkpoint, RunLost
 from app.ids import new_id
@@ -34,9 +34,9 @@ class CanceledMeanwhile(Exception):
 class Journal:
     """What runners write. Readers use `stacks.queries`; requests come in by `operations.service`."""
 
-    def __init__(self, database: Database, feed: Feed) -> None:
+    def __init__(self, database: Database, broker: Broker) -> None:
         self._database = database
-        self._feed = feed
+        self._broker = broker
 
     # Leases
 
@@ -240,7 +240,7 @@ class Journal:
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, 2.0)
             writing.apply()
-        self._feed.publish(run.id, writing.events)
+        self._broker.publish(run.id, writing.events)
 
     def _write(self, writing: Writing, connection: Connection, *, uncertain: bool, unless_canceled: bool) -> None:
         run, table = writing.run, schema.deployment

@@ -35,7 +35,7 @@ class Place:
     estimate_seconds: float | None
 
 
-class WaitingLine:
+class DeploymentQueue:
     """Tells places in line: deployments begin in the order in which they were asked for."""
 
     def __init__(self, database: Database, *, concurrency: int) -> None:

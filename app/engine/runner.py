@@ -19,7 +19,7 @@ from app.deployments.events import (
 )
 from app.deployments.model import Left
 from app.deployments.states import Conclusion, ResourceState
-from app.engine.context import RunContext, Surroundings
+from app.engine.context import RunContext, RunnerDeps
 from app.engine.journal import CanceledMeanwhile
 from app.engine.run import Run
 from app.engine.saga import Checkpoint, Ending, RunLost, Saga, Step
@@ -57,13 +57,13 @@ MakeSteps = Callable[[RunContext], Sequence[Step]]
 class Runner:
     """Runs deployments in this process. It owns their tasks; requests and streams only look on."""
 
-    def __init__(self, around: Surroundings, vault: Vault, lock: FileLock | None, *, make_steps: MakeSteps) -> None:
+    def __init__(self, deps: RunnerDeps, vault: Vault, lock: FileLock | None, *, make_steps: MakeSteps) -> None:
         """`lock`: taken before anything is run, where the store is one SQLite file; None on PostgreSQL.
 
         `make_steps`: makes the steps of a run, in the order of its operation.
         """
         self._make_steps = make_steps
-        self._around = around
+        self._deps = deps
         self._vault = vault
         self._lock = lock
         self._worker: str | None = None
@@ -134,7 +134,7 @@ class Runner:
             self._held_until = float("-inf")
             try:
                 async with asyncio.timeout(_LEAVE_SECONDS):
-                    await self._around.journal.leave(worker)
+                    await self._deps.journal.leave(worker)
             except Exception as error:  # noqa: BLE001 - then the lease runs out by itself
                 _tell(error)
             log.info("runs_handed_over", worker=worker, runs=runs, seconds=round(_now() - began, 3))
@@ -171,9 +171,9 @@ class Runner:
         if self._lock is not None:
             while not self._lock.acquire():  # noqa: ASYNC110 - another process holds it, and no event tells
                 await asyncio.sleep(0.2)
-        seconds = self._around.settings.runner_lease_seconds
+        seconds = self._deps.settings.runner_lease_seconds
         began = _now()
-        self._worker = await self._around.journal.register(seconds, alone=self._lock is not None)
+        self._worker = await self._deps.journal.register(seconds, alone=self._lock is not None)
         self._held_until = began + seconds
         log.info("runner_active", worker=self._worker)
         return self._worker
@@ -204,7 +204,7 @@ class Runner:
             holding = list(self._runs)
         await self._let_requests_in()
         free = self._free()
-        claimed = await self._around.journal.claim(worker, free, holding) if free > 0 else []
+        claimed = await self._deps.journal.claim(worker, free, holding) if free > 0 else []
         if self._worker != worker:
             return False  # lost meanwhile, and with it what was claimed
         for run in claimed:
@@ -219,7 +219,7 @@ class Runner:
         No more prepare at once than calls to Dokploy may be under way: more would only wait for each other, and all
         of them would end late together. Those that wait for Dokploy's part do not count.
         """
-        settings = self._around.settings
+        settings = self._deps.settings
         preparing = sum(run.is_preparing for run, _ in self._runs.values())
         return min(settings.runner_concurrency - len(self._runs), settings.dokploy_max_concurrency - preparing)
 
@@ -233,7 +233,7 @@ class Runner:
         if not self._runs:
             return
         try:
-            asked = await self._around.journal.cancellations(worker)
+            asked = await self._deps.journal.cancellations(worker)
         except StoreAway:
             self._look_for_cancellations = True
             raise
@@ -243,14 +243,14 @@ class Runner:
 
     async def _renew(self, worker: str) -> None:
         """Renew the lease; once it may have run out, end every run: another may have taken them."""
-        seconds = self._around.settings.runner_lease_seconds
+        seconds = self._deps.settings.runner_lease_seconds
         while True:
             await asyncio.sleep(seconds / 3)
             began = _now()
             try:
                 # On PostgreSQL no longer than there is something to renew.
                 async with asyncio.timeout(seconds if self._lock else self._held_until - began):
-                    if not await self._around.journal.renew(worker, seconds):
+                    if not await self._deps.journal.renew(worker, seconds):
                         break
                 self._held_until = began + seconds
             except Exception as error:  # noqa: BLE001 - as above
@@ -264,7 +264,7 @@ class Runner:
         await self._end_runs(_LOST_SECONDS)
 
     async def _execute(self, run: Run) -> None:
-        structlog.contextvars.bind_contextvars(deployment=run.id, stack=run.name)
+        structlog.contextvars.bind_contextvars(deployment=run.id, stack_name=run.name)
         try:
             await self._run(run)
         except RunLost:
@@ -280,7 +280,7 @@ class Runner:
                 async with asyncio.timeout(min(_BROKEN_SECONDS * 2 ** (self._broken[run.id] - 1), _LONGEST_BROKEN)):
                     await run.stopping.wait()
             with suppress(StoreAway):
-                await self._around.journal.let_go(run)
+                await self._deps.journal.let_go(run)
         else:
             self._broken.pop(run.id, None)
         finally:
@@ -301,7 +301,7 @@ class Runner:
             return [StackSecrets("", {})]
 
     async def _run(self, run: Run) -> None:
-        context = RunContext(run, self._around, Plan.from_json(run.plan), *self._secrets_of(run))
+        context = RunContext(run, self._deps, Plan.from_json(run.plan), *self._secrets_of(run))
         steps = self._make_steps(context)
         first: list[Event] = [DeploymentResumed()]
         if run.last_event <= 1:
@@ -349,7 +349,7 @@ class Runner:
         last = replace(rest, events=[*rest.events, completed])
         removed = operation.ends_stack and problem is None
         undone = operation.begins_stack and problem is not None and not left
-        await self._around.journal.record(
+        await self._deps.journal.record(
             run,
             last,
             conclusion=conclusion,

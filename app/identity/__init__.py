@@ -1,9 +1,9 @@
 """Who is asking, and what of this portal is theirs. Knows no HTTP and no HTML."""
 
 from app.identity.accounts import Account, Accounts
-from app.identity.allowlist import Admission, Claims
-from app.identity.authentication import OPERATOR, PROXY, Recognition, Shown, new_browser_owner, operator
-from app.identity.principal import NOBODY, Caller, Ownership, nobody
+from app.identity.allowlist import Allowlist, Claims
+from app.identity.authentication import OPERATOR, PROXY, Authentication, Shown, new_browser_owner, operator
+from app.identity.principal import NOBODY, Ownership, Principal, nobody
 from app.identity.scopes import EVERY_SCOPE, OWN_SCOPES, SCOPE_LABELS, Scope, parse_scopes
 from app.identity.sessions import Session, Sessions
 from app.identity.tokens import MAX_DAYS, MAX_TOKENS, USUAL_DAYS, Token, Tokens, is_token
@@ -20,11 +20,11 @@ __all__ = [
     "USUAL_DAYS",
     "Account",
     "Accounts",
-    "Admission",
-    "Caller",
+    "Allowlist",
+    "Authentication",
     "Claims",
     "Ownership",
-    "Recognition",
+    "Principal",
     "Scope",
     "Session",
     "Sessions",

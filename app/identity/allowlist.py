@@ -41,7 +41,7 @@ class Admitted:
     is_operator: bool
 
 
-class Admission:
+class Allowlist:
     """The operator's lists."""
 
     def __init__(self, settings: Settings) -> None:

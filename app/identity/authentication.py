@@ -9,8 +9,8 @@ from app.audit import Actor, Means, Role
 from app.config.settings import Settings
 from app.errors import PortalError
 from app.identity.accounts import ACCOUNT, Account, Accounts
-from app.identity.allowlist import Admission, Claims
-from app.identity.principal import Caller, nobody
+from app.identity.allowlist import Allowlist, Claims
+from app.identity.principal import Principal, nobody
 from app.identity.scopes import EVERY_SCOPE, OWN_SCOPES, Scope
 from app.identity.sessions import Session, Sessions
 from app.identity.tokens import Token, Tokens
@@ -36,11 +36,11 @@ class Shown:
     address: str | None = None
 
 
-class Recognition:
+class Authentication:
     """Recognises callers in the portal's AUTH_MODE."""
 
     def __init__(
-        self, settings: Settings, admission: Admission, accounts: Accounts, sessions: Sessions, tokens: Tokens
+        self, settings: Settings, allowlist: Allowlist, accounts: Accounts, sessions: Sessions, tokens: Tokens
     ) -> None:
         self._is_open = settings.auth_mode == "open"
         # Whose word counts: accounts that somebody else told of open nothing.
@@ -48,12 +48,12 @@ class Recognition:
         admin = settings.admin_token
         self._admin_token = admin.get_secret_value() if admin else None
         self._seen_within = timedelta(days=settings.token_owner_days)
-        self._admission = admission
+        self._allowlist = allowlist
         self._accounts = accounts
         self._sessions = sessions
         self._tokens = tokens
 
-    async def caller(self, shown: Shown) -> Caller:
+    async def principal(self, shown: Shown) -> Principal:
         """Recognise whoever sent a request. A Bearer, where one was sent, counts alone.
 
         Raises PortalError: `token_expired`, `token_revoked`, `not_admitted`.
@@ -65,28 +65,28 @@ class Recognition:
             return self._in_session(session, shown)
         ended = shown.session is not None
         if shown.claims is not None:
-            self._admission.admit(shown.claims)
+            self._allowlist.admit(shown.claims)
             account = await self._accounts.remember(shown.claims)
             return self._person(account, Means.PROXY, shown.address)
         if self._is_open and shown.browser is not None:
             actor = Actor(shown.browser, Role.USER, Means.BROWSER, address=shown.address)
-            return Caller(actor, shown.browser, OWN_SCOPES, session_ended=ended)
+            return Principal(actor, shown.browser, OWN_SCOPES, session_ended=ended)
         # Without accounts anybody may deploy; what that makes is his who gets its manage key.
         scopes = OWN_SCOPES if self._is_open else frozenset()
         return replace(nobody(shown.address), scopes=scopes, session_ended=ended)
 
     # A Bearer
 
-    async def _by_bearer(self, bearer: str, address: str | None) -> Caller:
+    async def _by_bearer(self, bearer: str, address: str | None) -> Principal:
         if self.is_admin_token(bearer):
             return operator(Means.ADMIN_TOKEN, address)
         token = await self._tokens.find(bearer)
         if token is not None:
             return await self._by_token(token, address)
         actor = Actor("key", Role.USER, Means.MANAGE_KEY, address=address)
-        return Caller(actor, scopes=OWN_SCOPES, key_hash=fingerprint(bearer))
+        return Principal(actor, scopes=OWN_SCOPES, key_hash=fingerprint(bearer))
 
-    async def _by_token(self, token: Token, address: str | None) -> Caller:
+    async def _by_token(self, token: Token, address: str | None) -> Principal:
         if token.revoked_at is not None:
             raise PortalError("token_revoked")
         if token.is_over:
@@ -94,13 +94,13 @@ class Recognition:
         if token.owner == OPERATOR:
             # One that was made with ADMIN_TOKEN ends with it, as sessions do.
             is_bound = token.bound_to is None or token.bound_to == self.admin_binding
-            maker: Caller | None = operator(Means.TOKEN, address) if is_bound else None
+            maker: Principal | None = operator(Means.TOKEN, address) if is_bound else None
         elif token.owner.startswith(ACCOUNT):
             account = await self._accounts.find(token.owner.removeprefix(ACCOUNT))
             let_in = account is not None and self._is_admitted(account) and self._was_seen(account)
             maker = self._person(account, Means.TOKEN, address) if account and let_in else None
         elif self._is_open:
-            maker = Caller(Actor(token.owner, Role.USER, Means.TOKEN, address=address), token.owner, OWN_SCOPES)
+            maker = Principal(Actor(token.owner, Role.USER, Means.TOKEN, address=address), token.owner, OWN_SCOPES)
         else:
             maker = None
         if maker is None:
@@ -109,7 +109,7 @@ class Recognition:
         scopes = maker.scopes if Scope.ADMIN in token.scopes & maker.scopes else token.scopes & maker.scopes
         role = Role.OPERATOR if Scope.ADMIN in scopes else Role.USER
         actor = Actor(maker.actor.id, role, Means.TOKEN, maker.actor.email, address)
-        return Caller(actor, maker.owner, scopes)
+        return Principal(actor, maker.owner, scopes)
 
     def _was_seen(self, account: Account) -> bool:
         """Whether somebody was there lately: of one who has left, nobody tells the portal."""
@@ -142,12 +142,12 @@ class Recognition:
         if account.claims.issuer != self._issuer:
             return False
         try:
-            self._admission.admit(account.claims)
+            self._allowlist.admit(account.claims)
         except PortalError:
             return False
         return True
 
-    def _in_session(self, session: Session, shown: Shown) -> Caller:
+    def _in_session(self, session: Session, shown: Shown) -> Principal:
         if session.account is None:
             # Without accounts what he deploys on a page stays his browser's when he signs out.
             owner = shown.browser if self._is_open else OPERATOR
@@ -159,15 +159,17 @@ class Recognition:
 
         Raises PortalError `not_admitted`.
         """
-        self._admission.admit(claims)
+        self._allowlist.admit(claims)
         account = await self._accounts.remember(claims)
         return self._person(account, Means.SESSION, address).actor, account
 
-    def _person(self, account: Account, means: Means, address: str | None, *, session: Session | None = None) -> Caller:
+    def _person(
+        self, account: Account, means: Means, address: str | None, *, session: Session | None = None
+    ) -> Principal:
         """Say what somebody with an account may do. Raises PortalError `not_admitted`."""
-        admitted = self._admission.admit(account.claims)
+        admitted = self._allowlist.admit(account.claims)
         role = Role.OPERATOR if admitted.is_operator else Role.USER
-        return Caller(
+        return Principal(
             Actor(account.owner, role, means, account.claims.email, address),
             account.owner,
             EVERY_SCOPE if admitted.is_operator else OWN_SCOPES,
@@ -177,10 +179,10 @@ class Recognition:
 
 def operator(
     means: Means, address: str | None, *, owner: str | None = OPERATOR, session: Session | None = None
-) -> Caller:
+) -> Principal:
     """The operator, by ADMIN_TOKEN or at the command line."""
     actor = Actor(OPERATOR, Role.OPERATOR, means, address=address)
-    return Caller(actor, owner, EVERY_SCOPE, session=session)
+    return Principal(actor, owner, EVERY_SCOPE, session=session)
 
 
 def new_browser_owner() -> str:

@@ -25,7 +25,7 @@ class Ownership:
 
 
 @dataclass(frozen=True)
-class Caller:
+class Principal:
     """Who asks.
 
     owner: what his stacks have as their owner, where he has any; scopes: what he may do with them, and with `admin`
@@ -93,9 +93,9 @@ class Caller:
             raise PortalError("scope_missing", scope=scope.value)
 
 
-def nobody(address: str | None) -> Caller:
+def nobody(address: str | None) -> Principal:
     """Whoever has shown nothing, or nothing that counts."""
-    return Caller(Actor("anonymous", Role.STRANGER, Means.NOTHING, address=address))
+    return Principal(Actor("anonymous", Role.STRANGER, Means.NOTHING, address=address))
 
 
 NOBODY: Final = nobody(None)

@@ -51,6 +51,6 @@ class Janitor:
                 deployment_id = await self._remove(stack, None, Requester(stack.owner, PORTAL, "portal"))
             except PortalError as error:
                 # Somebody else has begun to change the stack, or it is gone, since the list was read.
-                log.info("leftovers_not_due", stack=stack.name, code=error.code)
+                log.info("leftovers_not_due", stack_name=stack.name, code=error.code)
             else:
-                log.info("leftovers_tried_again", stack=stack.name, deployment=deployment_id)
+                log.info("leftovers_tried_again", stack_name=stack.name, deployment=deployment_id)

@@ -103,7 +103,7 @@ class Queue:
         return len(self._places)
 
 
-class Observer:
+class Tracker:
     """Asks Dokploy once for what many runs want to know at the same time."""
 
     def __init__(self, dokploy: DokployClient) -> None:

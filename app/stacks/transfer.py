@@ -39,7 +39,7 @@ class TakenOver:
     manage_key: str = field(repr=False)
 
 
-class HandingOver:
+class Transfers:
     """Gives stacks to other owners. Whoever takes one over has agreed to it by doing so."""
 
     def __init__(self, database: Database, quotas: Quotas) -> None:

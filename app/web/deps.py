@@ -14,7 +14,7 @@ from app.audit import Actor, Means, Role
 from app.config.settings import Settings
 from app.errors import PortalError
 from app.i18n import Language, choose_language
-from app.identity import NOBODY, Caller, Shown, is_token, new_browser_owner
+from app.identity import NOBODY, Principal, Shown, is_token, new_browser_owner
 from app.portal import Portal
 from app.web.auth.proxy import claims_of
 
@@ -56,7 +56,7 @@ def theme_of(request: Request) -> str | None:
     return theme if theme in {"light", "dark"} else None
 
 
-async def identify(request: Request) -> Caller:
+async def identify(request: Request) -> Principal:
     """Recognise who asks: by the Authorization header, a session, or a browser's cookie.
 
     Raises PortalError as `Recognition.caller` does.
@@ -71,7 +71,7 @@ async def identify(request: Request) -> Caller:
         claims=claims_of(request) if portal.settings.auth_mode == "proxy" else None,
         address=address_of(request),
     )
-    return await portal.recognition.caller(shown)
+    return await portal.authentication.principal(shown)
 
 
 def may_be_guess(request: Request) -> bool:
@@ -80,10 +80,10 @@ def may_be_guess(request: Request) -> bool:
     return bearer is not None and not is_token(bearer)
 
 
-def caller_of(request: Request) -> Caller:
+def principal_of(request: Request) -> Principal:
     """Who asks, as `authorize` has recognised him."""
-    caller: Caller = getattr(request.state, "caller", NOBODY)
-    return caller
+    principal: Principal = getattr(request.state, "principal", NOBODY)
+    return principal
 
 
 def address_of(request: Request) -> str | None:
@@ -133,7 +133,7 @@ def _host_of(origin: str) -> str | None:
 
 def owner_of(request: Request) -> str:
     """Whose a stack or a token will be that is made on a page; a browser that nobody knows yet gets a name."""
-    owner = caller_of(request).owner
+    owner = principal_of(request).owner
     if owner is None:
         owner = request.state.new_browser = new_browser_owner()
     return owner
@@ -147,18 +147,18 @@ def browser_of(request: Request) -> str | None:
 
 def actor_of(request: Request) -> Actor:
     """Who asks, for the record; a browser by the name that `owner_of` has given it."""
-    caller, named = caller_of(request), getattr(request.state, "new_browser", None)
-    if named is None or caller.is_known:
-        return caller.actor
-    return replace(caller.actor, id=named, role=Role.USER, means=Means.BROWSER)
+    principal, named = principal_of(request), getattr(request.state, "new_browser", None)
+    if named is None or principal.is_known:
+        return principal.actor
+    return replace(principal.actor, id=named, role=Role.USER, means=Means.BROWSER)
 
 
 def remember_browser(request: Request, response: Response) -> None:
     """Give a browser that `owner_of` has named its signed cookie, and renew that of one that comes back."""
-    caller = caller_of(request)
+    principal = principal_of(request)
     owner = getattr(request.state, "new_browser", None)
-    if owner is None and caller.actor.means is Means.BROWSER:
-        owner = caller.owner
+    if owner is None and principal.actor.means is Means.BROWSER:
+        owner = principal.owner
     if owner is not None:
         signed = portal_of(request).vault.sign(owner, BROWSER_COOKIE)
         _set_cookie(request, response, _own(request, BROWSER_COOKIE), signed, hidden=True)

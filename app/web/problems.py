@@ -18,7 +18,7 @@ from app.i18n import Language
 from app.store.engine import StoreAway
 from app.store.errors import Reason
 from app.web.auth.authorization import audit_refusal
-from app.web.deps import MAX_BODY, InvalidBodyError, caller_of, language_of
+from app.web.deps import MAX_BODY, InvalidBodyError, language_of, principal_of
 from app.web.middleware.headers import add_headers
 from app.web.rate_limits import note_limit
 from app.web.ui.shared.rendering import respond
@@ -295,7 +295,7 @@ def answer(
     """Answer with a problem: as a page to a person's browser, as a document to anything else."""
     language = language_of(request)
     if wants_page(request):
-        signs_in = error.code in _SIGN_IN or (error.code in _OF_A_CALLER and caller_of(request).session_ended)
+        signs_in = error.code in _SIGN_IN or (error.code in _OF_A_CALLER and principal_of(request).session_ended)
         if request.method == "GET" and signs_in:
             return RedirectResponse(_sign_in(request), status_code=303)
         page = ErrorPage(

@@ -123,7 +123,7 @@ async def _events(
     waits, quiet = is_waiting(record), settings.sse_heartbeat_seconds
     if waits:
         quiet = min(quiet, _LINE_SECONDS)
-    async for events in portal_of(request).feed.follow(record.id, reading.after, quiet=quiet):
+    async for events in portal_of(request).broker.follow(record.id, reading.after, quiet=quiet):
         for event in events:
             waits = waits and event.n == 1
             yield ServerSentEvent(id=str(event.n), event=event.type, data=encode(event, language))
@@ -148,7 +148,7 @@ async def _lines(
     if waits:
         quiet = min(quiet, _LINE_SECONDS)
     place = reading.after
-    async for events in portal_of(request).feed.follow(record.id, reading.after, quiet=quiet):
+    async for events in portal_of(request).broker.follow(record.id, reading.after, quiet=quiet):
         for event in events:
             waits = waits and event.n == 1
             yield encode(event, language) + "\n"

@@ -56,7 +56,7 @@ class World:
 
     def keep_files(self, callers: Iterable[str]) -> None:
         """Files of stacks of the owner's that are gone, one for each caller to erase."""
-        self.kept = {caller: f"kept-{number}" for number, caller in enumerate(callers)}
+        self.kept = {principal: f"kept-{number}" for number, principal in enumerate(callers)}
         made = [
             self.portal.client.post("/api/deploy", json={"name": name}, headers=self.owner).json()["deploymentId"]
             for name in self.kept.values()

@@ -328,8 +328,8 @@ def test_the_trail_is_for_operators_and_holds_no_secret(portal: PortalServer):
     portal.wait(accepted["deploymentId"])
     with browser(portal) as ada:
         made = make(ada)
-        for caller in (ada, portal.client):
-            assert_problem(caller.get("/api/audit"), 401, "operator_only")
+        for principal in (ada, portal.client):
+            assert_problem(principal.get("/api/audit"), 401, "operator_only")
         assert_problem(portal.client.get("/api/audit", headers=bearer(made["token"])), 403, "scope_missing")
         cookie = ada.cookies["asd_browser"]
 

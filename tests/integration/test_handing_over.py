@@ -21,7 +21,7 @@ from app.operations.service import Accepted
 from app.stacks.model import StackRecord
 from app.stacks.quotas import Quotas
 from app.stacks.requester import Requester
-from app.stacks.transfer import HandingOver, TakenOver
+from app.stacks.transfer import TakenOver, Transfers
 from app.stacks.volumes import KeptFiles
 from app.store import schema
 from app.store.migrations import migrate
@@ -39,7 +39,7 @@ class Giving(Store):
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
-        self.handing_over = HandingOver(self.database, Quotas())
+        self.transfers = Transfers(self.database, Quotas())
 
     async def running(self, name: str = "ada") -> Accepted:
         """Deploy a stack of Ada's that is there."""
@@ -58,7 +58,7 @@ class Giving(Store):
         return found
 
     async def take(self, code: str, requester: Requester = BOB) -> TakenOver:
-        return await self.handing_over.take(code, requester)
+        return await self.transfers.take(code, requester)
 
     async def take_or_not(self, code: str) -> str:
         """Take a stack over; the new key, or "" where that was refused as it should be."""
@@ -102,7 +102,7 @@ CHANGES: dict[str, Change] = {
     "remove": lambda store, stack, requester: store.operations.remove(stack, "erase", requester),
     "redeploy": lambda store, stack, requester: store.operations.change(REDEPLOY, stack, requester),
     "password": lambda store, stack, requester: store.operations.change(PASSWORD, stack, requester),
-    "offer": lambda store, stack, requester: store.handing_over.offer(stack, requester),
+    "offer": lambda store, stack, requester: store.transfers.offer(stack, requester),
 }
 
 
@@ -244,7 +244,7 @@ async def test_of_many_at_once_one_has_the_stack(store: Giving, peer: Giving, by
     code = accepted.manage_key
     for _ in range(15):
         if by == "code":
-            code = (await store.handing_over.offer(await store.stack(), OPERATOR)).code
+            code = (await store.transfers.offer(await store.stack(), OPERATOR)).code
 
         keys = await asyncio.gather(*(each.take_or_not(code) for each in [store, peer] * 5))
 
@@ -257,7 +257,7 @@ async def test_of_many_at_once_one_has_the_stack(store: Giving, peer: Giving, by
 async def test_a_code_and_a_key_at_once_make_one_owner(store: Giving, peer: Giving):
     key = (await store.running()).manage_key
     for _ in range(10):
-        code = (await store.handing_over.offer(await store.stack(), OPERATOR)).code
+        code = (await store.transfers.offer(await store.stack(), OPERATOR)).code
         (key,) = filter(None, await asyncio.gather(store.take_or_not(code), peer.take_or_not(key)))
     assert await store.count(schema.offer) == 0
 
@@ -267,7 +267,7 @@ async def test_codes_that_are_made_at_once_leave_one_that_counts(store: Giving, 
     await store.running()
     stack = await store.stack()
     for _ in range(5):
-        made = await asyncio.gather(*(each.handing_over.offer(stack, ADA) for each in [store, peer] * 5))
+        made = await asyncio.gather(*(each.transfers.offer(stack, ADA) for each in [store, peer] * 5))
         assert len({offer.code for offer in made}) == 10
         assert await store.count(schema.offer) == 1
 
@@ -280,9 +280,7 @@ async def test_a_code_that_is_made_while_the_stack_is_taken_over_gives_nobody_a_
     for _ in range(10):
         stack = await store.stack()
         asked = requester(stack.owner)
-        made, taken = await asyncio.gather(
-            store.handing_over.offer(stack, asked), peer.take(key), return_exceptions=True
-        )
+        made, taken = await asyncio.gather(store.transfers.offer(stack, asked), peer.take(key), return_exceptions=True)
         assert isinstance(taken, TakenOver)
         key = taken.manage_key
         assert await store.count(schema.offer) == 0

@@ -99,7 +99,7 @@ def holds_lease(portal: Portal) -> bool:
 def take_long_leases(portal: Portal) -> None:
     """Have the process take the next lease for long, so that it is lost once and no more."""
     settings = portal.settings.model_copy(update={"runner_lease_seconds": LONG})
-    portal.runner._around = replace(portal.runner._around, settings=settings)
+    portal.runner._deps = replace(portal.runner._deps, settings=settings)
 
 
 async def transact(portal: Portal, work: Callable[[Connection], T]) -> T:

@@ -16,7 +16,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from app.engine.broker import Feed
+from app.engine.broker import Broker
 from app.engine.journal import Journal
 from app.stacks.queries import Records
 from app.store import migrations, schema
@@ -114,7 +114,7 @@ async def test_a_portal_of_the_first_schema_works_on_beside_a_newer_one(database
     await migrate(database)
     await database.write(lambda connection: connection.execute(enters, {"id": "beside"}))
 
-    journal = Journal(database, Feed(Records(database).events))
+    journal = Journal(database, Broker(Records(database).events))
     newer = await journal.register(60, alone=False)
     for worker in ("before", "beside", newer):
         assert await journal.renew(worker, 60)

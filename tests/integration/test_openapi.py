@@ -39,9 +39,11 @@ CALLERS: Final = ("nobody", "person", "token", "operator", "key")
 # Each mode and each caller once; the other pairs take minutes.
 ALWAYS: Final = {("open", "nobody"), ("open", "key"), ("oidc", "token"), ("proxy", "person"), ("proxy", "operator")}
 PAIRS: Final = [
-    pytest.param(mode, caller, id=f"{mode}-{caller}", marks=[] if (mode, caller) in ALWAYS else pytest.mark.fuzzing)
+    pytest.param(
+        mode, principal, id=f"{mode}-{principal}", marks=[] if (mode, principal) in ALWAYS else pytest.mark.fuzzing
+    )
     for mode in MODES
-    for caller in CALLERS
+    for principal in CALLERS
 ]
 EXAMPLES: Final = os.environ.get("OPENAPI_EXAMPLES")
 CHECKED: Final = settings(

@@ -18,10 +18,10 @@ from app.identity import (
     MAX_TOKENS,
     OWN_SCOPES,
     Accounts,
-    Admission,
+    Allowlist,
+    Authentication,
     Claims,
     Ownership,
-    Recognition,
     Scope,
     Sessions,
     Shown,
@@ -64,7 +64,7 @@ class Door:
         self.accounts, self.tokens = Accounts(database), Tokens(database)
         self.sessions = Sessions(database, lives=timedelta(hours=12))
         self.trail = Trail(database)
-        self.recognition = Recognition(settings, Admission(settings), self.accounts, self.sessions, self.tokens)
+        self.authentication = Authentication(settings, Allowlist(settings), self.accounts, self.sessions, self.tokens)
 
     async def signed_in(self, claims: Claims) -> str:
         account = await self.accounts.remember(claims)
@@ -72,7 +72,7 @@ class Door:
 
     async def refused(self, shown: Shown) -> str:
         with pytest.raises(PortalError) as refused:
-            await self.recognition.caller(shown)
+            await self.authentication.principal(shown)
         return refused.value.code
 
 
@@ -82,8 +82,8 @@ class Door:
 async def test_without_accounts_a_browser_is_its_cookie_and_a_stranger_may_deploy(database: Database):
     door = Door(database)
 
-    stranger = await door.recognition.caller(Shown(address="192.0.2.7"))
-    browser = await door.recognition.caller(Shown(browser="browser:ada"))
+    stranger = await door.authentication.principal(Shown(address="192.0.2.7"))
+    browser = await door.authentication.principal(Shown(browser="browser:ada"))
 
     assert (stranger.actor.means, stranger.actor.address, stranger.owner) == (Means.NOTHING, "192.0.2.7", None)
     assert stranger.scopes == browser.scopes == OWN_SCOPES
@@ -96,23 +96,23 @@ async def test_without_accounts_a_browser_is_its_cookie_and_a_stranger_may_deplo
 async def test_a_manage_key_opens_one_stack_and_a_wrong_one_none(database: Database):
     door = Door(database)
 
-    caller = await door.recognition.caller(Shown(bearer="asd_the-key", browser="browser:ada", session="x"))
+    principal = await door.authentication.principal(Shown(bearer="asd_the-key", browser="browser:ada", session="x"))
 
-    assert caller.actor.means is Means.MANAGE_KEY
-    assert caller.owns(Ownership("browser:bob", fingerprint("asd_the-key")))
-    assert not caller.owns(Ownership("browser:ada", fingerprint("another"))), "a Bearer counts alone"
-    assert not caller.is_operator
+    assert principal.actor.means is Means.MANAGE_KEY
+    assert principal.owns(Ownership("browser:bob", fingerprint("asd_the-key")))
+    assert not principal.owns(Ownership("browser:ada", fingerprint("another"))), "a Bearer counts alone"
+    assert not principal.is_operator
 
 
 @pytest.mark.parametrize("bearer", ["", " ", ADMIN_TOKEN[:-1], ADMIN_TOKEN + "x", ADMIN_TOKEN.upper(), "é"])
 async def test_what_is_not_quite_the_operators_token(database: Database, bearer: str):
     door = Door(database)
 
-    assert not (await door.recognition.caller(Shown(bearer=bearer))).is_operator
-    assert (await door.recognition.caller(Shown(bearer=ADMIN_TOKEN))).is_operator
+    assert not (await door.authentication.principal(Shown(bearer=bearer))).is_operator
+    assert (await door.authentication.principal(Shown(bearer=ADMIN_TOKEN))).is_operator
     nobody = Door(database, admin_token=None)
-    assert not (await nobody.recognition.caller(Shown(bearer=ADMIN_TOKEN))).is_operator
-    assert not (await nobody.recognition.caller(Shown(bearer="None"))).is_operator
+    assert not (await nobody.authentication.principal(Shown(bearer=ADMIN_TOKEN))).is_operator
+    assert not (await nobody.authentication.principal(Shown(bearer="None"))).is_operator
 
 
 async def test_accounts_of_another_mode_open_nothing(database: Database):
@@ -123,13 +123,13 @@ async def test_accounts_of_another_mode_open_nothing(database: Database):
     _, secret = await closed.tokens.make(ACTOR, owner=account.owner, name="ci", scopes=OWN_SCOPES, days=1)
     _, of_browser = await reopened.tokens.make(ACTOR, owner="browser:ada", name="ci", scopes=OWN_SCOPES, days=1)
 
-    caller = await reopened.recognition.caller(Shown(session=session))
+    principal = await reopened.authentication.principal(Shown(session=session))
 
-    assert (caller.actor.means, caller.session_ended, caller.is_operator) == (Means.NOTHING, True, False)
+    assert (principal.actor.means, principal.session_ended, principal.is_operator) == (Means.NOTHING, True, False)
     assert await reopened.refused(Shown(bearer=secret)) == "token_revoked"
-    assert (await reopened.recognition.caller(Shown(bearer=of_browser))).owner == "browser:ada"
+    assert (await reopened.authentication.principal(Shown(bearer=of_browser))).owner == "browser:ada"
     assert await closed.refused(Shown(bearer=of_browser)) == "token_revoked"
-    stranger = await closed.recognition.caller(Shown(browser="browser:ada"))
+    stranger = await closed.authentication.principal(Shown(browser="browser:ada"))
     assert (stranger.owner, stranger.scopes) == (None, frozenset()), "nor does the cookie of a browser"
 
 
@@ -140,30 +140,32 @@ async def test_a_session_is_of_whoever_signed_in_until_it_ends(database: Databas
     door = Door(database, **CLOSED)
     secret, other = await door.signed_in(ADA), await door.signed_in(ADA)
 
-    caller = await door.recognition.caller(Shown(session=secret, address="192.0.2.9"))
+    principal = await door.authentication.principal(Shown(session=secret, address="192.0.2.9"))
 
-    assert caller.session is not None
-    assert (caller.actor.email, caller.actor.role, caller.scopes) == ("ada@example.com", Role.USER, OWN_SCOPES)
-    assert caller.owner == caller.actor.id == f"account:{(await door.accounts.remember(ADA)).id}"
-    assert len(await door.sessions.of(caller.session.account)) == 2
-    await door.sessions.end(caller.actor, caller.session)
-    gone = await door.recognition.caller(Shown(session=secret))
+    assert principal.session is not None
+    assert (principal.actor.email, principal.actor.role, principal.scopes) == ("ada@example.com", Role.USER, OWN_SCOPES)
+    assert principal.owner == principal.actor.id == f"account:{(await door.accounts.remember(ADA)).id}"
+    assert len(await door.sessions.of(principal.session.account)) == 2
+    await door.sessions.end(principal.actor, principal.session)
+    gone = await door.authentication.principal(Shown(session=secret))
     assert (gone.session, gone.session_ended, gone.has_credential) == (None, True, False)
-    assert (await door.recognition.caller(Shown(session=other))).owner == caller.owner, "the other browser stays"
+    assert (await door.authentication.principal(Shown(session=other))).owner == principal.owner, (
+        "the other browser stays"
+    )
 
 
 async def test_signing_out_everywhere_ends_every_session_of_one_person(database: Database):
     door = Door(database, **CLOSED, operator_emails="bob@elsewhere.example")
     secrets = [await door.signed_in(ADA) for _ in range(3)]
     bobs = await door.signed_in(BOB)
-    ada = await door.recognition.caller(Shown(session=secrets[0]))
+    ada = await door.authentication.principal(Shown(session=secrets[0]))
     assert ada.session is not None
 
     await door.sessions.end_all(ada.actor, ada.session.account)
 
     for secret in secrets:
-        assert (await door.recognition.caller(Shown(session=secret))).session_ended
-    assert (await door.recognition.caller(Shown(session=bobs))).is_operator
+        assert (await door.authentication.principal(Shown(session=secret))).session_ended
+    assert (await door.authentication.principal(Shown(session=bobs))).is_operator
 
 
 async def test_lists_that_have_changed_count_for_sessions_and_tokens_that_are_there(database: Database):
@@ -171,14 +173,14 @@ async def test_lists_that_have_changed_count_for_sessions_and_tokens_that_are_th
     session = await before.signed_in(ADA)
     account = await before.accounts.remember(ADA)
     _, secret = await before.tokens.make(ACTOR, owner=account.owner, name="ci", scopes=[Scope.ADMIN], days=1)
-    assert not (await before.recognition.caller(Shown(bearer=secret))).is_operator, "its maker is none"
+    assert not (await before.authentication.principal(Shown(bearer=secret))).is_operator, "its maker is none"
 
     raised = Door(database, **{**CLOSED, "operator_emails": "ADA@example.com"})
-    assert (await raised.recognition.caller(Shown(session=session))).is_operator
-    assert (await raised.recognition.caller(Shown(bearer=secret))).scopes == EVERY_SCOPE
+    assert (await raised.authentication.principal(Shown(session=session))).is_operator
+    assert (await raised.authentication.principal(Shown(bearer=secret))).scopes == EVERY_SCOPE
 
     shut = Door(database, **{**CLOSED, "allowed_domains": "other.example"})
-    assert (await shut.recognition.caller(Shown(session=session))).session_ended
+    assert (await shut.authentication.principal(Shown(session=session))).session_ended
     assert await shut.refused(Shown(bearer=secret)) == "token_revoked"
 
 
@@ -188,7 +190,7 @@ async def test_a_session_that_is_over_counts_no_more_and_is_swept_out(database: 
     over = await door.signed_in(ADA)
     door.sessions.lives = timedelta(hours=1)
 
-    assert (await door.recognition.caller(Shown(session=over))).session_ended
+    assert (await door.authentication.principal(Shown(session=over))).session_ended
     await door.signed_in(ADA)
     count = await database.read(lambda connection: connection.scalar(text("SELECT count(*) FROM session")))
     assert count == 1
@@ -214,12 +216,12 @@ async def test_a_token_reaches_what_its_maker_has_and_it_was_made_for(database: 
         ACTOR, owner="browser:ada", name=" ci ", scopes=[Scope.STACK_READ, Scope.DEPLOY_READ], days=30
     )
 
-    caller = await door.recognition.caller(Shown(bearer=secret, address="192.0.2.1"))
+    principal = await door.authentication.principal(Shown(bearer=secret, address="192.0.2.1"))
 
-    assert (made.name, caller.owner, caller.actor.means) == ("ci", "browser:ada", Means.TOKEN)
-    assert caller.scopes == {Scope.STACK_READ, Scope.DEPLOY_READ}
+    assert (made.name, principal.owner, principal.actor.means) == ("ci", "browser:ada", Means.TOKEN)
+    assert principal.scopes == {Scope.STACK_READ, Scope.DEPLOY_READ}
     with pytest.raises(PortalError, match="scope_missing"):
-        caller.must(Scope.STACK_DELETE)
+        principal.must(Scope.STACK_DELETE)
     (listed,) = await door.tokens.of("browser:ada")
     assert listed.used_at is not None
     assert secret not in repr(listed)
@@ -231,8 +233,8 @@ async def test_admin_is_for_operators_tokens_only(database: Database):
     _, of_ada = await door.tokens.make(ACTOR, owner="browser:ada", name="a", scopes=[Scope.ADMIN], days=1)
     _, of_operator = await door.tokens.make(ACTOR, owner="operator", name="b", scopes=[Scope.ADMIN], days=1)
 
-    assert (await door.recognition.caller(Shown(bearer=of_ada))).scopes == frozenset()
-    assert (await door.recognition.caller(Shown(bearer=of_operator))).scopes == EVERY_SCOPE
+    assert (await door.authentication.principal(Shown(bearer=of_ada))).scopes == frozenset()
+    assert (await door.authentication.principal(Shown(bearer=of_operator))).scopes == EVERY_SCOPE
 
 
 async def test_a_token_of_which_anything_was_changed_is_none(database: Database):
@@ -240,10 +242,10 @@ async def test_a_token_of_which_anything_was_changed_is_none(database: Database)
     _, secret = await door.tokens.make(ACTOR, owner="operator", name="ci", scopes=EVERY_SCOPE, days=1)
     for place, letter in enumerate(secret):
         changed = secret[:place] + chr(ord(letter) ^ 1) + secret[place + 1 :]
-        caller = await door.recognition.caller(Shown(bearer=changed))
-        assert (caller.actor.means, caller.is_operator) == (Means.MANAGE_KEY, False)
+        principal = await door.authentication.principal(Shown(bearer=changed))
+        assert (principal.actor.means, principal.is_operator) == (Means.MANAGE_KEY, False)
     for other in (secret[:-1], secret + "=", secret.upper(), f" {secret}"):
-        assert not (await door.recognition.caller(Shown(bearer=other))).is_operator
+        assert not (await door.authentication.principal(Shown(bearer=other))).is_operator
 
 
 async def test_a_token_that_expired_or_was_revoked_says_so(database: Database):
@@ -270,7 +272,7 @@ async def test_nobody_revokes_somebody_elses_token(database: Database):
     for token_id, owner in ((made.id, "browser:bob"), ("01JD0000000000000000000000", None)):
         with pytest.raises(PortalError, match="token_not_found"):
             await door.tokens.revoke(ACTOR, token_id, owner=owner)
-    assert (await door.recognition.caller(Shown(bearer=secret))).owner == "browser:ada"
+    assert (await door.authentication.principal(Shown(bearer=secret))).owner == "browser:ada"
 
 
 @pytest.mark.parametrize(
@@ -319,12 +321,12 @@ async def test_a_proxys_word_is_somebody_at_every_request_and_no_longer(database
     door = Door(database, auth_mode="proxy", proxy_auth_addresses="192.0.2.1", operator_groups="operators")
     claims = Claims("proxy", "ada", email="ada@example.com", email_verified=True)
 
-    caller = await door.recognition.caller(Shown(claims=claims))
-    raised = await door.recognition.caller(Shown(claims=replace(claims, groups=("operators",))))
+    principal = await door.authentication.principal(Shown(claims=claims))
+    raised = await door.authentication.principal(Shown(claims=replace(claims, groups=("operators",))))
 
-    assert (caller.actor.means, caller.is_operator, caller.session) == (Means.PROXY, False, None)
-    assert (raised.owner, raised.is_operator) == (caller.owner, True)
-    assert not (await door.recognition.caller(Shown())).has_credential
+    assert (principal.actor.means, principal.is_operator, principal.session) == (Means.PROXY, False, None)
+    assert (raised.owner, raised.is_operator) == (principal.owner, True)
+    assert not (await door.authentication.principal(Shown())).has_credential
     picky = Door(database, auth_mode="proxy", proxy_auth_addresses="192.0.2.1", allowed_groups="developers")
     assert await picky.refused(Shown(claims=claims)) == "not_admitted"
 

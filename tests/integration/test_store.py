@@ -24,7 +24,7 @@ from app.deployments.events import (
 )
 from app.deployments.model import Left, LeftoverView
 from app.deployments.states import Conclusion, ResourceState, Status, StepState
-from app.engine.broker import Feed
+from app.engine.broker import Broker
 from app.engine.journal import CanceledMeanwhile, Journal
 from app.engine.run import Run
 from app.engine.saga import Checkpoint, ResourceChange, RunLost, StepChange
@@ -86,8 +86,8 @@ class Store:
         self.settings = portal_settings("http://dokploy:3000", url)
         self.database = Unreliable(url)
         self.records = Records(self.database)
-        self.feed = Feed(self.records.events)
-        self.journal = Journal(self.database, self.feed)
+        self.broker = Broker(self.records.events)
+        self.journal = Journal(self.database, self.broker)
         self.vault = Vault(["a-key-that-is-only-for-tests"])
         self.woken: list[str] = []
         self.operations = Operations(self.database, self.records, self.vault, self.settings, self.woken.append)
@@ -825,7 +825,7 @@ async def test_nothing_is_handed_on_that_was_not_written(store: Store, peer: Sto
     first = await store.claim_one(lease=-1)
     seen: list[tuple[int, Any]] = []
     looks: list[int] = []
-    read = store.feed._read
+    read = store.broker._read
 
     async def look(deployment_id: str, after: int) -> Any:
         found = await read(deployment_id, after)
@@ -833,10 +833,10 @@ async def test_nothing_is_handed_on_that_was_not_written(store: Store, peer: Sto
         return found
 
     async def watch() -> None:
-        async for batch in store.feed.follow(first.id, 1, quiet=3600):
+        async for batch in store.broker.follow(first.id, 1, quiet=3600):
             seen.extend((event.n, event.params.get("line")) for event in batch)
 
-    store.feed._read = look
+    store.broker._read = look
     watcher = asyncio.create_task(watch())
     await until(lambda: looks)
     second = await peer.claim_one()
@@ -845,7 +845,7 @@ async def test_nothing_is_handed_on_that_was_not_written(store: Store, peer: Sto
     await peer.journal.record(second, Checkpoint(events=[LogLine("alive")]))
     assert seen == []
 
-    store.feed.poke(first.id)
+    store.broker.poke(first.id)
     # Had the first one's been handed on, it would have come before this one, with the same number.
     await until(lambda: seen)
     assert seen == [(2, "alive")]

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from app.dokploy import DokployClient, DokployUnreachable
-from app.engine.broker import Feed
+from app.engine.broker import Broker
 from app.engine.failpoints import Failpoints
 from app.engine.journal import Journal
 from app.errors import SettingsError
@@ -69,7 +69,7 @@ def test_transactions_are_named_by_whose_they_are_and_renewals_are_none(tmp_path
     async def write() -> None:
         database = Failpoints(trace=tmp_path / "trace").open(sqlite_url(tmp_path))
         await migrate(database)
-        journal = Journal(database, Feed(Records(database).events))
+        journal = Journal(database, Broker(Records(database).events))
         worker = await journal.register(4.0, alone=True)
         assert await journal.renew(worker, 4.0)
         await journal.leave(worker)

@@ -69,7 +69,7 @@ class Removal:
         patience = Patience(self._context, self._context.settings.deploy_timeout_seconds)
         pace, told = Pace(), False
         while True:
-            queue = await self._context.persist(self._context.around.observer.queue, repeatable=True)
+            queue = await self._context.persist(self._context.deps.tracker.queue, repeatable=True)
             jobs = [job for application_id in application_ids for job in queue.of_application(application_id)]
             for application_id in {job.data.application_id for job in jobs if job.state == "waiting"}:
                 if application_id:
@@ -116,7 +116,7 @@ class Removal:
             await gone(self._dokploy.delete_application(application.application_id))
         if self._was_deployed():
             # Dokploy's row may be gone while its container is not, so what was found now is not all there may be.
-            known = await self._context.around.records.app_names(self._context.run.stack_id)
+            known = await self._context.deps.records.app_names(self._context.run.stack_id)
             for app_name in known | {application.app_name for application in applications}:
                 await self._see_containers_go(app_name)
         return Outcome(
@@ -145,7 +145,7 @@ class Removal:
         while True:
             problem = PortalError("still_in_use", volume=volume)
             if await self._dokploy.remove_volume(volume):
-                if volume not in await self._context.persist(self._context.around.observer.volumes, repeatable=True):
+                if volume not in await self._context.persist(self._context.deps.tracker.volumes, repeatable=True):
                     break
                 problem = PortalError("volume_stays", volume=volume)
             if patience.is_over:
@@ -180,7 +180,7 @@ class Removal:
         patience = Patience(self._context, self._context.settings.undo_timeout_seconds)
         unanswered = 0
         while True:
-            answer = await self._context.around.prober.probe(plan.url + "/")
+            answer = await self._context.deps.prober.probe(plan.url + "/")
             if answer.status == NOBODY:
                 return
             unanswered = unanswered + 1 if answer.status is None else 0

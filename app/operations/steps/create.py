@@ -115,21 +115,21 @@ class Validate(CreateStep):
         return Outcome(resources=[ResourceChange("volume", ResourceState.KEPT)] if kept else [])
 
     async def _project_is_free(self) -> None:
-        projects = await self.context.persist(self.context.around.observer.projects, repeatable=True)
+        projects = await self.context.persist(self.context.deps.tracker.projects, repeatable=True)
         for project in projects.get(self.plan.project, ()):
             if self.context.marker not in (project.description or ""):
                 raise PortalError("project_conflict", field="name", name=self.plan.project)
 
     async def _volume_is_ours(self) -> bool:
         """Whether a volume of that name is there, kept by an earlier stack of the same owner."""
-        if self.plan.volume not in await self.context.persist(self.context.around.observer.volumes, repeatable=True):
+        if self.plan.volume not in await self.context.persist(self.context.deps.tracker.volumes, repeatable=True):
             return False
-        if await self.context.around.records.is_kept_volume(self.plan.volume, self.context.run.owner_of_stack):
+        if await self.context.deps.records.is_kept_volume(self.plan.volume, self.context.run.owner_of_stack):
             return True
         raise PortalError("volume_exists", volume=self.plan.volume)
 
     async def _address_is_free(self) -> None:
-        answer = await self.context.around.prober.probe(self.plan.url + "/")
+        answer = await self.context.deps.prober.probe(self.plan.url + "/")
         if answer.status is not None and answer.status != NOBODY:
             raise PortalError("address_in_use", field="name", host=self.plan.host, log=f"status {answer.status}")
 
@@ -234,7 +234,7 @@ class Configure(CreateStep):
         )
 
     def _update(self) -> ApplicationUpdate:
-        registry = self.context.around.registry
+        registry = self.context.deps.registry
         secrets = self.context.secrets
         return ApplicationUpdate(
             docker_image=self.plan.image,

@@ -135,7 +135,7 @@ class Deploy(CreateStep):
             await self._rest()
 
     async def _queue(self) -> Queue:
-        return await self.context.persist(self.context.around.observer.queue, repeatable=True)
+        return await self.context.persist(self.context.deps.tracker.queue, repeatable=True)
 
     @property
     def settings(self) -> Any:
@@ -147,13 +147,13 @@ class Deploy(CreateStep):
 
         Where both may have been, one without a name may be ours: it is waited for, and proves nothing.
         """
-        observer = self.context.around.observer
+        tracker = self.context.deps.tracker
         if job := queue.titled(self._title):
-            observer.keeps_titles = True
+            tracker.keeps_titles = True
             return job
         if job := queue.untitled(self.application_id, self.context.marker):
             return job
-        return None if observer.keeps_titles else queue.untitled(self.application_id, "")
+        return None if tracker.keeps_titles else queue.untitled(self.application_id, "")
 
     def _is_ours(self, title: str | None, description: str | None) -> bool:
         return title == self._title or (title == DEFAULT_TITLE and description == self.context.marker)
@@ -166,14 +166,14 @@ class Deploy(CreateStep):
         own; only where that is without one, too, nothing better is to be had.
         """
         late = self._triggered is not None and time.monotonic() - self._triggered > _TITLE_AFTER
-        return self._asked if late and self._asked > 1 and not self.context.around.observer.keeps_titles else 0
+        return self._asked if late and self._asked > 1 and not self.context.deps.tracker.keeps_titles else 0
 
     def _find(self, rows: Sequence[DokployDeployment], *, guess: int = 0) -> DokployDeployment | None:
         baseline = self.context.output(self.name, "baseline") or []
         rows = [row for row in rows if row.deployment_id not in self._dead]
         row = find_row(rows, self._title, marker=self.context.marker, baseline=baseline, guess=guess)
         if row is not None and row.title == self._title:
-            self.context.around.observer.keeps_titles = True
+            self.context.deps.tracker.keeps_titles = True
         return row
 
     async def _row(self, queue: Queue, job: QueueJob | None) -> DokployDeployment | None:
@@ -211,7 +211,7 @@ class Deploy(CreateStep):
         place = (queue.place(job), queue.waiting)
         if place != self._place:
             if self._place is None or place[0] != self._place[0]:
-                usual = await self.context.around.records.usual_deploy_seconds()
+                usual = await self.context.deps.records.usual_deploy_seconds()
                 estimate = None if usual is None else round(usual * place[0], 1)
                 await self.context.tell(QueuePosition(position=place[0], total=place[1], estimate_seconds=estimate))
             self._place = place
@@ -248,7 +248,7 @@ class Deploy(CreateStep):
         """Record the lines of Dokploy's log that are new. A log that cannot be read is no reason to fail."""
         self._log_read_at = time.monotonic()
         try:
-            lines = await self.context.around.dokploy.read_deployment_log(row.deployment_id)
+            lines = await self.context.deps.dokploy.read_deployment_log(row.deployment_id)
         except DokployError as error:
             log.info("log_unreadable", detail=str(error))
             return

@@ -92,7 +92,7 @@ class Verify(CreateStep):
         """Ask the paths in turn; None when a stranger is turned away as he should be."""
         problem: PortalError | None = None
         for path in self.plan.probe_paths:
-            answer = await self.context.around.prober.probe(self.plan.url + path)
+            answer = await self.context.deps.prober.probe(self.plan.url + path)
             if answer.tls_trouble:
                 await self._warn("tls_not_ready")
             self._seen = {"probe_path": path, "status": answer.status, "tls_trouble": answer.tls_trouble}

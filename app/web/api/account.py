@@ -7,13 +7,13 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from app.errors import PortalError
-from app.identity import OPERATOR, Caller, Scope, Token, parse_scopes
+from app.identity import OPERATOR, Principal, Scope, Token, parse_scopes
 from app.portal import Portal
 from app.stacks.requester import Requester
 from app.stacks.transfer import TakenOver
 from app.web.api import account_schemas as models
 from app.web.api.openapi import body, problems
-from app.web.api.routes import CallerDep, PortalDep, StackDep
+from app.web.api.routes import PortalDep, PrincipalDep, StackDep
 from app.web.deps import address_of, portal_of, read_json
 from app.web.rate_limits import limits_of
 
@@ -26,30 +26,30 @@ NDJSON: Final = "application/x-ndjson"
 @router.get("/api/tokens", tags=["tokens"])
 async def tokens(
     portal: PortalDep,
-    caller: CallerDep,
+    principal: PrincipalDep,
     response: Response,
     everybody: Annotated[bool, Query(description="Everybody's, for operators.")] = False,
 ) -> models.TokensAnswer:
     """The caller's tokens. What expired or was revoked stays on the list for a month."""
     response.headers["Cache-Control"] = "no-store"
     return models.TokensAnswer(
-        tokens=[models.token_answer(each) for each in await tokens_of(portal, caller, everybody=everybody)]
+        tokens=[models.token_answer(each) for each in await tokens_of(portal, principal, everybody=everybody)]
     )
 
 
-async def tokens_of(portal: Portal, caller: Caller, *, everybody: bool) -> list[Token]:
+async def tokens_of(portal: Portal, principal: Principal, *, everybody: bool) -> list[Token]:
     """The tokens that a caller may see. Raises PortalError `not_operator`."""
-    if everybody and not caller.is_operator:
+    if everybody and not principal.is_operator:
         raise PortalError("not_operator")
-    owner = token_owner(caller)
+    owner = token_owner(principal)
     if owner is None and not everybody:
         return []
     return await portal.tokens.of(None if everybody else owner)
 
 
-def token_owner(caller: Caller) -> str | None:
+def token_owner(principal: Principal) -> str | None:
     """Whose the caller's tokens are; of an operator his own, whatever browser he sits at: his alone can be `admin`."""
-    return caller.actor.id if caller.is_operator else caller.owner
+    return principal.actor.id if principal.is_operator else principal.owner
 
 
 @router.post(
@@ -62,60 +62,60 @@ def token_owner(caller: Caller) -> str | None:
     responses=problems(409),
 )
 async def make_token(
-    request: Request, portal: PortalDep, caller: CallerDep, response: Response
+    request: Request, portal: PortalDep, principal: PrincipalDep, response: Response
 ) -> models.NewTokenAnswer:
     """Make a token for a program. It is shown this once, and kept as a fingerprint."""
     body = await read_json(request, models.TokenBody)
-    token, secret = await make(portal, caller, name=body.name, scopes=body.scopes, days=body.expires_in_days)
+    token, secret = await make(portal, principal, name=body.name, scopes=body.scopes, days=body.expires_in_days)
     response.headers["Cache-Control"] = "no-store"
     return models.NewTokenAnswer(**models.token_answer(token).model_dump(by_alias=False), token=secret)
 
 
-async def make(portal: Portal, caller: Caller, *, name: str, scopes: object, days: int) -> tuple[Token, str]:
+async def make(portal: Portal, principal: Principal, *, name: str, scopes: object, days: int) -> tuple[Token, str]:
     """Make a token for a form or a program. Raises PortalError, `nothing_yours` for a browser that has no stack yet."""
-    owner = token_owner(caller)
+    owner = token_owner(principal)
     if owner is None:
         raise PortalError("nothing_yours")
     return await portal.tokens.make(
-        caller.actor,
+        principal.actor,
         owner=owner,
         name=name,
-        scopes=scopes_for(caller, scopes),
+        scopes=scopes_for(principal, scopes),
         days=days,
-        bound_to=portal.recognition.admin_binding if owner == OPERATOR else None,
+        bound_to=portal.authentication.admin_binding if owner == OPERATOR else None,
     )
 
 
-def scopes_for(caller: Caller, wanted: object) -> frozenset[Scope]:
+def scopes_for(principal: Principal, wanted: object) -> frozenset[Scope]:
     """Read what a token is to be made for.
 
     Raises PortalError `scopes_invalid`, or `scope_missing` for more than the caller may himself.
     """
     scopes = parse_scopes(wanted)
-    for scope in sorted(scopes - caller.scopes):
+    for scope in sorted(scopes - principal.scopes):
         raise PortalError("scope_missing", scope=scope.value)
     return scopes
 
 
 @router.delete("/api/tokens/{token_id}", status_code=204, tags=["tokens"], responses=problems(404), response_model=None)
 async def revoke_token(
-    token_id: Annotated[str, Path(description="The token's id.")], portal: PortalDep, caller: CallerDep
+    token_id: Annotated[str, Path(description="The token's id.")], portal: PortalDep, principal: PrincipalDep
 ) -> None:
     """Make a token good for nothing, at once. Operators may revoke anybody's."""
-    await revoke(portal, caller, token_id)
+    await revoke(portal, principal, token_id)
 
 
-async def revoke(portal: Portal, caller: Caller, token_id: str) -> None:
+async def revoke(portal: Portal, principal: Principal, token_id: str) -> None:
     """Revoke for a form or a program. Raises PortalError `token_not_found`."""
-    if caller.owner is None and not caller.is_operator:
+    if principal.owner is None and not principal.is_operator:
         raise PortalError("token_not_found")
-    await portal.tokens.revoke(caller.actor, token_id, owner=None if caller.is_operator else caller.owner)
+    await portal.tokens.revoke(principal.actor, token_id, owner=None if principal.is_operator else principal.owner)
 
 
 @router.post("/api/stack/{name}/offer", status_code=201, tags=["stacks"])
-async def offer(found: StackDep, portal: PortalDep, caller: CallerDep, response: Response) -> models.OfferAnswer:
+async def offer(found: StackDep, portal: PortalDep, principal: PrincipalDep, response: Response) -> models.OfferAnswer:
     """Make a code with which somebody may take the stack over, once, within a day. One made before counts no more."""
-    made = await portal.handing_over.offer(found, Requester(found.owner, caller.actor, "api"))
+    made = await portal.transfers.offer(found, Requester(found.owner, principal.actor, "api"))
     response.headers["Cache-Control"] = "no-store"
     return models.OfferAnswer(code=made.code, expires_at=made.expires_at)
 
@@ -125,12 +125,12 @@ async def offer(found: StackDep, portal: PortalDep, caller: CallerDep, response:
     tags=["stacks"],
     openapi_extra={"requestBody": body(models.TakeOverBody, {"code": "the-code-that-was-passed-on"})},
 )
-async def take_over(request: Request, caller: CallerDep, response: Response) -> models.TakenOverAnswer:
+async def take_over(request: Request, principal: PrincipalDep, response: Response) -> models.TakenOverAnswer:
     """Take a stack over with the code that its owner has passed on, or with its manage key; it gets a new key."""
     body = await read_json(request, models.TakeOverBody)
-    taken = await take(request, Requester(caller.owner or "", caller.actor, "api"), body.code)
+    taken = await take(request, Requester(principal.owner or "", principal.actor, "api"), body.code)
     response.headers["Cache-Control"] = "no-store"
-    key = taken.manage_key if caller.gets_keys else None
+    key = taken.manage_key if principal.gets_keys else None
     return models.TakenOverAnswer(stack_name=taken.name, url=taken.url, manage_key=key)
 
 
@@ -139,7 +139,7 @@ async def take(request: Request, requester: Requester, code: str) -> TakenOver:
     limit, address = limits_of(request).wrong_credential, address_of(request) or ""
     await limit.check(address)
     try:
-        return await portal_of(request).handing_over.take(code.strip(), requester)
+        return await portal_of(request).transfers.take(code.strip(), requester)
     except PortalError as error:
         if error.code == "offer_invalid":
             await limit.count(address)

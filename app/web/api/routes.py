@@ -11,7 +11,7 @@ from app.deployments.model import DeploymentRecord
 from app.deployments.states import ResourceState
 from app.errors import N_, PortalError
 from app.i18n import LANGUAGES, Language
-from app.identity import Caller
+from app.identity import Principal
 from app.operations.password import PASSWORD
 from app.operations.redeploy import REDEPLOY
 from app.portal import Portal
@@ -34,7 +34,7 @@ from app.web.auth.authorization import (
     stack_or_kept_of,
     whose_stacks,
 )
-from app.web.deps import caller_of, language_of, portal_of, read_json, wait_preference
+from app.web.deps import language_of, portal_of, principal_of, read_json, wait_preference
 from app.web.problems import problem_response, show
 from app.web.ui.shared.passwords import password_of
 
@@ -62,7 +62,7 @@ PLAN_SENTENCES = (
 
 PortalDep = Annotated[Portal, Depends(portal_of)]
 LanguageDep = Annotated[Language, Depends(language_of)]
-CallerDep = Annotated[Caller, Depends(caller_of)]
+PrincipalDep = Annotated[Principal, Depends(principal_of)]
 StackDep = Annotated[StackRecord, Depends(stack_of)]
 KeptDep = Annotated[KeptFiles, Depends(kept_of)]
 StackOrKeptDep = Annotated[StackRecord | KeptFiles, Depends(stack_or_kept_of)]
@@ -91,7 +91,7 @@ async def health(portal: PortalDep) -> schemas.HealthAnswer:
             enabled=portal.runner.is_started,
             active=portal.runner.is_active,
             running=portal.runner.running,
-            watchers=portal.feed.watchers,
+            watchers=portal.broker.watchers,
         ),
     )
 
@@ -114,7 +114,7 @@ async def ready(portal: PortalDep, response: Response) -> schemas.ReadyAnswer:
 async def check(
     name: Annotated[str, Path(description="The name that is wanted.")],
     portal: PortalDep,
-    caller: CallerDep,
+    principal: PrincipalDep,
     language: LanguageDep,
     response: Response,
 ) -> schemas.CheckAnswer:
@@ -134,7 +134,7 @@ async def check(
             message=f"{shown.detail} {shown.hint}",
             suggestions=[],
         )
-    found = await portal.names.look(parsed, portal.template, asker_of(caller, "api"))
+    found = await portal.names.look(parsed, portal.template, requester_of(principal, "api"))
     if problem := found.problem:
         return schemas.CheckAnswer(
             name=name,
@@ -160,9 +160,11 @@ async def check(
     )
 
 
-def asker_of(caller: Caller, trigger: str, *, owner: str | None = None, actor: Actor | None = None) -> Requester:
+def requester_of(
+    principal: Principal, trigger: str, *, owner: str | None = None, actor: Actor | None = None
+) -> Requester:
     """Who requests an operation on a stack. owner, actor: where that is a browser that nobody knew yet."""
-    return Requester(owner or caller.owner or "", actor or caller.actor, trigger, caller.key_hash)
+    return Requester(owner or principal.owner or "", actor or principal.actor, trigger, principal.key_hash)
 
 
 def parse_request(body: schemas.PlanBody, portal: Portal) -> DeploymentRequest:
@@ -172,16 +174,18 @@ def parse_request(body: schemas.PlanBody, portal: Portal) -> DeploymentRequest:
 
 
 @router.post("/api/plan", tags=["deployments"], openapi_extra={"requestBody": body(schemas.PlanBody, _EXAMPLE)})
-async def preview(request: Request, portal: PortalDep, caller: CallerDep, language: LanguageDep) -> schemas.PlanAnswer:
+async def preview(
+    request: Request, portal: PortalDep, principal: PrincipalDep, language: LanguageDep
+) -> schemas.PlanAnswer:
     """What a deployment would make, and what would keep it from starting. Changes nothing."""
-    return await preview_plan(await read_json(request, schemas.PlanBody), portal, caller, language)
+    return await preview_plan(await read_json(request, schemas.PlanBody), portal, principal, language)
 
 
 async def preview_plan(
-    body: schemas.PlanBody, portal: Portal, caller: Caller, language: Language
+    body: schemas.PlanBody, portal: Portal, principal: Principal, language: Language
 ) -> schemas.PlanAnswer:
     """Decide a plan and nothing else, for a program or for the form (APL-4)."""
-    requester = asker_of(caller, "api")
+    requester = requester_of(principal, "api")
     try:
         wanted = parse_request(body, portal)
         found = await portal.names.look(wanted.name, portal.template, requester)
@@ -230,7 +234,9 @@ def _blocked(error: PortalError, language: Language) -> schemas.PlanAnswer.Block
     },
     responses={202: LOCATION, **problems(409)},
 )
-async def deploy(request: Request, response: Response, portal: PortalDep, caller: CallerDep) -> schemas.AcceptedAnswer:
+async def deploy(
+    request: Request, response: Response, portal: PortalDep, principal: PrincipalDep
+) -> schemas.AcceptedAnswer:
     """Take in a deployment. It runs on whoever watches; follow it at `eventsUrl`.
 
     With an `Idempotency-Key` header a repeated request within 24 hours gets the first one's answer.
@@ -240,7 +246,7 @@ async def deploy(request: Request, response: Response, portal: PortalDep, caller
     wanted = parse_request(body, portal)
     try:
         accepted = await portal.operations.create(
-            wanted, portal.template, asker_of(caller, "api"), idempotency_key=idempotency_key
+            wanted, portal.template, requester_of(principal, "api"), idempotency_key=idempotency_key
         )
     except PortalError as error:
         if error.code in NAME_REFUSED:
@@ -255,7 +261,7 @@ async def deploy(request: Request, response: Response, portal: PortalDep, caller
         url=accepted.url,
         status_url=schemas.status_url(accepted.deployment_id),
         events_url=schemas.events_url(accepted.deployment_id),
-        manage_key=accepted.manage_key if caller.gets_keys else None,
+        manage_key=accepted.manage_key if principal.gets_keys else None,
     )
 
 
@@ -330,30 +336,30 @@ async def events(
     tags=["deployments"],
     responses=problems(409),
 )
-async def cancel(record: DeploymentDep, portal: PortalDep, caller: CallerDep) -> schemas.FollowAnswer:
+async def cancel(record: DeploymentDep, portal: PortalDep, principal: PrincipalDep) -> schemas.FollowAnswer:
     """Cancel a deployment: what it has made is removed again. Asking twice changes nothing."""
-    await cancel_deployment(portal, caller, record)
+    await cancel_deployment(portal, principal, record)
     return follow_answer(record.id)
 
 
-async def cancel_deployment(portal: Portal, caller: Caller, record: DeploymentRecord) -> None:
+async def cancel_deployment(portal: Portal, principal: Principal, record: DeploymentRecord) -> None:
     """Cancel for a form or a program. Raises PortalError."""
     if not record.operation.can_be_canceled and record.conclusion is None:
         raise PortalError("removal_goes_on")
-    if not await portal.operations.cancel(record, caller.actor):
+    if not await portal.operations.cancel(record, principal.actor):
         raise PortalError("deployment_over")
 
 
 @router.get("/api/stacks", tags=["stacks"])
-async def stacks(portal: PortalDep, caller: CallerDep, response: Response) -> schemas.StacksAnswer:
+async def stacks(portal: PortalDep, principal: PrincipalDep, response: Response) -> schemas.StacksAnswer:
     """The stacks that the caller manages; every stack for the operator, none for a stranger."""
     response.headers["Cache-Control"] = "no-store"
-    views = await stacks_of(portal, caller)
+    views = await stacks_of(portal, principal)
     return schemas.StacksAnswer(
         stacks=[schemas.stack_answer(view) for view in views],
         kept=[
             schemas.KeptAnswer(name=each.name, volume=each.volume, since=each.since)
-            for each in await files_of(portal, caller)
+            for each in await files_of(portal, principal)
         ],
     )
 
@@ -362,7 +368,7 @@ async def stacks(portal: PortalDep, caller: CallerDep, response: Response) -> sc
 async def stack(
     found: StackDep,
     portal: PortalDep,
-    caller: CallerDep,
+    principal: PrincipalDep,
     response: Response,
 ) -> schemas.StackAnswer:
     """A stack, for its owner; for others there is none. A token is told the password if made for stack:manage."""
@@ -370,7 +376,7 @@ async def stack(
     if newest is None:
         raise PortalError("stack_not_found", name=found.name)
     response.headers["Cache-Control"] = "no-store"
-    return schemas.stack_answer(StackView(found, newest), password=password_of(portal, caller, found))
+    return schemas.stack_answer(StackView(found, newest), password=password_of(portal, principal, found))
 
 
 @router.post(
@@ -383,14 +389,14 @@ async def redeploy(
     response: Response,
     found: StackDep,
     portal: PortalDep,
-    caller: CallerDep,
+    principal: PrincipalDep,
 ) -> schemas.FollowAnswer:
     """Make a stack again what its plan says: what is missing is made, the image is deployed, the files stay.
 
     Nothing is undone where it fails; what is there stays as it is.
     """
     return _begun(
-        response, await portal.operations.change(REDEPLOY, found, Requester(found.owner, caller.actor, "api"))
+        response, await portal.operations.change(REDEPLOY, found, Requester(found.owner, principal.actor, "api"))
     )
 
 
@@ -401,14 +407,14 @@ async def redeploy(
     responses={202: LOCATION, **problems(409)},
 )
 async def change_password(
-    response: Response, found: StackDep, portal: PortalDep, caller: CallerDep
+    response: Response, found: StackDep, portal: PortalDep, principal: PrincipalDep
 ) -> schemas.FollowAnswer:
     """Give a stack a new password, and deploy it again with that.
 
     The old one is shown until the container was started with the new one. Where that fails, `passwordPending` stays
     true, and the next redeployment finishes it.
     """
-    requester = Requester(found.owner, caller.actor, "api")
+    requester = Requester(found.owner, principal.actor, "api")
     return _begun(response, await portal.operations.change(PASSWORD, found, requester))
 
 
@@ -442,7 +448,7 @@ async def delete_stack(
     response: Response,
     found: StackOrKeptDep,
     portal: PortalDep,
-    caller: CallerDep,
+    principal: PrincipalDep,
     language: LanguageDep,
     volume: Annotated[Literal["erase", "keep"], Query(description="What happens to its files.")] = "erase",
 ) -> Any:
@@ -456,9 +462,9 @@ async def delete_stack(
         # Files that somebody chose to keep are not lost to what a request leaves out.
         if volume != "erase" or "volume" not in request.query_params:
             raise PortalError("stack_not_found", name=found.name)
-        deployment_id = await portal.operations.erase(found, Requester(found.owner, caller.actor, "api"))
+        deployment_id = await portal.operations.erase(found, Requester(found.owner, principal.actor, "api"))
     else:
-        deployment_id = await portal.operations.remove(found, volume, Requester(found.owner, caller.actor, "api"))
+        deployment_id = await portal.operations.remove(found, volume, Requester(found.owner, principal.actor, "api"))
     record = await _wait_until_over(request, portal, deployment_id, end)
     response.headers["Cache-Control"] = "no-store"
     answer = schemas.RemovalAnswer(
@@ -500,10 +506,10 @@ async def overview(portal: PortalDep, response: Response) -> schemas.OverviewAns
 
 
 async def stacks_of(
-    portal: Portal, caller: Caller, *, after: str | None = None, limit: int | None = None
+    portal: Portal, principal: Principal, *, after: str | None = None, limit: int | None = None
 ) -> list[StackView]:
     """The stacks that a caller manages, newest first. after: those that follow the stack with this id."""
-    whose = whose_stacks(caller)
+    whose = whose_stacks(principal)
     return [] if whose is None else await portal.records.stack_views(whose, after=after, limit=limit)
 
 
@@ -511,7 +517,7 @@ async def _wait_until_over(request: Request, portal: Portal, deployment_id: str,
     """Wait for a deployment's last event, until a moment of the monotonic clock, or until the portal stops."""
     record = await find_deployment(portal, deployment_id)
     if record.conclusion is None:
-        async for batch in portal.feed.follow(deployment_id, record.last_event, quiet=0.2):
+        async for batch in portal.broker.follow(deployment_id, record.last_event, quiet=0.2):
             if any(event.conclusion for event in batch) or time.monotonic() > end or stream.is_stopping(request):
                 break
         record = await find_deployment(portal, deployment_id)

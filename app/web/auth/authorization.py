@@ -11,7 +11,7 @@ from fastapi import Path, Request
 from app.audit import Action, Means
 from app.deployments.model import DeploymentRecord
 from app.errors import PortalError
-from app.identity import Caller, Ownership, Scope, nobody
+from app.identity import Ownership, Principal, Scope, nobody
 from app.ids import could_be_id
 from app.portal import Portal
 from app.stacks.model import StackRecord, Whose
@@ -20,12 +20,12 @@ from app.stacks.volumes import KeptFiles
 from app.store.engine import StoreAway
 from app.web.deps import (
     address_of,
-    caller_of,
     identify,
     may_be_guess,
     must_be_from_here,
     must_say_where_from,
     portal_of,
+    principal_of,
 )
 from app.web.rate_limits import counted_as, limit_actor, limits_of
 
@@ -169,7 +169,7 @@ def routes_of(router: Any) -> Iterator[str]:
 async def authorize(request: Request) -> None:
     """Hold a request to its rule: recognise the caller, find what the path names, and see that it is his.
 
-    A dependency of the whole application. Leaves `caller`, and `stack` or `deployment`, in the request's state.
+    A dependency of the whole application. Leaves `principal`, and `stack` or `deployment`, in the request's state.
     Raises PortalError: `cross_site`, `token_expired`, `token_revoked`, `not_admitted`, `sign_in_needed`,
     `operator_only`, `not_operator`, `person_only`, `scope_missing`, `credential_missing`, `credential_wrong`,
     `stack_not_found`, `deployment_not_found`.
@@ -179,78 +179,78 @@ async def authorize(request: Request) -> None:
     request.state.rule = rule
     if rule.who is Who.UNASKED:
         return
-    caller = await _recognise(request, rule)
+    principal = await _recognise(request, rule)
     portal = portal_of(request)
-    if caller.key_hash is not None and not await portal.records.knows_key(caller.key_hash):
+    if principal.key_hash is not None and not await portal.records.knows_key(principal.key_hash):
         await limits_of(request).wrong_credential.count(address_of(request) or "")
         # Nobody is to act as nobody who thinks that he has shown who he is; nor to learn which names there are.
         if rule.who is Who.VISITOR and (rule.of is None or not _is_open(portal)):
             raise PortalError("credential_unknown")
-    _must_be(rule, caller, is_open=_is_open(portal))
-    if rule.scope is not None and caller.is_known:
-        caller.must(rule.scope)
-    await _find(request, portal, rule, caller)
+    _must_be(rule, principal, is_open=_is_open(portal))
+    if rule.scope is not None and principal.is_known:
+        principal.must(rule.scope)
+    await _find(request, portal, rule, principal)
 
 
-async def _recognise(request: Request, rule: Rule) -> Caller:
+async def _recognise(request: Request, rule: Rule) -> Principal:
     """Leave the caller in the request's state: nobody, from somewhere, until he is recognised."""
-    request.state.caller = nobody(address_of(request))
+    request.state.principal = nobody(address_of(request))
     changes = request.method not in {"GET", "HEAD"}
     if changes:
         must_be_from_here(request)
     if may_be_guess(request):
         await limits_of(request).wrong_credential.check(address_of(request) or "")
     try:
-        caller = await identify(request)
+        principal = await identify(request)
     except PortalError:
         if rule.who is not Who.EVERYBODY:
             raise
-        return caller_of(request)
-    request.state.caller = caller
-    if caller.has_credential:
-        await limit_actor(request, caller.counted_as)
+        return principal_of(request)
+    request.state.principal = principal
+    if principal.has_credential:
+        await limit_actor(request, principal.counted_as)
         if changes:
             must_say_where_from(request)
-    return caller
+    return principal
 
 
-async def _find(request: Request, portal: Portal, rule: Rule, caller: Caller) -> None:
+async def _find(request: Request, portal: Portal, rule: Rule, principal: Principal) -> None:
     """Find what the path names, and see that it is the caller's."""
     name = request.path_params.get("name", "")
-    if rule.of in {"kept", "stack_or_kept"} and (kept := await files_of(portal, caller, name)):
+    if rule.of in {"kept", "stack_or_kept"} and (kept := await files_of(portal, principal, name)):
         request.state.kept = kept[0]
     elif rule.of == "kept":
         raise PortalError("stack_not_found", name=name[:MAX_NAME])
     elif rule.of in {"stack", "stack_or_kept"}:
-        request.state.stack = await _stack(portal, caller, rule, name)
+        request.state.stack = await _stack(portal, principal, rule, name)
     elif rule.of == "deployment":
-        request.state.deployment = await _deployment(portal, caller, rule, request.path_params["deployment_id"])
+        request.state.deployment = await _deployment(portal, principal, rule, request.path_params["deployment_id"])
 
 
-def _must_be(rule: Rule, caller: Caller, *, is_open: bool) -> None:
+def _must_be(rule: Rule, principal: Principal, *, is_open: bool) -> None:
     match rule.who:
-        case Who.OPERATOR if not caller.is_operator:
-            if caller.actor.means is Means.TOKEN:
+        case Who.OPERATOR if not principal.is_operator:
+            if principal.actor.means is Means.TOKEN:
                 raise PortalError("scope_missing", scope=Scope.ADMIN.value)
-            if caller.actor.means is Means.MANAGE_KEY:
+            if principal.actor.means is Means.MANAGE_KEY:
                 raise PortalError("token_wrong")
-            raise PortalError("not_operator" if caller.is_known else "operator_only")
-        case Who.PERSON if not caller.is_person:
+            raise PortalError("not_operator" if principal.is_known else "operator_only")
+        case Who.PERSON if not principal.is_person:
             raise PortalError("person_only")
-        case Who.VISITOR | Who.PERSON if not is_open and not caller.is_known:
+        case Who.VISITOR | Who.PERSON if not is_open and not principal.is_known:
             # A manage key opens its own stack in every mode, and is looked at with it.
-            if caller.key_hash is None or rule.of is None:
+            if principal.key_hash is None or rule.of is None:
                 raise PortalError("sign_in_needed")
 
 
-async def _stack(portal: Portal, caller: Caller, rule: Rule, name: str) -> StackRecord:
+async def _stack(portal: Portal, principal: Principal, rule: Rule, name: str) -> StackRecord:
     wanted = normalize_name(name)
     found = await portal.records.find_stack(wanted) if could_be_name(wanted) else None
-    if found is not None and caller.owns(Ownership(found.owner, found.manage_key_hash)):
+    if found is not None and principal.owns(Ownership(found.owner, found.manage_key_hash)):
         return found
     # That a name is taken, whoever may deploy learns from the form; a key that is another stack's, from nobody.
-    if found is not None and rule.action is not None and (caller.is_known or _is_open(portal)):
-        raise PortalError("credential_wrong" if caller.has_credential else "credential_missing")
+    if found is not None and rule.action is not None and (principal.is_known or _is_open(portal)):
+        raise PortalError("credential_wrong" if principal.has_credential else "credential_missing")
     raise PortalError("stack_not_found", name=wanted[:MAX_NAME])
 
 
@@ -258,14 +258,14 @@ def _is_open(portal: Portal) -> bool:
     return portal.settings.auth_mode == "open"
 
 
-async def _deployment(portal: Portal, caller: Caller, rule: Rule, deployment_id: str) -> DeploymentRecord:
+async def _deployment(portal: Portal, principal: Principal, rule: Rule, deployment_id: str) -> DeploymentRecord:
     found = await find_deployment(portal, deployment_id)
-    if owns_deployment(caller, found):
+    if owns_deployment(principal, found):
         return found
     if not _is_open(portal):
         raise PortalError("deployment_not_found")
     if rule.action is not None:
-        raise PortalError("credential_wrong" if caller.has_credential else "credential_missing")
+        raise PortalError("credential_wrong" if principal.has_credential else "credential_missing")
     # Without accounts whoever was given the address may look: nobody can guess it, and it shows no secret.
     return found
 
@@ -274,18 +274,18 @@ StackName = Annotated[str, Path(description="The stack's name.")]
 DeploymentId = Annotated[str, Path(description="The deployment's id, as POST /api/deploy answers it.")]
 
 
-def whose_stacks(caller: Caller) -> Whose | None:
+def whose_stacks(principal: Principal) -> Whose | None:
     """Which stacks a caller manages; None: none. A token, where one was sent, counts alone."""
-    if caller.is_operator:
+    if principal.is_operator:
         return Whose()
-    if caller.key_hash is not None:
-        return Whose(key_hash=caller.key_hash)
-    return Whose(owner=caller.owner) if caller.owner is not None else None
+    if principal.key_hash is not None:
+        return Whose(key_hash=principal.key_hash)
+    return Whose(owner=principal.owner) if principal.owner is not None else None
 
 
-async def files_of(portal: Portal, caller: Caller, name: str | None = None) -> list[KeptFiles]:
+async def files_of(portal: Portal, principal: Principal, name: str | None = None) -> list[KeptFiles]:
     """Files kept of stacks that are gone and that were the caller's. name: only of those that were called so."""
-    whose, wanted = whose_stacks(caller), None if name is None else normalize_name(name)
+    whose, wanted = whose_stacks(principal), None if name is None else normalize_name(name)
     if whose is None or (wanted is not None and not could_be_name(wanted)):
         return []
     return await portal.records.kept_files(whose, name=wanted)
@@ -323,9 +323,9 @@ async def find_deployment(portal: Portal, deployment_id: str) -> DeploymentRecor
     return record
 
 
-def owns_deployment(caller: Caller, record: DeploymentRecord) -> bool:
+def owns_deployment(principal: Principal, record: DeploymentRecord) -> bool:
     """Whether the stack that a deployment changed is the caller's."""
-    return caller.owns(Ownership(record.owner_of_stack, record.manage_key_hash))
+    return principal.owns(Ownership(record.owner_of_stack, record.manage_key_hash))
 
 
 # What is refused because of who asks; other failures are no matter of the trail's.
@@ -361,7 +361,7 @@ async def audit_refusal(request: Request, error: PortalError) -> None:
     address = address_of(request)
     if not limits_of(request).refusals.is_first((counted_as(address or ""), rule.action, error.code)):
         return
-    actor = caller_of(request).actor
+    actor = principal_of(request).actor
     try:
         await portal_of(request).trail.refused(actor, rule.action, error.code, stack=request.path_params.get("name"))
     except StoreAway as away:

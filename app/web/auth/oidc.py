@@ -16,7 +16,7 @@ from fastapi.responses import RedirectResponse
 
 from app.config.settings import Settings
 from app.errors import PortalError
-from app.identity import Admission, Claims
+from app.identity import Allowlist, Claims
 from app.security.vault import Vault
 from app.web.auth.provider import Provider, failed, loggable
 from app.web.deps import path_here, remember_signing_in, signing_in_of
@@ -50,7 +50,7 @@ class Oidc:
         self._client_id = cast("str", settings.oidc_client_id)
         self._scopes = settings.oidc_scopes
         self._groups_claim = settings.oidc_groups_claim
-        self._asks_for_groups = Admission(settings).asks_for_groups
+        self._asks_for_groups = Allowlist(settings).asks_for_groups
         self._portal_url = settings.portal_url or ""
         self._vault = vault
         self._provider = provider or Provider(settings)

@@ -9,7 +9,7 @@ import pytest
 
 from app.deployments.events import RecordedEvent
 from app.deployments.states import Status
-from app.engine.broker import Feed
+from app.engine.broker import Broker
 from app.stacks.queries import PAGE
 from app.store.engine import StoreAway
 from tests.waiting import WAIT_SECONDS, until
@@ -61,14 +61,14 @@ class Store:
 class Watcher:
     """Follows in a task and keeps what it saw."""
 
-    def __init__(self, feed: Feed, after: int = 0, quiet: float = QUIET) -> None:
+    def __init__(self, broker: Broker, after: int = 0, quiet: float = QUIET) -> None:
         self.seen: list[int] = []
         self.quiets = 0
         self._more = asyncio.Event()
-        self._task = asyncio.create_task(self._follow(feed, after, quiet))
+        self._task = asyncio.create_task(self._follow(broker, after, quiet))
 
-    async def _follow(self, feed: Feed, after: int, quiet: float) -> None:
-        async with aclosing(feed.follow(D, after, quiet=quiet)) as batches:  # type: ignore[type-var]
+    async def _follow(self, broker: Broker, after: int, quiet: float) -> None:
+        async with aclosing(broker.follow(D, after, quiet=quiet)) as batches:  # type: ignore[type-var]
             async for batch in batches:
                 self.seen += [each.n for each in batch]
                 self.quiets += not batch
@@ -95,8 +95,8 @@ class Watcher:
 async def follow() -> AsyncIterator[Callable[..., Watcher]]:
     watchers: list[Watcher] = []
 
-    def begin(feed: Feed, after: int = 0, quiet: float = QUIET) -> Watcher:
-        watchers.append(Watcher(feed, after, quiet))
+    def begin(broker: Broker, after: int = 0, quiet: float = QUIET) -> Watcher:
+        watchers.append(Watcher(broker, after, quiet))
         return watchers[-1]
 
     yield begin
@@ -111,11 +111,11 @@ async def settle() -> None:
 
 async def test_replay_and_then_live(follow):
     store = Store(3)
-    feed = Feed(store.read)
-    watcher = follow(feed, after=1)
+    broker = Broker(store.read)
+    watcher = follow(broker, after=1)
     await watcher.until(3)
 
-    feed.publish(D, store.write(2))
+    broker.publish(D, store.write(2))
 
     assert await watcher.until(5) == [2, 3, 4, 5]
     assert store.reads == [1], "what was published came from memory"
@@ -124,25 +124,25 @@ async def test_replay_and_then_live(follow):
 @pytest.mark.parametrize("moment", ["before", "after"])
 async def test_what_is_published_during_the_first_read_is_not_lost(follow, moment: str):
     store = Store(2)
-    feed = Feed(store.read)
+    broker = Broker(store.read)
     once = [True]
 
     def publish() -> None:
         if once.pop() if once else False:
-            feed.publish(D, store.write())
+            broker.publish(D, store.write())
 
     setattr(store, moment, publish)
 
-    assert await follow(feed).until(3) == [1, 2, 3]
+    assert await follow(broker).until(3) == [1, 2, 3]
 
 
 async def test_what_is_published_between_reading_and_waiting_is_not_lost():
     store = Store(1)
-    feed = Feed(store.read)
-    batches = feed.follow(D, 0, quiet=QUIET)
+    broker = Broker(store.read)
+    batches = broker.follow(D, 0, quiet=QUIET)
     assert [each.n for each in await anext(batches)] == [1]
 
-    feed.publish(D, store.write())  # nobody waits at this moment: the reader is busy with the first
+    broker.publish(D, store.write())  # nobody waits at this moment: the reader is busy with the first
 
     async with asyncio.timeout(WAIT_SECONDS):
         assert [each.n for each in await anext(batches)] == [2]
@@ -152,14 +152,14 @@ async def test_what_is_published_between_reading_and_waiting_is_not_lost():
 async def test_a_poke_during_the_look_it_asks_for_is_not_lost(follow):
     """Another process commits right after our look into the store began; its poke comes before we wait."""
     store = Store(1)
-    feed = Feed(store.read)
-    watcher = follow(feed)
+    broker = Broker(store.read)
+    watcher = follow(broker)
     await watcher.until(1)
     await settle()
 
     def poke_while_reading() -> None:
         store.before = lambda: None
-        feed.poke(D)
+        broker.poke(D)
         store.after = write_after_reading
 
     def write_after_reading() -> None:
@@ -167,7 +167,7 @@ async def test_a_poke_during_the_look_it_asks_for_is_not_lost(follow):
         store.write()
 
     store.before = poke_while_reading
-    feed.poke(D)
+    broker.poke(D)
 
     assert await watcher.until(2) == [1, 2]
 
@@ -175,16 +175,16 @@ async def test_a_poke_during_the_look_it_asks_for_is_not_lost(follow):
 async def test_who_has_just_come_does_not_take_a_wake_up_from_who_waits(follow):
     """A newcomer's own first read has the new event; its look for all must not begin after it."""
     store = Store(5)
-    feed = Feed(store.read)
-    waiting = follow(feed, after=5)
+    broker = Broker(store.read)
+    waiting = follow(broker, after=5)
     await settle()
 
     store.write()
-    newcomer = follow(feed, after=5)
+    newcomer = follow(broker, after=5)
 
     def poke_once():
         store.before = lambda: None
-        feed.poke(D)
+        broker.poke(D)
 
     store.before = poke_once
 
@@ -194,48 +194,48 @@ async def test_who_has_just_come_does_not_take_a_wake_up_from_who_waits(follow):
 
 async def test_who_is_ahead_does_not_look_for_who_is_behind(follow):
     store = Store(5)
-    feed = Feed(store.read)
-    ahead = follow(feed, after=6)
-    behind = follow(feed, after=5)
+    broker = Broker(store.read)
+    ahead = follow(broker, after=6)
+    behind = follow(broker, after=5)
     await settle()
 
     store.write()
-    feed.poke(D)
+    broker.poke(D)
 
     assert await behind.until(6) == [6]
-    feed.publish(D, store.write())
+    broker.publish(D, store.write())
     assert await ahead.until(7) == [7]
 
 
 async def test_a_poke_for_what_is_here_already_asks_the_store_nothing(follow):
     """A process hears of its own events too."""
     store = Store(1)
-    feed = Feed(store.read)
-    watcher = follow(feed)
+    broker = Broker(store.read)
+    watcher = follow(broker)
     await watcher.until(1)
     store.reads.clear()
 
-    feed.publish(D, store.write())
-    feed.poke(D, 2)
+    broker.publish(D, store.write())
+    broker.poke(D, 2)
     assert await watcher.until(2) == [1, 2]
     await asyncio.sleep(0)
     assert store.reads == []
 
     store.write()
-    feed.poke(D, 3)
+    broker.poke(D, 3)
     assert await watcher.until(3) == [1, 2, 3]
 
 
 async def test_a_hundred_watchers_look_into_the_store_once_for_a_poke(follow):
     store = Store(1)
-    feed = Feed(store.read)
-    watchers = [follow(feed) for _ in range(100)]
+    broker = Broker(store.read)
+    watchers = [follow(broker) for _ in range(100)]
     for watcher in watchers:
         await watcher.until(1)
     store.reads.clear()
 
     store.write()
-    feed.poke(D)
+    broker.poke(D)
     for watcher in watchers:
         assert await watcher.until(2) == [1, 2]
 
@@ -244,12 +244,12 @@ async def test_a_hundred_watchers_look_into_the_store_once_for_a_poke(follow):
 
 async def test_who_is_far_behind_reads_from_the_store():
     store = Store(1)
-    feed = Feed(store.read)
-    batches = feed.follow(D, 0, quiet=QUIET)
+    broker = Broker(store.read)
+    batches = broker.follow(D, 0, quiet=QUIET)
     await anext(batches)
 
     for _ in range(300):  # more than memory keeps
-        feed.publish(D, store.write())
+        broker.publish(D, store.write())
     store.reads.clear()
 
     seen: list[int] = []
@@ -265,44 +265,44 @@ async def test_who_is_far_behind_reads_from_the_store():
 async def test_a_log_of_many_pages_is_read_to_its_end(follow, count: int):
     store = Store(count)
 
-    assert await follow(Feed(store.read)).until(count) == list(range(1, count + 1))
+    assert await follow(Broker(store.read)).until(count) == list(range(1, count + 1))
 
 
 async def test_many_pages_written_by_another_process_are_read_to_their_end(follow):
     store = Store(1)
-    feed = Feed(store.read)
-    watcher = follow(feed)
+    broker = Broker(store.read)
+    watcher = follow(broker)
     await watcher.until(1)
 
     store.write(2 * PAGE + 100)
-    feed.poke(D)
+    broker.poke(D)
 
     assert await watcher.until(2 * PAGE + 101) == list(range(1, 2 * PAGE + 102))
 
 
 async def test_a_gap_between_published_events_is_filled_from_the_store(follow):
     store = Store(1)
-    feed = Feed(store.read)
-    watcher = follow(feed)
+    broker = Broker(store.read)
+    watcher = follow(broker)
     await watcher.until(1)
 
-    feed.publish(D, store.write())
+    broker.publish(D, store.write())
     store.write()  # by another process that held the run for a moment
-    feed.publish(D, store.write())
+    broker.publish(D, store.write())
 
     assert await watcher.until(4) == [1, 2, 3, 4]
 
 
 async def test_published_twice_is_seen_once(follow):
     store = Store(1)
-    feed = Feed(store.read)
-    watcher = follow(feed)
+    broker = Broker(store.read)
+    watcher = follow(broker)
     await watcher.until(1)
 
     new = store.write()
-    feed.publish(D, new)
-    feed.publish(D, new)
-    feed.poke(D)
+    broker.publish(D, new)
+    broker.publish(D, new)
+    broker.poke(D)
     await settle()
 
     assert watcher.seen == [1, 2]
@@ -310,14 +310,14 @@ async def test_published_twice_is_seen_once(follow):
 
 async def test_a_look_that_failed_is_looked_at_again_by_the_next(follow):
     store = Store(1)
-    feed = Feed(store.read)
-    first, second = follow(feed), follow(feed)
+    broker = Broker(store.read)
+    first, second = follow(broker), follow(broker)
     await first.until(1)
     await second.until(1)
 
     store.write()
     store.fails = 1
-    feed.poke(D)
+    broker.poke(D)
     await settle()
 
     seen = sorted([first.seen, second.seen], key=len)
@@ -327,14 +327,14 @@ async def test_a_look_that_failed_is_looked_at_again_by_the_next(follow):
 async def test_while_the_store_is_away_watchers_wait_and_then_see_everything_once(follow):
     store = Store(3)
     store.away = True
-    feed = Feed(store.read)
-    watchers = [follow(feed, quiet=0.05) for _ in range(20)]
+    broker = Broker(store.read)
+    watchers = [follow(broker, quiet=0.05) for _ in range(20)]
     await until(lambda: min(watcher.quiets for watcher in watchers) >= 4)
     # Two looks in each silence, and those at the beginning.
     most = sum(2 * watcher.quiets + 3 for watcher in watchers)
     assert len(store.reads) <= most, "they do not wake each other to look again at once"
 
-    feed.publish(D, store.write())
+    broker.publish(D, store.write())
     store.away = False
 
     for watcher in watchers:
@@ -343,12 +343,12 @@ async def test_while_the_store_is_away_watchers_wait_and_then_see_everything_onc
 
 async def test_a_store_that_goes_away_in_between_ends_no_stream(follow):
     store = Store(1)
-    feed = Feed(store.read)
-    watcher = follow(feed, quiet=0.02)
+    broker = Broker(store.read)
+    watcher = follow(broker, quiet=0.02)
     await watcher.until(1)
     store.write()
     store.away = True
-    feed.poke(D)
+    broker.poke(D)
     silences = watcher.quiets
     await until(lambda: watcher.quiets > silences + 2)
     assert watcher.seen == [1]
@@ -360,53 +360,53 @@ async def test_a_store_that_goes_away_in_between_ends_no_stream(follow):
 
 async def test_silence_is_told_and_nothing_is_lost_by_it(follow):
     store = Store(1)
-    feed = Feed(store.read)
-    watcher = follow(feed, quiet=0.01)
+    broker = Broker(store.read)
+    watcher = follow(broker, quiet=0.01)
     await watcher.until(1)
     await until(lambda: watcher.quiets >= 3)
 
-    feed.publish(D, store.write())
+    broker.publish(D, store.write())
 
     assert await watcher.until(2) == [1, 2]
 
 
 async def test_deployments_do_not_mix(follow):
     store = Store(1)
-    feed = Feed(store.read)
-    watcher = follow(feed)
+    broker = Broker(store.read)
+    watcher = follow(broker)
     await watcher.until(1)
 
-    feed.publish("another", [event(2, "another")])
+    broker.publish("another", [event(2, "another")])
     await settle()
 
     assert watcher.seen == [1]
-    assert not feed.is_watched("another")
+    assert not broker.is_watched("another")
 
 
 async def test_who_leaves_is_forgotten():
     store = Store(1)
-    feed = Feed(store.read)
-    watcher, other = Watcher(feed), Watcher(feed)
+    broker = Broker(store.read)
+    watcher, other = Watcher(broker), Watcher(broker)
     await watcher.until(1)
-    assert (feed.watchers, feed.is_watched(D)) == (2, True)
+    assert (broker.watchers, broker.is_watched(D)) == (2, True)
 
     await watcher.leave()
-    assert (feed.watchers, feed.is_watched(D)) == (1, True)
+    assert (broker.watchers, broker.is_watched(D)) == (1, True)
     await other.leave()
 
-    assert (feed.watchers, feed.is_watched(D)) == (0, False)
-    feed.publish(D, store.write())
-    feed.poke(D)
-    feed.poke_all()
+    assert (broker.watchers, broker.is_watched(D)) == (0, False)
+    broker.publish(D, store.write())
+    broker.poke(D)
+    broker.poke_all()
 
 
 async def test_everybody_looks_after_a_break(follow):
     store = Store(1)
-    feed = Feed(store.read)
-    watcher = follow(feed)
+    broker = Broker(store.read)
+    watcher = follow(broker)
     await watcher.until(1)
     store.write()
 
-    feed.poke_all()
+    broker.poke_all()
 
     assert await watcher.until(2) == [1, 2]

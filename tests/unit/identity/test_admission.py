@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from app.config.settings import load_settings
 from app.errors import PortalError
-from app.identity import Admission, Claims
+from app.identity import Allowlist, Claims
 
 USER, OPERATOR, STRANGER = "user", "operator", "stranger"
 
 
-def admission(auth_mode: str = "oidc", **lists: Any) -> Admission:
-    return Admission(
+def allowlist(auth_mode: str = "oidc", **lists: Any) -> Allowlist:
+    return Allowlist(
         load_settings(
             _env_file=None,
             app_env="development",
@@ -33,7 +33,7 @@ def admission(auth_mode: str = "oidc", **lists: Any) -> Admission:
 
 
 def who(
-    lists: Admission, email: str | None = None, groups: tuple[str, ...] = (), *, verified: bool | None = True
+    lists: Allowlist, email: str | None = None, groups: tuple[str, ...] = (), *, verified: bool | None = True
 ) -> str:
     claims = Claims("https://id.example.com", "1", email=email, email_verified=verified, groups=groups)
     try:
@@ -70,7 +70,7 @@ def who(
     ],
 )
 def test_a_domain_is_compared_whole(email: str | None, expected: str):
-    assert who(admission(allowed_domains="Example.com"), email) == expected
+    assert who(allowlist(allowed_domains="Example.com"), email) == expected
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_domain_is_compared_whole(email: str | None, expected: str):
     ],
 )
 def test_an_address_is_compared_whole(email: str, expected: str):
-    assert who(admission(allowed_emails="Mark@Example.com"), email) == expected
+    assert who(allowlist(allowed_emails="Mark@Example.com"), email) == expected
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_an_address_is_compared_whole(email: str, expected: str):
 def test_an_address_counts_only_if_it_is_verified(
     verified: bool | None, assumed: bool, expected: str, others: dict[str, str]
 ):
-    lists = admission(operator_emails="ada@example.com", oidc_assume_email_verified=assumed, **others)
+    lists = allowlist(operator_emails="ada@example.com", oidc_assume_email_verified=assumed, **others)
 
     assert who(lists, "ada@example.com", verified=verified) == expected
 
@@ -124,7 +124,7 @@ def test_an_address_counts_only_if_it_is_verified(
     ],
 )
 def test_groups_are_compared_letter_for_letter(groups: tuple[str, ...], expected: str):
-    lists = admission(
+    lists = allowlist(
         allowed_groups="developers", operator_groups="admins", allowed_emails="ada@example.com", oidc_groups_claim="x"
     )
 
@@ -133,7 +133,7 @@ def test_groups_are_compared_letter_for_letter(groups: tuple[str, ...], expected
 
 
 def test_one_list_that_fits_is_enough():
-    lists = admission(allowed_domains="example.com", allowed_emails="ada@other.example", allowed_groups="developers")
+    lists = allowlist(allowed_domains="example.com", allowed_emails="ada@other.example", allowed_groups="developers")
 
     assert who(lists, "grace@example.com") == USER
     assert who(lists, "ada@other.example") == USER
@@ -142,7 +142,7 @@ def test_one_list_that_fits_is_enough():
 
 
 def test_operators_need_no_other_list():
-    lists = admission(operator_emails="you@example.com", operator_groups="admins")
+    lists = allowlist(operator_emails="you@example.com", operator_groups="admins")
 
     assert who(lists, "You@example.com") == OPERATOR
     assert who(lists, "ada@example.com", ("admins",)) == OPERATOR
@@ -150,7 +150,7 @@ def test_operators_need_no_other_list():
 
 
 def test_a_star_lets_in_whomever_the_provider_lets_in_and_makes_nobody_an_operator():
-    lists = admission(allowed_domains="*", operator_emails="you@example.com")
+    lists = allowlist(allowed_domains="*", operator_emails="you@example.com")
 
     assert who(lists, None) == USER
     assert who(lists, "ada@anywhere.example", verified=False) == USER
@@ -160,16 +160,16 @@ def test_a_star_lets_in_whomever_the_provider_lets_in_and_makes_nobody_an_operat
 
 
 def test_a_proxy_decides_unless_there_are_lists():
-    assert who(admission("proxy"), None) == USER
-    assert who(admission("proxy", operator_groups="admins"), None, ("admins",)) == OPERATOR
-    assert who(admission("proxy", operator_groups="admins"), "ada@example.com") == USER
-    assert who(admission("proxy", allowed_groups="developers"), "ada@example.com") == STRANGER
-    assert who(admission("proxy", allowed_domains="example.com"), "ada@example.com") == USER
+    assert who(allowlist("proxy"), None) == USER
+    assert who(allowlist("proxy", operator_groups="admins"), None, ("admins",)) == OPERATOR
+    assert who(allowlist("proxy", operator_groups="admins"), "ada@example.com") == USER
+    assert who(allowlist("proxy", allowed_groups="developers"), "ada@example.com") == STRANGER
+    assert who(allowlist("proxy", allowed_domains="example.com"), "ada@example.com") == USER
 
 
 @given(st.text(max_size=40), st.sampled_from([True, False, None]))
 def test_whatever_is_said_only_a_verified_address_of_the_domain_comes_in(text: str, verified: bool | None):
-    lists = admission(allowed_domains="example.com")
+    lists = allowlist(allowed_domains="example.com")
     for email in (text, f"{text}@example.com", f"ada@{text}example.com", f"ada@example.com{text}"):
         local, _, domain = email.rpartition("@")
         fits = verified is True and local != "" and "@" not in local and domain.lower() == "example.com"
@@ -180,7 +180,7 @@ def test_whatever_is_said_only_a_verified_address_of_the_domain_comes_in(text: s
 
 @given(st.lists(st.text(max_size=12), max_size=5))
 def test_whatever_groups_there_are_only_these_come_in(groups: list[str]):
-    lists = admission(allowed_groups="developers", operator_groups="admins")
+    lists = allowlist(allowed_groups="developers", operator_groups="admins")
     expected = OPERATOR if "admins" in groups else USER if "developers" in groups else STRANGER
 
     assert who(lists, groups=tuple(groups)) == expected

@@ -10,10 +10,10 @@ from fastapi.responses import RedirectResponse
 from app.audit import Means
 from app.errors import N_, PortalError
 from app.i18n import Language
-from app.identity import OWN_SCOPES, SCOPE_LABELS, USUAL_DAYS, Caller, Scope, Token
+from app.identity import OWN_SCOPES, SCOPE_LABELS, USUAL_DAYS, Principal, Scope, Token
 from app.portal import Portal
 from app.web.api.account import make, revoke, tokens_of
-from app.web.api.routes import CallerDep, LanguageDep, PortalDep
+from app.web.api.routes import LanguageDep, PortalDep, PrincipalDep
 from app.web.deps import (
     forget_session,
     origin_of,
@@ -71,14 +71,14 @@ class _Typed:
 
 
 @router.get(ADDRESS)
-async def account(request: Request, caller: CallerDep, language: LanguageDep, everybody: str = "") -> Response:
+async def account(request: Request, principal: PrincipalDep, language: LanguageDep, everybody: str = "") -> Response:
     """Who somebody is, with everybody's tokens where an operator asks for those (`?everybody=1`)."""
-    return respond(request, await _page(request, caller, language, everybody=bool(everybody)))
+    return respond(request, await _page(request, principal, language, everybody=bool(everybody)))
 
 
 async def _page(
     request: Request,
-    caller: Caller,
+    principal: Principal,
     language: Language,
     *,
     everybody: bool = False,
@@ -86,11 +86,11 @@ async def _page(
     problem: ShownProblem | None = None,
 ) -> AccountPage:
     portal, typed = portal_of(request), typed or _Typed()
-    tokens = await tokens_of(portal, caller, everybody=everybody)
+    tokens = await tokens_of(portal, principal, everybody=everybody)
     names = await owners_in_words(portal, [each.owner for each in tokens], language)
-    offered = [scope for scope in Scope if scope in OWN_SCOPES | caller.scopes and scope not in _NOT_OFFERED]
+    offered = [scope for scope in Scope if scope in OWN_SCOPES | principal.scopes and scope not in _NOT_OFFERED]
     return AccountPage(
-        facts=_facts(caller, language),
+        facts=_facts(principal, language),
         tokens=[_token(each, names, language) for each in tokens],
         choices=[
             AccountPage.Choice(scope.value, language.text(SCOPE_LABELS[scope]), scope in typed.scopes)
@@ -100,17 +100,17 @@ async def _page(
             AccountPage.Choice(str(days), language.plural("{count} day", "{count} days", days), days == typed.days)
             for days in LIVES
         ],
-        sessions=await _sessions(portal, caller, language),
-        cookie_only=caller.actor.means in {Means.NOTHING, Means.BROWSER},
-        is_operator=caller.is_operator,
+        sessions=await _sessions(portal, principal, language),
+        cookie_only=principal.actor.means in {Means.NOTHING, Means.BROWSER},
+        is_operator=principal.is_operator,
         everybody=everybody,
         name=typed.name[:_LONGEST_SHOWN],
         problem=problem,
     )
 
 
-def _facts(caller: Caller, language: Language) -> list[Fact]:
-    actor = caller.actor
+def _facts(principal: Principal, language: Language) -> list[Fact]:
+    actor = principal.actor
     if actor.email is not None:
         who = Fact(language.text(N_("You are")), actor.email, code=True)
     elif actor.means in {Means.NOTHING, Means.BROWSER}:
@@ -120,23 +120,23 @@ def _facts(caller: Caller, language: Language) -> list[Fact]:
     return [
         who,
         Fact(language.text(N_("Known by")), language.text(MEANS[actor.means])),
-        Fact(language.text(N_("You may")), language.text(dict(_MAY)[caller.is_operator])),
+        Fact(language.text(N_("You may")), language.text(dict(_MAY)[principal.is_operator])),
     ]
 
 
-async def _sessions(portal: Portal, caller: Caller, language: Language) -> list[AccountPage.Session]:
+async def _sessions(portal: Portal, principal: Principal, language: Language) -> list[AccountPage.Session]:
     """Where somebody is signed in; sessions that began with an earlier token of the operator's count no more."""
-    if caller.session is None:
+    if principal.session is None:
         return []
-    binding = portal.recognition.admin_binding
+    binding = portal.authentication.admin_binding
     return [
         AccountPage.Session(
             began=moment(each.created_at, language),
             address=each.address or "",
             browser=each.browser or "",
-            here=each.id == caller.session.id,
+            here=each.id == principal.session.id,
         )
-        for each in await portal.sessions.of(caller.session.account)
+        for each in await portal.sessions.of(principal.session.account)
         if each.account is not None or each.bound_to == binding
     ]
 
@@ -172,13 +172,13 @@ async def no_tokens_here() -> Response:
 
 
 @router.post("/account/tokens")
-async def make_token(request: Request, portal: PortalDep, caller: CallerDep, language: LanguageDep) -> Response:
+async def make_token(request: Request, portal: PortalDep, principal: PrincipalDep, language: LanguageDep) -> Response:
     """Make a token and show it, this once; or show the form again and say why not."""
     typed = _Typed.read(await read_form(request))
     try:
-        token, secret = await make(portal, caller, name=typed.name, scopes=typed.scopes, days=typed.days)
+        token, secret = await make(portal, principal, name=typed.name, scopes=typed.scopes, days=typed.days)
     except PortalError as error:
-        page = await _page(request, caller, language, typed=typed, problem=show(error, language))
+        page = await _page(request, principal, language, typed=typed, problem=show(error, language))
         return await refuse(request, error, page, path=ADDRESS)
     call = next((path for scope, path in _CALLS if scope in token.scopes), "")
     made = NewTokenPage(
@@ -192,19 +192,19 @@ async def make_token(request: Request, portal: PortalDep, caller: CallerDep, lan
 
 
 @router.post("/account/tokens/{token_id}/revoke")
-async def revoke_token(token_id: str, request: Request, portal: PortalDep, caller: CallerDep) -> Response:
+async def revoke_token(token_id: str, request: Request, portal: PortalDep, principal: PrincipalDep) -> Response:
     """Revoke, and back to the list that it was done on."""
     fields = await read_form(request)
-    await revoke(portal, caller, token_id)
+    await revoke(portal, principal, token_id)
     back = f"{ADDRESS}?everybody=1&" if fields.get("everybody") else f"{ADDRESS}?"
     return RedirectResponse(f"{back}done=revoked", status_code=303)
 
 
 @router.post("/account/sign-out-everywhere")
-async def sign_out_everywhere(request: Request, portal: PortalDep, caller: CallerDep) -> Response:
+async def sign_out_everywhere(request: Request, portal: PortalDep, principal: PrincipalDep) -> Response:
     """End every session of whoever is signed in."""
-    if caller.session is not None:
-        await portal.sessions.end_all(caller.actor, caller.session.account)
+    if principal.session is not None:
+        await portal.sessions.end_all(principal.actor, principal.session.account)
     there = "/" if portal.settings.auth_mode == "open" else SIGNED_OUT
     response = RedirectResponse(f"{there}?done=signed-out-everywhere", status_code=303)
     forget_session(request, response)

@@ -9,11 +9,11 @@ from fastapi.responses import RedirectResponse
 from app.deployments.sentences import describe
 from app.errors import N_, PortalError
 from app.i18n import Language
-from app.identity import Caller
+from app.identity import Principal
 from app.portal import Portal
 from app.stacks.availability import NAME_REFUSED
 from app.stacks.names import MAX_NAME, MIN_NAME
-from app.web.api.routes import CallerDep, LanguageDep, PortalDep, asker_of, parse_request, preview_plan
+from app.web.api.routes import LanguageDep, PortalDep, PrincipalDep, parse_request, preview_plan, requester_of
 from app.web.api.schemas import DeployBody
 from app.web.deps import actor_of, origin_of, owner_of, portal_of, read_form, remember_browser
 from app.web.problems import refuse, show
@@ -28,17 +28,17 @@ _LONGEST_SHOWN: Final = 100
 
 
 @router.api_route("/", methods=["GET", "HEAD"])
-async def form(request: Request, portal: PortalDep, caller: CallerDep, language: LanguageDep) -> Response:
+async def form(request: Request, portal: PortalDep, principal: PrincipalDep, language: LanguageDep) -> Response:
     """The form, with the plan for a name where that is asked for (`?name=ada&plan=1`)."""
     name = request.query_params.get("name", "")[:_LONGEST_SHOWN]
-    plan = await _preview(portal, name, caller, language) if "plan" in request.query_params else None
+    plan = await _preview(portal, name, principal, language) if "plan" in request.query_params else None
     # Said before anybody has thought of a name.
     away = show(PortalError("dokploy_away", seconds=0), language) if portal.health.now.circuit == "open" else None
     return respond(request, _deploy_page(request, language, name=name, problem=away, plan=plan))
 
 
-async def _preview(portal: Portal, name: str, caller: Caller, language: Language) -> PlanPreview:
-    answer = await preview_plan(DeployBody(name=name), portal, caller, language)
+async def _preview(portal: Portal, name: str, principal: Principal, language: Language) -> PlanPreview:
+    answer = await preview_plan(DeployBody(name=name), portal, principal, language)
     blocked = [ShownProblem(each.code, each.title, each.detail, each.hint, "user") for each in answer.blocked]
     plan = answer.plan
     if plan is None:
@@ -96,7 +96,7 @@ async def no_form_here() -> Response:
 
 
 @router.post("/deploy")
-async def deploy(request: Request, portal: PortalDep, caller: CallerDep, language: LanguageDep) -> Response:
+async def deploy(request: Request, portal: PortalDep, principal: PrincipalDep, language: LanguageDep) -> Response:
     """Take in the form; on to the deployment's page, or back to the form with the reason."""
     fields = await read_form(request)
     name = fields.get("name", "")
@@ -104,7 +104,7 @@ async def deploy(request: Request, portal: PortalDep, caller: CallerDep, languag
     try:
         wanted = parse_request(DeployBody(name=name), portal)
         accepted = await portal.operations.create(
-            wanted, portal.template, asker_of(caller, "user", owner=owner, actor=actor_of(request))
+            wanted, portal.template, requester_of(principal, "user", owner=owner, actor=actor_of(request))
         )
     except PortalError as error:
         suggestions: list[str] = []

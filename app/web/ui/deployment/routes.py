@@ -14,11 +14,11 @@ from app.deployments.states import Conclusion, ResourceState, phase_of
 from app.engine.queue import Place, describe_place, is_waiting
 from app.errors import N_, PortalError
 from app.i18n import Language
-from app.identity import Caller
+from app.identity import Principal
 from app.portal import Portal
 from app.stacks.model import is_there
 from app.stacks.queries import PAGE
-from app.web.api.routes import CallerDep, DeploymentDep, LanguageDep, PortalDep, cancel_deployment
+from app.web.api.routes import DeploymentDep, LanguageDep, PortalDep, PrincipalDep, cancel_deployment
 from app.web.auth.authorization import find_deployment, owns_deployment
 from app.web.deps import portal_of
 from app.web.problems import show_code
@@ -40,13 +40,13 @@ RESOURCES: Final = {
 
 @router.get("/deployments/{deployment_id}")
 async def deployment(
-    request: Request, found: DeploymentDep, portal: PortalDep, caller: CallerDep, language: LanguageDep
+    request: Request, found: DeploymentDep, portal: PortalDep, principal: PrincipalDep, language: LanguageDep
 ) -> Response:
     """A deployment: its progress, or how it ended."""
     # Events first: the record is then at least as new, and the page's script goes on after the last event shown.
     events = await all_events(portal, found.id)
     record = await find_deployment(portal, found.id)
-    return respond(request, await _deployment_page(request, record, events, caller, language))
+    return respond(request, await _deployment_page(request, record, events, principal, language))
 
 
 async def all_events(portal: Portal, deployment_id: str) -> list[RecordedEvent]:
@@ -63,10 +63,10 @@ async def _deployment_page(
     request: Request,
     record: DeploymentRecord,
     events: Sequence[RecordedEvent],
-    caller: Caller,
+    principal: Principal,
     language: Language,
 ) -> DeploymentPage:
-    manager = owns_deployment(caller, record)
+    manager = owns_deployment(principal, record)
     over = record.conclusion is not None
     problem = show_code(record.problem["code"], record.problem["params"], language) if record.problem else None
     plan = record.plan
@@ -102,7 +102,7 @@ async def _deployment_page(
         cancelable=record.operation.can_be_canceled and not over and not record.undoing and not record.cancel_requested,
         queue=queue,
         problem=problem,
-        password=await _password(portal_of(request), caller, record) if manager and ready else None,
+        password=await _password(portal_of(request), principal, record) if manager and ready else None,
         removed=_removed(record, ["volume"] if erased else RESOURCES, language),
         leftovers=left_over(record, language),
         stack_exists=record.stack_exists,
@@ -135,11 +135,11 @@ async def _kept(portal: Portal, record: DeploymentRecord) -> str:
 _AWAY = "warning.dokploy_away"
 
 
-async def _password(portal: Portal, caller: Caller, record: DeploymentRecord) -> str | None:
+async def _password(portal: Portal, principal: Principal, record: DeploymentRecord) -> str | None:
     stack = await portal.records.find_stack(record.name)
     if stack is None or stack.id != record.stack_id:
         return None
-    return password_of(portal, caller, stack)
+    return password_of(portal, principal, stack)
 
 
 def _sentence(
@@ -223,10 +223,10 @@ def name_resource(kind: str, name: str, language: Language) -> str:
 
 
 @router.post("/deployments/{deployment_id}/cancel")
-async def cancel(record: DeploymentDep, portal: PortalDep, caller: CallerDep) -> Response:
+async def cancel(record: DeploymentDep, portal: PortalDep, principal: PrincipalDep) -> Response:
     """Cancel from the page; one that has just ended is simply shown."""
     try:
-        await cancel_deployment(portal, caller, record)
+        await cancel_deployment(portal, principal, record)
     except PortalError as error:
         if error.code != "deployment_over":
             raise

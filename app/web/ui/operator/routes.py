@@ -16,7 +16,7 @@ from app.reporting.statistics import Overview
 from app.stacks.model import StackState
 from app.stacks.quotas import Quotas
 from app.store.readiness import StoreState
-from app.web.api.routes import LATEST, CallerDep, LanguageDep, PortalDep
+from app.web.api.routes import LATEST, LanguageDep, PortalDep, PrincipalDep
 from app.web.problems import STORE_CODES
 from app.web.ui.deployment.routes import RESOURCES, name_resource
 from app.web.ui.shared.charts import days_chart, dots, stair
@@ -42,13 +42,13 @@ _ROWS: Final[Sequence[Sequence[StackState]]] = (
 
 
 @router.get("/operator")
-async def operator(request: Request, portal: PortalDep, caller: CallerDep, language: LanguageDep) -> Response:
+async def operator(request: Request, portal: PortalDep, principal: PrincipalDep, language: LanguageDep) -> Response:
     """The portal as a whole; whoever has not signed in is asked to."""
     overview = await portal.statistics.overview()
     latest = await portal.records.latest(limit=LATEST)
     left = await portal.leftovers.all()
     store = await portal.readiness.look()
-    page = _operator_page(portal, overview, latest, left, store, language, in_session=caller.session is not None)
+    page = _operator_page(portal, overview, latest, left, store, language, in_session=principal.session is not None)
     return respond(request, page)
 
 

@@ -12,9 +12,9 @@ from app.deployments.sentences import STEP_LABELS, label_of
 from app.deployments.states import ResourceState, StepState
 from app.errors import N_
 from app.i18n import Language
-from app.identity import Caller
+from app.identity import Principal
 from app.stacks.plan import certificate_in_dokploys_words
-from app.web.api.routes import CallerDep, DeploymentDep, LanguageDep
+from app.web.api.routes import DeploymentDep, LanguageDep, PrincipalDep
 from app.web.auth.authorization import owns_deployment
 from app.web.ui.deployment.routes import left_over
 from app.web.ui.shared.rendering import respond
@@ -67,12 +67,12 @@ Said = Callable[[Mapping[str, Any], Language], Value | None]
 
 
 @router.get("/deployments/{deployment_id}/record")
-async def record(request: Request, found: DeploymentDep, caller: CallerDep, language: LanguageDep) -> Response:
+async def record(request: Request, found: DeploymentDep, principal: PrincipalDep, language: LanguageDep) -> Response:
     """What is on record of a deployment, for whoever may see its page."""
-    return respond(request, _record_page(found, caller, language))
+    return respond(request, _record_page(found, principal, language))
 
 
-def _record_page(record: DeploymentRecord, caller: Caller, language: Language) -> RecordPage:
+def _record_page(record: DeploymentRecord, principal: Principal, language: Language) -> RecordPage:
     return RecordPage(
         id=record.id,
         name=record.name,
@@ -91,7 +91,7 @@ def _record_page(record: DeploymentRecord, caller: Caller, language: Language) -
         has_declared=record.declared is not None,
         over=record.conclusion is not None,
         stack_exists=record.stack_exists,
-        manager=owns_deployment(caller, record),
+        manager=owns_deployment(principal, record),
     )
 
 

@@ -7,7 +7,7 @@ from fastapi.responses import HTMLResponse
 
 from app.errors import N_
 from app.i18n import LANGUAGES, Language
-from app.web.deps import LANGUAGE_COOKIE, caller_of, language_of, remember_choice, theme_of
+from app.web.deps import LANGUAGE_COOKIE, language_of, principal_of, remember_choice, theme_of
 from app.web.ui.views import Page, Viewer
 
 # What an address says besides its language. Anything else is nobody's.
@@ -28,16 +28,16 @@ def respond(
 
     path: where a `GET` shows it, if this was none; only_in: the language of a page that has no other.
     """
-    language, caller = language_of(request), caller_of(request)
+    language, principal = language_of(request), principal_of(request)
     done = _DONE.get(request.query_params.get("done", ""))
     viewer = Viewer(
         language=only_in or language,
         path=request.url.path if request.method == "GET" else path,
         theme=theme_of(request),
         query={name: value for name, value in request.query_params.items() if name in _KEPT},
-        is_operator=caller.is_operator,
-        has_account=caller.is_known or request.app.state.settings.auth_mode == "open",
-        may_be_operator=caller.is_operator or not caller.is_known,
+        is_operator=principal.is_operator,
+        has_account=principal.is_known or request.app.state.settings.auth_mode == "open",
+        may_be_operator=principal.is_operator or not principal.is_known,
         done=language.text(done) if done else "",
     )
     headers = {"Cache-Control": "no-store", "Content-Language": viewer.language.code, "Vary": "Accept-Language, Cookie"}

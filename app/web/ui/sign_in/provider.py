@@ -32,7 +32,7 @@ async def come_back(request: Request, portal: PortalDep, language: LanguageDep) 
     """Back from the provider: into a session, or to the page for signing in, with the reason."""
     try:
         claims, there = await oidc_of(request).finish(request)
-        actor, account = await portal.recognition.admit(claims, address_of(request))
+        actor, account = await portal.authentication.admit(claims, address_of(request))
         secret = await portal.sessions.begin(actor, account=account, bound_to=None, browser=browser_of(request))
     except PortalError as error:
         page = sign_in_page(portal, "/", language, problem=show(error, language))

@@ -12,7 +12,7 @@ from app.errors import PortalError
 from app.i18n import Language
 from app.identity import operator
 from app.portal import Portal
-from app.web.api.routes import CallerDep, LanguageDep, PortalDep
+from app.web.api.routes import LanguageDep, PortalDep, PrincipalDep
 from app.web.auth.oidc import Oidc
 from app.web.deps import address_of, browser_of, forget_session, path_here, read_form, remember_session
 from app.web.problems import refuse, show
@@ -29,17 +29,17 @@ SIGNED_OUT: Final = "/signed-out"
 
 
 @router.get(ADDRESS)
-async def sign_in_form(request: Request, portal: PortalDep, caller: CallerDep, language: LanguageDep) -> Response:
+async def sign_in_form(request: Request, portal: PortalDep, principal: PrincipalDep, language: LanguageDep) -> Response:
     """Ask who it is, and say so where a session has ended; whoever is known goes on."""
     there = _there(portal, request.query_params.get("next", ""))
-    if caller.session is not None or caller.actor.means is Means.PROXY:
+    if principal.session is not None or principal.actor.means is Means.PROXY:
         onward = RedirectResponse(there, status_code=303)
-        if caller.session_ended:
+        if principal.session_ended:
             # Else he would be sent here again and again.
             forget_session(request, onward)
         return onward
-    response = respond(request, sign_in_page(portal, there, language, ended=caller.session_ended))
-    if caller.session_ended:
+    response = respond(request, sign_in_page(portal, there, language, ended=principal.session_ended))
+    if principal.session_ended:
         forget_session(request, response)
     return response
 
@@ -53,7 +53,7 @@ async def sign_in(request: Request, portal: PortalDep, language: LanguageDep) ->
         return respond(request, sign_in_page(portal, there, language), status=403, path=ADDRESS)
     limit, address = limits_of(request).wrong_credential, address_of(request) or ""
     await limit.check(address)
-    if not portal.recognition.is_admin_token(fields.get("token", "").strip()):
+    if not portal.authentication.is_admin_token(fields.get("token", "").strip()):
         log.warning("sign_in_refused", address=address)
         await limit.count(address)
         error = PortalError("token_wrong")
@@ -62,7 +62,7 @@ async def sign_in(request: Request, portal: PortalDep, language: LanguageDep) ->
         )
     actor = operator(Means.ADMIN_TOKEN, address_of(request)).actor
     secret = await portal.sessions.begin(
-        actor, account=None, bound_to=portal.recognition.admin_binding, browser=browser_of(request)
+        actor, account=None, bound_to=portal.authentication.admin_binding, browser=browser_of(request)
     )
     response = RedirectResponse(there, status_code=303)
     remember_session(request, response, secret)
@@ -93,10 +93,10 @@ def _there(portal: Portal, wanted: str) -> str:
 
 
 @router.post("/sign-out")
-async def sign_out(request: Request, portal: PortalDep, caller: CallerDep) -> Response:
+async def sign_out(request: Request, portal: PortalDep, principal: PrincipalDep) -> Response:
     """End the session in this browser."""
-    if caller.session is not None:
-        await portal.sessions.end(caller.actor, caller.session)
+    if principal.session is not None:
+        await portal.sessions.end(principal.actor, principal.session)
     there = "/?done=signed-out" if portal.settings.auth_mode == "open" else SIGNED_OUT
     response = RedirectResponse(there, status_code=303)
     forget_session(request, response)

@@ -16,7 +16,7 @@ from app.portal import Portal
 from app.stacks.model import STANDING, StackRecord, StackState, StackView
 from app.stacks.plan import version_of
 from app.stacks.requester import Requester
-from app.web.api.routes import CallerDep, KeptDep, LanguageDep, PortalDep, StackDep, stacks_of
+from app.web.api.routes import KeptDep, LanguageDep, PortalDep, PrincipalDep, StackDep, stacks_of
 from app.web.auth.authorization import files_of, whose_stacks
 from app.web.deps import read_form
 from app.web.ui.deployment.routes import all_events, log_rows
@@ -46,24 +46,24 @@ _STATES: Final = {
 
 @router.get("/stacks")
 async def stacks(
-    request: Request, portal: PortalDep, caller: CallerDep, language: LanguageDep, after: str = ""
+    request: Request, portal: PortalDep, principal: PrincipalDep, language: LanguageDep, after: str = ""
 ) -> Response:
     """The stacks that the visitor manages, and what became of those that are gone."""
-    views = await stacks_of(portal, caller, after=_id_or_none(after), limit=PAGE + 1)
-    whose = whose_stacks(caller)
+    views = await stacks_of(portal, principal, after=_id_or_none(after), limit=PAGE + 1)
+    whose = whose_stacks(principal)
     gone: Sequence[DeploymentRecord] = []
-    if whose is not None and _id_or_none(after) is None and not caller.is_operator:
+    if whose is not None and _id_or_none(after) is None and not principal.is_operator:
         gone = await portal.records.lately_gone(whose, limit=LATELY)
-    kept = await files_of(portal, caller) if _id_or_none(after) is None else []
+    kept = await files_of(portal, principal) if _id_or_none(after) is None else []
     shown = views[:PAGE]
     owners = {}
-    if caller.is_operator:
+    if principal.is_operator:
         owners = await owners_in_words(portal, [view.stack.owner for view in shown], language)
     page = StacksPage(
         rows=[_row(view, owners.get(view.stack.owner, ""), language) for view in shown],
         lately=[past_deployment(record, language, title=record.name) for record in gone],
         kept=[StacksPage.Kept(each.name, each.volume, moment(each.since, language)) for each in kept],
-        everybody=caller.is_operator,
+        everybody=principal.is_operator,
         of_browser=portal.settings.auth_mode == "open",
         after=shown[-1].stack.id if len(views) > PAGE else None,
         first=_id_or_none(after) is None,
@@ -95,7 +95,12 @@ def _id_or_none(text: str) -> str | None:
 
 @router.get("/stacks/{name}")
 async def one_stack(
-    request: Request, stack: StackDep, portal: PortalDep, caller: CallerDep, language: LanguageDep, after: str = ""
+    request: Request,
+    stack: StackDep,
+    portal: PortalDep,
+    principal: PrincipalDep,
+    language: LanguageDep,
+    after: str = "",
 ) -> Response:
     """One stack: how it is, how to get in, what it is made of, what was done to it, and what can be."""
     newest = await _newest(portal, stack)
@@ -124,7 +129,7 @@ async def one_stack(
         deployments=[past_deployment(record, language) for record in shown],
         log=log_rows(await all_events(portal, newest.id), newest, language),
         running=newest.id if newest.conclusion is None else None,
-        password=password_of(portal, caller, stack) if view.opens else None,
+        password=password_of(portal, principal, stack) if view.opens else None,
         password_pending=stack.is_password_pending,
         qr=qr_code(plan["url"]) if view.opens else None,
         after=shown[-1].id if len(deployments) > PAGE else None,
@@ -155,9 +160,9 @@ async def _must_stand(portal: Portal, stack: StackRecord) -> None:
 
 
 @router.post("/stacks/{name}/redeploy")
-async def redeploy(stack: StackDep, portal: PortalDep, caller: CallerDep) -> Response:
+async def redeploy(stack: StackDep, portal: PortalDep, principal: PrincipalDep) -> Response:
     """Deploy again, and on to that deployment's page."""
-    deployment_id = await portal.operations.change(REDEPLOY, stack, Requester(stack.owner, caller.actor, "user"))
+    deployment_id = await portal.operations.change(REDEPLOY, stack, Requester(stack.owner, principal.actor, "user"))
     return RedirectResponse(f"/deployments/{deployment_id}", status_code=303)
 
 
@@ -169,9 +174,9 @@ async def ask_to_change_password(request: Request, stack: StackDep, portal: Port
 
 
 @router.post("/stacks/{name}/password")
-async def change_password(stack: StackDep, portal: PortalDep, caller: CallerDep) -> Response:
+async def change_password(stack: StackDep, portal: PortalDep, principal: PrincipalDep) -> Response:
     """Deploy again with a new password, and on to that deployment's page."""
-    requester = Requester(stack.owner, caller.actor, "user")
+    requester = Requester(stack.owner, principal.actor, "user")
     deployment_id = await portal.operations.change(PASSWORD, stack, requester)
     return RedirectResponse(f"/deployments/{deployment_id}", status_code=303)
 
@@ -183,13 +188,13 @@ async def ask_to_delete(request: Request, stack: StackDep) -> Response:
 
 
 @router.post("/stacks/{name}/delete")
-async def delete(request: Request, stack: StackDep, portal: PortalDep, caller: CallerDep) -> Response:
+async def delete(request: Request, stack: StackDep, portal: PortalDep, principal: PrincipalDep) -> Response:
     """Delete, and on to the page of the removal."""
     fields = await read_form(request)
     volume = fields.get("volume")
     if volume not in {"erase", "keep"}:  # what is lost is chosen, not left out
         raise PortalError("request_invalid", field="volume")
-    deployment_id = await portal.operations.remove(stack, volume, Requester(stack.owner, caller.actor, "user"))  # type: ignore[arg-type]
+    deployment_id = await portal.operations.remove(stack, volume, Requester(stack.owner, principal.actor, "user"))  # type: ignore[arg-type]
     return RedirectResponse(f"/deployments/{deployment_id}", status_code=303)
 
 
@@ -200,7 +205,7 @@ async def ask_to_erase(request: Request, kept: KeptDep) -> Response:
 
 
 @router.post("/stacks/{name}/erase")
-async def erase(kept: KeptDep, portal: PortalDep, caller: CallerDep) -> Response:
+async def erase(kept: KeptDep, portal: PortalDep, principal: PrincipalDep) -> Response:
     """Erase them, and on to the page of the removal."""
-    deployment_id = await portal.operations.erase(kept, Requester(kept.owner, caller.actor, "user"))
+    deployment_id = await portal.operations.erase(kept, Requester(kept.owner, principal.actor, "user"))
     return RedirectResponse(f"/deployments/{deployment_id}", status_code=303)

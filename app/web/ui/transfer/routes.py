@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from app.errors import PortalError
 from app.stacks.requester import Requester
 from app.web.api.account import take
-from app.web.api.routes import CallerDep, LanguageDep, PortalDep, StackDep
+from app.web.api.routes import LanguageDep, PortalDep, PrincipalDep, StackDep
 from app.web.deps import actor_of, origin_of, owner_of, read_form, remember_browser
 from app.web.problems import refuse, show
 from app.web.ui.shared.rendering import respond
@@ -20,17 +20,17 @@ TAKE_OVER: Final = "/take-over"
 
 
 @router.get("/stacks/{name}/offer")
-async def ask_to_offer(request: Request, stack: StackDep, caller: CallerDep) -> Response:
+async def ask_to_offer(request: Request, stack: StackDep, principal: PrincipalDep) -> Response:
     """Ask before a code is made, and say what it does."""
-    return respond(request, OfferPage(stack.name, is_own=not caller.is_operator or caller.owner == stack.owner))
+    return respond(request, OfferPage(stack.name, is_own=not principal.is_operator or principal.owner == stack.owner))
 
 
 @router.post("/stacks/{name}/offer")
 async def offer(
-    request: Request, stack: StackDep, portal: PortalDep, caller: CallerDep, language: LanguageDep
+    request: Request, stack: StackDep, portal: PortalDep, principal: PrincipalDep, language: LanguageDep
 ) -> Response:
     """Make the code and show it, this once."""
-    made = await portal.handing_over.offer(stack, Requester(stack.owner, caller.actor, "user"))
+    made = await portal.transfers.offer(stack, Requester(stack.owner, principal.actor, "user"))
     ends = moment(made.expires_at, language)
     page = OfferedPage(stack.name, made.code, ends, f"{origin_of(request)}{TAKE_OVER}")
     return respond(request, page, path=f"/stacks/{stack.name}/offer")
@@ -43,7 +43,7 @@ async def take_over_form(request: Request) -> Response:
 
 
 @router.post(TAKE_OVER)
-async def take_over(request: Request, caller: CallerDep, language: LanguageDep) -> Response:
+async def take_over(request: Request, principal: PrincipalDep, language: LanguageDep) -> Response:
     """Take the stack over and show its new key, this once; or ask again and say why."""
     fields = await read_form(request)
     owner = owner_of(request)
@@ -53,7 +53,9 @@ async def take_over(request: Request, caller: CallerDep, language: LanguageDep) 
         # What was typed may be all but a letter of a secret, and is not said again.
         return await refuse(request, error, TakeOverPage(show(error, language)), path=TAKE_OVER)
     response = respond(
-        request, TakenOverPage(taken.name, taken.manage_key if caller.gets_keys else None), path=f"/stacks/{taken.name}"
+        request,
+        TakenOverPage(taken.name, taken.manage_key if principal.gets_keys else None),
+        path=f"/stacks/{taken.name}",
     )
     remember_browser(request, response)
     return response
