@@ -1,8 +1,8 @@
 """Puts the portal together: settings to store, client, runner and all that requests need. The only place that does."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -57,61 +57,56 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
     the portal starts all the same, and says so in its health. Raises SettingsError where the store cannot be used, or
     is written with another SECRET_KEY.
     """
-    vault = Vault(load_keys(settings))
-    failpoints = Failpoints.from_environment()
-    database = await open_store(settings.database_url, make=failpoints.open if failpoints else Database)
-    records = Records(database)
-    broker = Broker(records.events)
-    journal = Journal(database, broker)
-    try:
+    async with AsyncExitStack() as closing:
+        vault = Vault(load_keys(settings))
+        failpoints = Failpoints.from_environment()
+        database = await open_store(settings.database_url, make=failpoints.open if failpoints else Database)
+        closing.push_async_callback(database.close)
+        records = Records(database)
+        broker = Broker(records.events)
+        journal = Journal(database, broker)
         installation = await journal.installation_id()
         await Reencryption(database, vault).recognise()
-    except BaseException:
-        await database.close()
-        raise
+        prober = Prober(settings.stack_probe_address)
+        closing.push_async_callback(prober.close)
 
-    def may_write() -> None:
-        runner.assert_lease()
+        def may_write() -> None:
+            # The runner makes calls by the client, which asks the runner before each that changes something.
+            runner.assert_lease()
 
-    dokploy = DokployClient(
-        settings.dokploy_base,
-        settings.dokploy_api_token.get_secret_value(),
-        timeout=settings.dokploy_timeout_seconds,
-        max_concurrency=settings.dokploy_max_concurrency,
-        circuit=Circuit(failures=_CIRCUIT_FAILURES, seconds=settings.dokploy_circuit_seconds, changed=_tell_circuit),
-        may_write=may_write,
-        wrap=failpoints.wrap if failpoints else None,
-    )
-    prober = Prober(settings.stack_probe_address)
-    deps = RunnerDeps(
-        settings=settings,
-        dokploy=dokploy,
-        tracker=Tracker(dokploy),
-        prober=prober,
-        journal=journal,
-        records=records,
-        broker=broker,
-        registry=registry_of(settings),
-        installation=installation,
-    )
-    lock = FileLock(settings.sqlite_path) if settings.sqlite_path else None
-    runner = Runner(deps, vault, lock, make_steps=make_steps)
-    health = HealthWatch(dokploy)
-    background = [_supervised("health", health.run)]
-    if not database.is_sqlite:
-        listener = Listener(settings.database_url, _hear(runner, broker), _catch_up(runner, broker))
-        background.append(_supervised("listener", listener.run))
-    pause = settings.leftovers_retry_seconds
-    leftovers = Leftovers(database, records, first_pause=pause)
-    admit = _admits(dokploy.connection.circuit)
-    operations = Operations(database, records, vault, settings, runner.wake, admit=admit, quotas=Quotas.of(settings))
-    accounts, tokens = Accounts(database), Tokens(database)
-    sessions = Sessions(database, lives=timedelta(hours=settings.session_hours))
-    if runs:
-        janitor = Janitor(leftovers, operations.remove, first_pause=pause, is_active=lambda: runner.is_active)
-        background.append(_supervised("janitor", janitor.run))
-        runner.start()
-    try:
+        dokploy = _make_client(settings, failpoints, may_write=may_write)
+        closing.push_async_callback(dokploy.close)
+        deps = RunnerDeps(
+            settings=settings,
+            dokploy=dokploy,
+            tracker=Tracker(dokploy),
+            prober=prober,
+            journal=journal,
+            records=records,
+            broker=broker,
+            registry=registry_of(settings),
+            installation=installation,
+        )
+        lock = FileLock(settings.sqlite_path) if settings.sqlite_path else None
+        runner = Runner(deps, vault, lock, make_steps=make_steps)
+        pause, quotas = settings.leftovers_retry_seconds, Quotas.of(settings)
+        leftovers = Leftovers(database, records, first_pause=pause)
+        admit = _admits(dokploy.connection.circuit)
+        operations = Operations(database, records, vault, settings, runner.wake, admit=admit, quotas=quotas)
+        accounts, tokens = Accounts(database), Tokens(database)
+        sessions = Sessions(database, lives=timedelta(hours=settings.session_hours))
+        health = HealthWatch(dokploy)
+        background = {"health": health.run}
+        if not database.is_sqlite:
+            hears = Listener(settings.database_url, _hear(runner, broker), _catch_up(runner, broker))
+            background["listener"] = hears.run
+        if runs:
+            janitor = Janitor(leftovers, operations.remove, first_pause=pause, is_active=lambda: runner.is_active)
+            background["janitor"] = janitor.run
+        await closing.enter_async_context(_running(background))
+        closing.push_async_callback(runner.stop)
+        if runs:
+            runner.start()
         yield Portal(
             settings=settings,
             version=__version__,
@@ -125,7 +120,7 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
             waiting=DeploymentQueue(database, concurrency=settings.runner_concurrency),
             names=Names(records),
             operations=operations,
-            transfers=Transfers(database, Quotas.of(settings)),
+            transfers=Transfers(database, quotas),
             authentication=Authentication(settings, Allowlist(settings), accounts, sessions, tokens),
             accounts=accounts,
             sessions=sessions,
@@ -134,14 +129,30 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
             runner=runner,
             health=health,
         )
+
+
+def _make_client(settings: Settings, failpoints: Failpoints | None, *, may_write: Callable[[], None]) -> DokployClient:
+    return DokployClient(
+        settings.dokploy_base,
+        settings.dokploy_api_token.get_secret_value(),
+        timeout=settings.dokploy_timeout_seconds,
+        max_concurrency=settings.dokploy_max_concurrency,
+        circuit=Circuit(failures=_CIRCUIT_FAILURES, seconds=settings.dokploy_circuit_seconds, changed=_tell_circuit),
+        may_write=may_write,
+        wrap=failpoints.wrap if failpoints else None,
+    )
+
+
+@asynccontextmanager
+async def _running(background: Mapping[str, Callable[[], Awaitable[None]]]) -> AsyncIterator[None]:
+    """Run what works in the background for as long as the block lasts."""
+    tasks = [_supervised(name, run) for name, run in background.items()]
+    try:
+        yield
     finally:
-        await runner.stop()
-        for task in background:
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
-        await dokploy.close()
-        await prober.close()
-        await database.close()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _supervised(name: str, run: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:

@@ -213,6 +213,12 @@ def _errors(given: Any, known_calls: frozenset[str]) -> dict[str, str]:
             errors[key] = f"Must be of type {types[-1].__name__}."
     if errors:
         return errors
+    return _errors_of_kind(given, known_calls) | _errors_of_bounds(given)
+
+
+def _errors_of_kind(given: dict[str, Any], known_calls: frozenset[str]) -> dict[str, str]:
+    """Say what a kind of fault needs, or does not go with."""
+    errors: dict[str, str] = {}
     kind, call = given.get("kind"), given.get("call")
     if kind not in KINDS:
         errors["kind"] = f"Unknown kind; there are {', '.join(sorted(KINDS))}."
@@ -222,16 +228,22 @@ def _errors(given: Any, known_calls: frozenset[str]) -> dict[str, str]:
         errors["call"] = f"A fault of kind {kind} names its call."
     if call is not None and call not in known_calls and call not in {"*", "ingress"}:
         errors["call"] = "Unknown call; name one that the emulator serves, like domain.create, or *."
-    if not 100 <= given.get("status", 500) <= 599:
-        errors["status"] = "Must be an HTTP status."
-    elif kind == "gateway" and given.get("status", 502) not in _GATEWAY_STATUSES:
+    if kind == "gateway" and given.get("status", 502) not in _GATEWAY_STATUSES:
         errors["status"] = "A gateway answers 404, 500, 502 or 504."
     if kind == "renamed_field" and not given.get("field"):
         errors["field"] = "A fault of kind renamed_field names the field."
+    if given.get("times", 1) == -1 and kind == "rate_limit":
+        errors["times"] = "A limit is a number of times."
+    return errors
+
+
+def _errors_of_bounds(given: dict[str, Any]) -> dict[str, str]:
+    """Say which numbers no fault can have."""
+    errors: dict[str, str] = {}
+    if not 100 <= given.get("status", 500) <= 599:
+        errors["status"] = "Must be an HTTP status."
     if given.get("times", 1) < -1:
         errors["times"] = "Must be -1 (for ever), 0 (once) or a number of times."
-    elif given.get("times", 1) == -1 and kind == "rate_limit":
-        errors["times"] = "A limit is a number of times."
     if given.get("after", 0) < 0:
         errors["after"] = "Must not be negative."
     if not 0 <= given.get("seconds", 0) <= 3600:

@@ -41,14 +41,7 @@ def parse_name(raw: object, reserved: Collection[str]) -> str:
         raise _refused("name_missing", minimum=MIN_NAME, maximum=MAX_NAME)
     if len(name) > MAX_NAME:  # before anything that walks over the text: it may be huge
         raise _refused("name_too_long", maximum=MAX_NAME, length=len(name))
-    if not name.isascii():
-        raise _refused("name_not_ascii", example=_ascii_like(name) or _EXAMPLE)
-    if re.search(r"\s", name):
-        raise _refused("name_blank_inside", example=re.sub(r"\s+", "-", name))
-    if "_" in name:
-        raise _refused("name_underscore", example=name.replace("_", "-"))
-    if not re.fullmatch(r"[a-z0-9-]+", name):
-        raise _refused("name_characters")
+    _check_letters(name)
     if name.startswith("-"):
         raise _refused("name_hyphen_start")
     if name.endswith("-"):
@@ -60,6 +53,18 @@ def parse_name(raw: object, reserved: Collection[str]) -> str:
     if name in {word.lower() for word in reserved}:
         raise _refused("name_reserved", name=name)
     return name
+
+
+def _check_letters(name: str) -> None:
+    """Raise PortalError where a name has anything but the letters a to z, digits and hyphens."""
+    if not name.isascii():
+        raise _refused("name_not_ascii", example=_ascii_like(name) or _EXAMPLE)
+    if re.search(r"\s", name):
+        raise _refused("name_blank_inside", example=re.sub(r"\s+", "-", name))
+    if "_" in name:
+        raise _refused("name_underscore", example=name.replace("_", "-"))
+    if not re.fullmatch(r"[a-z0-9-]+", name):
+        raise _refused("name_characters")
 
 
 def could_be_name(text: str) -> bool:
