@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property
 from io import BytesIO
-from pathlib import Path
 from typing import Final
 
 from babel import Locale, UnknownLocaleError
@@ -17,7 +16,9 @@ from babel.numbers import format_decimal, format_percent
 from babel.support import Translations
 from babel.units import format_unit
 
-LOCALES_DIR: Final = Path(__file__).parent.parent / "locales"
+from app.resources import folder
+
+LOCALES_DIR: Final = folder("locales")
 
 # Unicode's isolates: what stands between them cannot turn the words around it, nor be turned by them.
 _FIRST_STRONG_ISOLATE, _POP_ISOLATE = "\u2068", "\u2069"

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import sha256
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode
 
@@ -12,11 +11,11 @@ from jinja2.bccache import Bucket
 
 from app.errors import N_
 from app.i18n import LANGUAGES, Language
+from app.resources import folder
 from app.web.ui.views import Page, StationState, Viewer
 
-_ROOT: Final = Path(__file__).parents[4]
-TEMPLATES_DIR: Final = _ROOT / "templates"
-STATIC_DIR: Final = _ROOT / "static"
+TEMPLATES_DIR: Final = folder("templates")
+STATIC_DIR: Final = folder("static")
 
 # What a screen reader hears after a station's name; the same words stand in the page for its script.
 STATE_TEXTS: Final[Mapping[StationState, str]] = {
