@@ -16,6 +16,7 @@ from app.dokploy.circuit import Circuit
 from app.dokploy.health import HealthWatch
 from app.engine.broker import Broker
 from app.engine.context import RunnerDeps
+from app.engine.estimates import Estimates
 from app.engine.failpoints import Failpoints
 from app.engine.journal import Journal
 from app.engine.queue import DeploymentQueue
@@ -76,6 +77,7 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
 
         dokploy = _make_client(settings, failpoints, may_write=may_write)
         closing.push_async_callback(dokploy.close)
+        estimates = Estimates(database)
         deps = RunnerDeps(
             settings=settings,
             dokploy=dokploy,
@@ -84,6 +86,7 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
             journal=journal,
             records=records,
             broker=broker,
+            estimates=estimates,
             registry=registry_of(settings),
             installation=installation,
         )
@@ -117,7 +120,7 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
             records=records,
             statistics=Statistics(database),
             leftovers=leftovers,
-            waiting=DeploymentQueue(database, concurrency=settings.runner_concurrency),
+            waiting=DeploymentQueue(database, estimates, concurrency=settings.runner_concurrency),
             names=Names(records),
             operations=operations,
             transfers=Transfers(database, quotas),

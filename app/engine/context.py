@@ -14,6 +14,7 @@ from app.deployments.states import ResourceState, StepState
 from app.dokploy import DokployClient, DokployError, DokployKeyRefused, DokployServerError
 from app.dokploy.masking import SHORTEST
 from app.engine.broker import Broker
+from app.engine.estimates import Estimates
 from app.engine.journal import Journal
 from app.engine.run import Resource, Run
 from app.engine.saga import Checkpoint, ResourceChange, RunLost, StepChange
@@ -45,6 +46,7 @@ class RunnerDeps:
     journal: Journal
     records: Records
     broker: Broker
+    estimates: Estimates
     registry: Registry | None
     installation: str
 

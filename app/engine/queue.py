@@ -1,7 +1,5 @@
 """The portal's own line: which deployments wait until one may begin, in which order, and for about how long."""
 
-import statistics
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,20 +8,18 @@ from typing import Final
 from sqlalchemy import Connection, func, select
 
 from app.deployments.model import DeploymentRecord
-from app.deployments.states import Conclusion, Status
+from app.deployments.states import Status
+from app.engine.estimates import Estimates
 from app.errors import N_
 from app.i18n import Language
 from app.observation.tracker import SharedRead
-from app.operations.table import kinds
 from app.store import schema
 from app.store.engine import Database, database_now
 
 # A run usually begins at once; who waits no longer than this is not waiting.
 PATIENCE_SECONDS: Final = 1.0
-# One look serves everybody who watches, and durations change slowly.
+# One look serves everybody who watches.
 _GAP_SECONDS: Final = 0.5
-_MEASURED_FOR_SECONDS: Final = 30.0
-_MEASURED: Final = 20
 
 
 @dataclass(frozen=True)
@@ -38,13 +34,12 @@ class Place:
 class DeploymentQueue:
     """Tells places in line: deployments begin in the order in which they were asked for."""
 
-    def __init__(self, database: Database, *, concurrency: int) -> None:
+    def __init__(self, database: Database, estimates: Estimates, *, concurrency: int) -> None:
         """`concurrency`: how many deployments one process runs at once."""
         self._database = database
+        self._estimates = estimates
         self._concurrency = concurrency
         self._look = SharedRead(self._read_line, gap=_GAP_SECONDS)
-        self._usual: float | None = None
-        self._measured_at = float("-inf")
 
     async def place(self, record: DeploymentRecord) -> Place | None:
         """The place of a deployment that waits; None for one that has begun, or was asked for this very moment."""
@@ -58,7 +53,7 @@ class DeploymentQueue:
         position = places.get(record.id)
         if position is None:
             return None
-        usual = await self._usual_seconds()
+        usual = (await self._estimates.medians()).creation
         return Place(position, len(places), None if usual is None else usual * position / slots)
 
     async def _read_line(self) -> tuple[Mapping[str, int], int]:
@@ -75,22 +70,6 @@ class DeploymentQueue:
             return places, max(1, connection.scalar(alive) or 0) * self._concurrency
 
         return await self._database.read(read)
-
-    async def _usual_seconds(self) -> float | None:
-        """How long a creation usually keeps its place: the median of the last ones that succeeded."""
-        if time.monotonic() - self._measured_at > _MEASURED_FOR_SECONDS:
-            table = schema.deployment.c
-            query = (
-                select(table.started_at, table.concluded_at)
-                .where(table.kind.in_(kinds(lambda each: each.begins_stack)), table.conclusion == Conclusion.SUCCEEDED)
-                .order_by(table.concluded_at.desc())
-                .limit(_MEASURED)
-            )
-            rows = await self._database.read(lambda connection: connection.execute(query).all())
-            seconds = [(row.concluded_at - row.started_at).total_seconds() for row in rows]
-            self._usual = statistics.median(seconds) if seconds else None
-            self._measured_at = time.monotonic()
-        return self._usual
 
 
 def is_waiting(record: DeploymentRecord) -> bool:

@@ -1,6 +1,5 @@
 """Queries for stacks and deployments."""
 
-import statistics
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -207,18 +206,6 @@ class Records:
             .where(schema.deployment.c.stack_id == stack_id, table.name == "application")
         )
         return {row.output["app_name"] for row in rows if "app_name" in row.output}
-
-    async def usual_deploy_seconds(self) -> float | None:
-        """How long Dokploy usually needs for one deployment: the median of the last twenty; None before the first."""
-        table = schema.step.c
-        rows = await self._rows_patiently(
-            select(table.output)
-            .where(table.name == "deploy", table.state == StepState.SUCCEEDED)
-            .order_by(table.concluded_at.desc())
-            .limit(20)
-        )
-        seconds = [row.output["ran_seconds"] for row in rows if "ran_seconds" in row.output]
-        return statistics.median(seconds) if seconds else None
 
     async def is_kept_volume(self, volume: str, owner: str) -> bool:
         """Whether a volume was left by a removed stack of this same owner, who asked to keep it."""

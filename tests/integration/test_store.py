@@ -1124,17 +1124,6 @@ async def test_what_was_declared_is_kept_without_any_value_of_a_variable(store: 
     assert removal.declared is None
 
 
-async def test_how_long_dokploy_usually_needs(store: Store):
-    assert await store.records.usual_deploy_seconds() is None
-    for number, seconds in enumerate((2.0, 9.0, 4.0)):
-        await store.deploy(f"ada-{number}")
-        run = await store.claim_one()
-        done = {"deploy": StepChange(StepState.SUCCEEDED, {"ran_seconds": seconds})}
-        await store.journal.record(run, Checkpoint(steps=done))
-        await store.conclude(run)
-    assert await store.records.usual_deploy_seconds() == 4.0
-
-
 async def test_a_kept_volume_is_kept_for_its_owner_only(store: Store):
     volume = "portal-ai-workspace-ada"
 

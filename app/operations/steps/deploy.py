@@ -211,7 +211,7 @@ class Deploy(CreateStep):
         place = (queue.place(job), queue.waiting)
         if place != self._place:
             if self._place is None or place[0] != self._place[0]:
-                usual = await self.context.deps.records.usual_deploy_seconds()
+                usual = (await self.context.deps.estimates.medians()).dokploy
                 estimate = None if usual is None else round(usual * place[0], 1)
                 await self.context.tell(QueuePosition(position=place[0], total=place[1], estimate_seconds=estimate))
             self._place = place
