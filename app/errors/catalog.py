@@ -1,10 +1,5 @@
-"""What can go wrong, told to three people: a code for programs, words and a hint for the user, detail for the log.
+"""The one table of codes: what can go wrong, in words and with a hint for whoever can fix it."""
 
-`PROBLEMS` is the one table of codes. `PortalError` carries a code with its parameters; how it becomes an HTTP status is
-the web side's business, and how its words become Dutch or Arabic is that of `app.i18n`.
-"""
-
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, LiteralString
 
@@ -20,8 +15,8 @@ class Problem:
 
     title: at most five words.
     detail: one sentence; `{placeholders}` are filled with the error's parameters.
-    hint: what the reader, or whoever can mend it, does next.
-    who: who can mend it: the person at the page, the operator of the portal, or the provider behind it.
+    hint: what the reader, or whoever can fix it, does next.
+    who: who can fix it: the person at the page, the operator of the portal, or the provider behind it.
     """
 
     title: str
@@ -30,27 +25,8 @@ class Problem:
     who: Literal["user", "operator", "provider"] = "user"
 
 
-class PortalError(Exception):
-    """Something went wrong that has a code.
-
-    `log` is for the operator's log only and never shown to a user. Parameters are plain values: text or numbers.
-    """
-
-    def __init__(self, code: str, *, log: str = "", field: str | None = None, **params: str | float) -> None:
-        self.code = code
-        self.problem = PROBLEMS[code]
-        self.params: Mapping[str, str | int | float] = params
-        self.field = field
-        self.log = log
-        super().__init__(f"{code}: {log}" if log else code)
-
-
-class SettingsError(Exception):
-    """A setting is missing or malformed; the message is the one line that the operator reads."""
-
-
 PROBLEMS: dict[str, Problem] = {
-    # The name, in the order in which request.py looks.
+    # The name, in the order in which stacks.names looks.
     "name_missing": Problem(
         N_("No name given"),
         N_("A stack needs a name."),
