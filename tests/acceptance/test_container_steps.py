@@ -113,7 +113,11 @@ def container(stages: list[Stage], tmp_path_factory: pytest.TempPathFactory) -> 
             command = run.replace("/opt/venv", shlex.quote(str(venv))).replace(
                 "python -m venv", f"{shlex.quote(sys.executable)} -m venv"
             )
-            done = subprocess.run(command, shell=True, cwd=portal, capture_output=True, text=True, check=False)
+            # pip asks the compilers that it finds for their versions, and they may write into their user's home.
+            home = {**os.environ, "HOME": str(folder)}
+            done = subprocess.run(
+                command, shell=True, cwd=portal, env=home, capture_output=True, text=True, check=False
+            )
             if done.returncode and re.search(
                 r"NewConnectionError|Temporary failure in name resolution|Max retries", done.stderr
             ):

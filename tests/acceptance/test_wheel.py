@@ -1,5 +1,6 @@
 """The wheel alone: what `pip install` gives is a whole portal, with its pages, its files, its languages and its commands."""
 
+import os
 import site
 import subprocess
 import sys
@@ -23,7 +24,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A virtual environment that has the wheel, and the packages that it needs from this one."""
     folder = tmp_path_factory.mktemp("wheel")
     build = ["-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(folder), str(ROOT)]
-    subprocess.run([sys.executable, *build], check=True, timeout=WAIT_SECONDS)
+    # pip asks the compilers that it finds for their versions, and they may write into their user's home.
+    home = {**os.environ, "HOME": str(folder)}
+    subprocess.run([sys.executable, *build], check=True, timeout=WAIT_SECONDS, env=home)
     (wheel,) = folder.glob("*.whl")
     environment = folder / "environment"
     venv.create(environment, with_pip=False, symlinks=True)
@@ -31,7 +34,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # No second download of what is here; the wheel's own package stands in front of it.
     (packages / "needed.pth").write_text("\n".join(site.getsitepackages()) + "\n")
     install = ["-m", "pip", "install", "-q", "--no-deps", "--no-index", "--ignore-installed", str(wheel)]
-    subprocess.run([environment / "bin/python", *install], check=True, timeout=WAIT_SECONDS)
+    subprocess.run([environment / "bin/python", *install], check=True, timeout=WAIT_SECONDS, env=home)
     return environment
 
 
