@@ -90,16 +90,23 @@ def compared_kinds(source: str) -> Iterator[int]:
             continue
         sides = [node.left, *node.comparators]
         # A kind of resource has its words, too; what a deployment has is `operation` or the kind of a record or a row.
-        if any(_is_verb(each) for each in sides):
+        of_kind = any(_is_called_kind(each) for each in sides)
+        if any(_is_verb(each, of_kind=of_kind) for each in sides):
             yield node.lineno
 
 
-def _is_verb(node: ast.expr) -> bool:
+def _is_called_kind(node: ast.expr) -> bool:
+    return (isinstance(node, ast.Attribute) and node.attr == "kind") or (
+        isinstance(node, ast.Name) and node.id == "kind"
+    )
+
+
+def _is_verb(node: ast.expr, *, of_kind: bool) -> bool:
     verbs = {*OPERATIONS, *(each.upper() for each in OPERATIONS)}
     if isinstance(node, ast.Constant):
-        return node.value in verbs - {"password"}  # also a field of a form
+        return node.value in (verbs if of_kind else verbs - {"password"})  # which is also a field of a form
     if isinstance(node, ast.Tuple | ast.Set | ast.List):
-        return any(_is_verb(each) for each in node.elts)
+        return any(_is_verb(each, of_kind=of_kind) for each in node.elts)
     if isinstance(node, ast.Attribute):
         return node.attr in verbs or (isinstance(node.value, ast.Name) and node.value.id in verbs)
     return isinstance(node, ast.Name) and node.id in verbs
@@ -123,6 +130,7 @@ def test_no_verb_is_told_from_another_outside_the_table():
         "if run.operation is REDEPLOY: pass",
         "if record.kind in (REMOVE.kind, CREATE.kind): pass",
         'if "remove" != kind: pass',
+        'if record.kind == "password": pass',
     ],
 )
 def test_a_comparison_of_verbs_is_found(source: str):
