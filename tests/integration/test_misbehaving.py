@@ -331,10 +331,13 @@ def thirty_are_in_front_of_us(servers: Servers) -> None:
     assert told[ada][0]["params"]["total"] == places[0]
     assert places == sorted(places, reverse=True)
     assert len(places) == len(set(places)) >= 5
-    usual = told[ada][0]["params"]["estimate_seconds"] / places[0]
+    # That nothing was measured counts for a second; each move came later than that.
+    estimated = [event["params"] for event in told[ada] if event["params"]["estimate_seconds"] is not None]
+    assert len(estimated) >= 5
+    usual = estimated[0]["estimate_seconds"] / estimated[0]["position"]
     assert usual >= 0.1
-    for event in told[ada]:
-        assert event["params"]["estimate_seconds"] == pytest.approx(usual * event["params"]["position"], abs=0.11)
+    for params in estimated:
+        assert params["estimate_seconds"] == pytest.approx(usual * params["position"], abs=0.11)
     assert any(event["message"] in page for event in told[ada])
     # It waited for longer than the deadline, which begins when the job does.
     assert (record["conclusion"], record["problem"]) == ("succeeded", None)
