@@ -1,26 +1,33 @@
 """The words for events: a sentence for each key, in the language of whoever reads it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from app.errors import N_, PROBLEMS
 from app.i18n import Language
+from app.operations.operation import Operation
 from app.operations.table import OPERATIONS
 
-STEP_LABELS = {
-    "validate": N_("Check"),
-    "project": N_("Project"),
-    "application": N_("Application"),
-    "configure": N_("Settings"),
-    "domain": N_("Address"),
-    "deploy": N_("Deploy"),
-    "verify": N_("Verify"),
-    "release": N_("Stop"),
-    "volume": N_("Volume"),
-}
+
+def once(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Put pairs into a table. Raises ValueError where one name has two values: a step is told in one way only."""
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        if found.setdefault(name, value) != value:
+            raise ValueError(f"{name} is both {found[name]!r} and {value!r}")
+    return found
+
+
+def _of_steps(operation: Operation) -> Iterator[tuple[str, str]]:
+    for step in operation.steps:
+        yield f"step_started.{operation.told_as}.{step.name}", step.started
+        yield f"step_succeeded.{operation.told_as}.{step.name}", step.succeeded
+
+
+STEP_LABELS = once((step.name, step.label) for each in OPERATIONS.values() for step in each.steps)
 
 MESSAGES = {
-    **{key: sentence for each in OPERATIONS.values() for key, sentence in each.sentences.items()},
+    **once(pair for each in OPERATIONS.values() for pair in [*each.sentences.items(), *_of_steps(each)]),
     "deployment_resumed": N_("The portal restarted and goes on where it was."),
     "queue_position": N_("In Dokploy's line at place {position} of {total}."),
     "queue_position.estimate": N_("In Dokploy's line at place {position} of {total}, about {estimate} to go."),

@@ -3,11 +3,61 @@
 from typing import Final
 
 from app.errors import N_
-from app.operations.operation import Operation
+from app.operations.operation import Operation, StepDeclaration
 
 CREATE: Final = Operation(
     kind="create",
-    steps=("validate", "project", "application", "configure", "domain", "deploy", "verify"),
+    steps=(
+        StepDeclaration(
+            name="validate",
+            label=N_("Check"),
+            purpose=N_("Is the name free?"),
+            started=N_("Checking that the name and the address are free."),
+            succeeded=N_("The name and the address are free."),
+        ),
+        StepDeclaration(
+            name="project",
+            label=N_("Project"),
+            purpose=N_("A folder in Dokploy"),
+            started=N_("Creating the project in Dokploy."),
+            succeeded=N_("The project is there."),
+        ),
+        StepDeclaration(
+            name="application",
+            label=N_("Application"),
+            purpose=N_("Your coding server"),
+            started=N_("Creating the application."),
+            succeeded=N_("The application is there."),
+        ),
+        StepDeclaration(
+            name="configure",
+            label=N_("Settings"),
+            purpose=N_("Password and limits"),
+            started=N_("Setting the image, the password, the limits and the volume."),
+            succeeded=N_("The image, the password, the limits and the volume are set."),
+        ),
+        StepDeclaration(
+            name="domain",
+            label=N_("Address"),
+            purpose=N_("The route to it"),
+            started=N_("Setting the route to the address."),
+            succeeded=N_("The route to the address is set."),
+        ),
+        StepDeclaration(
+            name="deploy",
+            label=N_("Deploy"),
+            purpose=N_("The container starts"),
+            started=N_("Asking Dokploy to start the container."),
+            succeeded=N_("Dokploy has deployed the image."),
+        ),
+        StepDeclaration(
+            name="verify",
+            label=N_("Verify"),
+            purpose=N_("Opened once, to be sure"),
+            started=N_("Opening the address to be sure that it answers."),
+            succeeded=N_("The address answers, and asks strangers for the password."),
+        ),
+    ),
     compensates=True,
     may_leave_leftovers=True,
     begins_stack=True,
@@ -23,20 +73,6 @@ CREATE: Final = Operation(
     sentences={
         "deployment_queued.create": N_("{name} is in line."),
         "deployment_started.create": N_("The deployment of {name} has started."),
-        "step_started.create.validate": N_("Checking that the name and the address are free."),
-        "step_started.create.project": N_("Creating the project in Dokploy."),
-        "step_started.create.application": N_("Creating the application."),
-        "step_started.create.configure": N_("Setting the image, the password, the limits and the volume."),
-        "step_started.create.domain": N_("Setting the route to the address."),
-        "step_started.create.deploy": N_("Asking Dokploy to start the container."),
-        "step_started.create.verify": N_("Opening the address to be sure that it answers."),
-        "step_succeeded.create.validate": N_("The name and the address are free."),
-        "step_succeeded.create.project": N_("The project is there."),
-        "step_succeeded.create.application": N_("The application is there."),
-        "step_succeeded.create.configure": N_("The image, the password, the limits and the volume are set."),
-        "step_succeeded.create.domain": N_("The route to the address is set."),
-        "step_succeeded.create.deploy": N_("Dokploy has deployed the image."),
-        "step_succeeded.create.verify": N_("The address answers, and asks strangers for the password."),
         "deployment_completed.create.succeeded": N_("{name} is ready at {url}."),
         "deployment_completed.create.failed": N_("{name} was not deployed. Everything that was made is removed again."),
         "deployment_completed.create.failed.leftovers": N_("{name} was not deployed. Some of it could not be removed."),

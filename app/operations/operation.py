@@ -9,21 +9,36 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class StepDeclaration:
+    """What a step is called and said to do, before anything is known of its code.
+
+    name: in the store and on the wire. label: what people read. purpose: what it is for, in at most four words.
+    started, succeeded: the sentences of its events.
+    """
+
+    name: str
+    label: str
+    purpose: str
+    started: str
+    succeeded: str
+
+
+@dataclass(frozen=True)
 class Operation:
     """A verb on a stack.
 
-    kind: its name, in the store and on the wire. steps: names of its steps, in reading order. compensates: whether a
+    kind: its name, in the store and on the wire. steps: its steps, in reading order. compensates: whether a
     failure takes back what the run did. may_leave_leftovers: whether what a failed run leaves in Dokploy is to go, so
     that it is listed and its removal retried. begins_stack: whether the stack exists by it. ends_stack: whether the
     stack and its name are gone by it. needs_running_stack: whether the stack stands before it and after it, also where
     it fails. changes_container: whether it starts a container from the plan and the secrets. can_be_canceled: also at
     its last step. counts_as_in_flight: whether it takes a place among the deployments of its owner and of the portal.
     scope: what an access token needs for it. action: its name on the audit trail. label: what stands for it in a list.
-    told_as: the verb whose sentences say how its steps went. sentences: its own, by the events' keys.
+    told_as: the verb whose name stands in the keys of its steps' sentences. sentences: of its other events, by key.
     """
 
     kind: str
-    steps: tuple[str, ...]
+    steps: tuple[StepDeclaration, ...]
     compensates: bool
     may_leave_leftovers: bool
     begins_stack: bool
@@ -37,3 +52,8 @@ class Operation:
     label: str
     told_as: str
     sentences: Mapping[str, str]
+
+    @property
+    def step_names(self) -> tuple[str, ...]:
+        """Names of its steps, in reading order."""
+        return tuple(step.name for step in self.steps)

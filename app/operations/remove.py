@@ -3,11 +3,47 @@
 from typing import Final
 
 from app.errors import N_
-from app.operations.operation import Operation
+from app.operations.operation import Operation, StepDeclaration
 
 REMOVE: Final = Operation(
     kind="remove",
-    steps=("release", "application", "domain", "volume", "project"),
+    steps=(
+        StepDeclaration(
+            name="release",
+            label=N_("Stop"),
+            purpose=N_("Dokploy lets go"),
+            started=N_("Waiting until Dokploy lets go of the stack."),
+            succeeded=N_("Dokploy has let go of the stack."),
+        ),
+        StepDeclaration(
+            name="application",
+            label=N_("Application"),
+            purpose=N_("The container goes"),
+            started=N_("Removing the application and its container."),
+            succeeded=N_("The application and its container are removed."),
+        ),
+        StepDeclaration(
+            name="domain",
+            label=N_("Address"),
+            purpose=N_("The route goes"),
+            started=N_("Removing the address."),
+            succeeded=N_("The address is removed."),
+        ),
+        StepDeclaration(
+            name="volume",
+            label=N_("Volume"),
+            purpose=N_("Your files"),
+            started=N_("Dealing with the volume."),
+            succeeded=N_("The volume is dealt with."),
+        ),
+        StepDeclaration(
+            name="project",
+            label=N_("Project"),
+            purpose=N_("The folder goes"),
+            started=N_("Removing the project."),
+            succeeded=N_("The project is removed."),
+        ),
+    ),
     compensates=False,
     may_leave_leftovers=True,
     begins_stack=False,
@@ -23,16 +59,6 @@ REMOVE: Final = Operation(
     sentences={
         "deployment_queued.remove": N_("The removal of {name} is in line."),
         "deployment_started.remove": N_("The removal of {name} has started."),
-        "step_started.remove.release": N_("Waiting until Dokploy lets go of the stack."),
-        "step_started.remove.domain": N_("Removing the address."),
-        "step_started.remove.application": N_("Removing the application and its container."),
-        "step_started.remove.volume": N_("Dealing with the volume."),
-        "step_started.remove.project": N_("Removing the project."),
-        "step_succeeded.remove.release": N_("Dokploy has let go of the stack."),
-        "step_succeeded.remove.domain": N_("The address is removed."),
-        "step_succeeded.remove.application": N_("The application and its container are removed."),
-        "step_succeeded.remove.volume": N_("The volume is dealt with."),
-        "step_succeeded.remove.project": N_("The project is removed."),
         "deployment_completed.remove.succeeded": N_("{name} is removed."),
         "deployment_completed.remove.failed.leftovers": N_("{name} could not be removed completely."),
     },

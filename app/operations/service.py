@@ -479,7 +479,7 @@ def _insert_deployment(connection: Connection, submission: _Submission, subject:
                 "attempts": 0,
                 "output": {},
             }
-            for place, step in enumerate(operation.steps)
+            for place, step in enumerate(operation.step_names)
         ],
     )
     queued = DeploymentQueued(name=subject.name, kind=operation.kind)

@@ -5,7 +5,7 @@ from typing import Final
 
 from app.errors import N_
 from app.operations.create import CREATE
-from app.operations.operation import Operation
+from app.operations.operation import Operation, StepDeclaration
 from app.operations.password import PASSWORD
 from app.operations.redeploy import REDEPLOY
 from app.operations.remove import REMOVE
@@ -34,6 +34,11 @@ _UNKNOWN: Final = Operation(
 def operation_of(kind: str) -> Operation:
     """Return a verb by its name. One that a newer portal beside this one has recorded is taken to end nothing."""
     return OPERATIONS.get(kind, _UNKNOWN)
+
+
+def step_of(kind: str, name: str) -> StepDeclaration | None:
+    """Return what a verb declares of a step; None for a verb or a step that only a newer portal knows."""
+    return next((step for step in operation_of(kind).steps if step.name == name), None)
 
 
 def kinds(trait: Callable[[Operation], bool]) -> list[str]:

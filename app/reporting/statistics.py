@@ -191,7 +191,7 @@ def _times(connection: Connection, since: datetime, at: datetime) -> tuple[list[
         [(row.concluded_at - row.created_at).total_seconds() for row in newest],
         [
             StepTime(name, _quantile(of_steps[name], 0.5), _quantile(of_steps[name], 0.95))
-            for name in CREATE.steps
+            for name in CREATE.step_names
             if name in of_steps
         ],
     )

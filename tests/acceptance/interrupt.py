@@ -3,9 +3,11 @@
 from dataclasses import replace
 from typing import Final
 
+from app.deployments.events import StepStarted
 from app.deployments.sentences import MESSAGES, STEP_LABELS
 from app.engine.saga import Outcome
 from app.errors import PortalError
+from app.operations.operation import StepDeclaration
 from app.operations.redeploy import REDEPLOY
 from app.operations.steps import CODE
 from app.operations.steps.create import CreateStep
@@ -14,14 +16,13 @@ from app.operations.table import OPERATIONS
 INTERRUPT: Final = replace(
     REDEPLOY,
     kind="interrupt",
-    steps=("interrupt",),
+    steps=(StepDeclaration("interrupt", "Interrupt", "To fail", "Interrupting.", "Interrupted."),),
     label="Interrupted",
     told_as="interrupt",
     sentences={
         "deployment_queued.interrupt": "{name} is about to be interrupted.",
         "deployment_started.interrupt": "{name} is being interrupted.",
         "deployment_completed.interrupt.failed": "{name} could not be interrupted.",
-        "step_started.interrupt.interrupt": "Interrupting.",
     },
 )
 
@@ -44,4 +45,6 @@ def register() -> None:
     OPERATIONS[INTERRUPT.kind] = INTERRUPT
     CODE[INTERRUPT.kind] = [Interrupt]
     MESSAGES.update(INTERRUPT.sentences)
-    STEP_LABELS["interrupt"] = "Interrupt"
+    for step in INTERRUPT.steps:
+        MESSAGES[StepStarted(INTERRUPT.kind, step.name).key] = step.started
+        STEP_LABELS[step.name] = step.label

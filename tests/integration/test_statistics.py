@@ -85,7 +85,7 @@ class History:
         }
         await self.write(schema.deployment, {**row, **values})
         steps = []
-        for place, name in enumerate(OPERATIONS[kind].steps):
+        for place, name in enumerate(OPERATIONS[kind].step_names):
             took = seconds[place] if place < len(seconds) else None
             began, at = at, at + timedelta(seconds=took or 0)
             steps.append(
@@ -211,7 +211,7 @@ async def test_how_long_it_takes(history: History):
 
     assert overview.seconds == pytest.approx(41)
     assert overview.measured == 3
-    assert [step.name for step in overview.steps] == list(CREATE.steps)
+    assert [step.name for step in overview.steps] == list(CREATE.step_names)
     times = {step.name: (step.median, step.slow) for step in overview.steps}
     assert times["validate"] == pytest.approx((1, 1))
     assert times["deploy"] == pytest.approx((20, 38))

@@ -179,7 +179,7 @@ async def test_a_request_is_recorded_before_anything_is_done(store: Store):
     assert record.created_at.tzinfo is not None
     assert abs(record.created_at - datetime.now(UTC)) < timedelta(minutes=10)
     assert [(step.name, step.state, step.attempts) for step in record.steps] == [
-        (name, StepState.PENDING, 0) for name in CREATE.steps
+        (name, StepState.PENDING, 0) for name in CREATE.step_names
     ]
     assert {kind: each.state for kind, each in record.resources.items()} == dict.fromkeys(
         ("project", "application", "mount", "volume", "domain"), ResourceState.PLANNED
@@ -388,7 +388,11 @@ async def test_removing_cancels_a_creation_and_is_one_run_however_often_it_is_as
     assert await store.operations.remove(stack, None, ADA) == removal
     await refused(store.operations.remove(stack, "erase", ADA), "stack_busy")
     run = await store.claim_one()
-    assert (run.operation.kind, run.options, list(run.steps)) == (REMOVE.kind, {"volume": "keep"}, list(REMOVE.steps))
+    assert (run.operation.kind, run.options, list(run.steps)) == (
+        REMOVE.kind,
+        {"volume": "keep"},
+        list(REMOVE.step_names),
+    )
     await refused(store.deploy(), "name_cleaning_up")
 
 
@@ -554,7 +558,7 @@ async def test_a_claimed_run_is_whole(store: Store):
         Status.QUEUED,
         1,
     )
-    assert list(run.steps) == list(CREATE.steps)
+    assert list(run.steps) == list(CREATE.step_names)
     assert run.resources["volume"].name == "portal-ai-workspace-ada"
     assert run.owner_of_stack == "browser:ada"
     assert run.started_at is not None

@@ -31,7 +31,7 @@ _REMOVAL: Final[Sequence[Code]] = (Release, RemoveApplication, RemoveDomain, Rem
 def _in_order(operation: Operation, steps: Sequence[Code]) -> Sequence[Code]:
     """Put the code of an operation's steps into the operation's order. Raises KeyError where a step has none."""
     named = {step.name: step for step in steps}
-    return [named[name] for name in operation.steps]
+    return [named[name] for name in operation.step_names]
 
 
 CODE: Final[dict[str, Sequence[Code]]] = {
@@ -41,6 +41,14 @@ CODE: Final[dict[str, Sequence[Code]]] = {
     REMOVE.kind: _in_order(REMOVE, _REMOVAL),
 }
 """The code of each operation's steps, in the operation's order."""
+
+
+def side_by_side(operation: Operation) -> Sequence[Sequence[str]]:
+    """Group the names of an operation's steps by when they run; those of one group run at the same time."""
+    depth: dict[str, int] = {}
+    for step in CODE[operation.kind]:
+        depth[step.name] = 1 + max((depth[name] for name in step.needs if name in depth), default=-1)
+    return [[name for name in depth if depth[name] == place] for place in range(max(depth.values()) + 1)]
 
 
 def make_steps(context: RunContext) -> Sequence[Step]:

@@ -8,16 +8,21 @@ from pathlib import Path
 import pytest
 
 from app.audit import Action
-from app.deployments.sentences import MESSAGES, STEP_LABELS
+from app.deployments import sentences
+from app.deployments.events import StepStarted, StepSucceeded
+from app.deployments.sentences import MESSAGES, describe, label_of
 from app.deployments.states import Conclusion
+from app.i18n import LANGUAGES
 from app.identity import Scope
 from app.operations import steps
+from app.operations.create import CREATE
 from app.operations.operation import Operation
+from app.operations.remove import REMOVE
 from app.operations.table import OPERATIONS, operation_of
 from app.stacks.model import STANDING, stack_state
 from app.web.auth.authorization import RULES
-from app.web.ui.shared.templating import STATION_NOTES
 
+ENGLISH = LANGUAGES["en"]
 APP = Path(__file__).parents[3] / "app"
 EVERY = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
 
@@ -35,15 +40,22 @@ def test_a_verb_is_called_by_its_own_name(operation: Operation):
 
 @EVERY
 def test_each_step_of_a_verb_has_code_in_the_verbs_order(operation: Operation):
-    assert tuple(step.name for step in steps.CODE[operation.kind]) == operation.steps
+    assert tuple(step.name for step in steps.CODE[operation.kind]) == operation.step_names
 
 
 @EVERY
 def test_a_step_needs_only_what_stands_before_it(operation: Operation):
     seen: set[str] = set()
     for step in steps.CODE[operation.kind]:
-        assert {name for name in step.needs if name in operation.steps} <= seen
+        assert {name for name in step.needs if name in operation.step_names} <= seen
         seen.add(step.name)
+
+
+def test_steps_that_need_the_same_run_side_by_side():
+    phases = steps.side_by_side(CREATE)
+
+    assert phases == [["validate"], ["project"], ["application"], ["configure", "domain"], ["deploy"], ["verify"]]
+    assert steps.side_by_side(REMOVE)[-1] == ["domain", "volume", "project"]
 
 
 @EVERY
@@ -63,11 +75,18 @@ def test_each_verb_and_its_steps_have_words(operation: Operation):
         for end in ends
         for left in ([".leftovers"] if operation.ends_stack and end == "failed" else [""])
     }
-    said |= {f"step_{what}.{operation.told_as}.{step}" for what in ("started", "succeeded") for step in operation.steps}
     assert said <= set(MESSAGES)
-    assert set(operation.steps) <= set(STEP_LABELS)
-    assert set(operation.steps) <= set(STATION_NOTES[operation.told_as])
     assert operation.label
+    for step in operation.steps:
+        assert all(getattr(step, field.name) for field in fields(step))
+        assert describe(StepStarted(operation.kind, step.name).key, {}, ENGLISH) == step.started
+        assert describe(StepSucceeded(operation.kind, step.name, 1.0).key, {}, ENGLISH) == step.succeeded
+        assert label_of(step.name, ENGLISH) == step.label
+
+
+def test_a_step_that_two_verbs_call_by_different_names_is_refused():
+    with pytest.raises(ValueError, match="deploy is both 'Deploy' and 'Build'"):
+        sentences.once([("deploy", "Deploy"), ("verify", "Verify"), ("deploy", "Build")])
 
 
 def test_only_what_begins_or_ends_a_stack_may_leave_something_that_is_to_go():

@@ -6,11 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.operations.create import CREATE
-from app.operations.steps.create import Configure, MakeApplication, Project, Route, Validate
-from app.operations.steps.deploy import Deploy
-from app.operations.steps.verify import Verify
-from app.web.ui.operator.routes import PHASES
 from app.web.ui.shared.charts import MOST_DOTS, DayBars, days_chart, dots, stair
 
 COUNTS = st.integers(min_value=0, max_value=10**9)
@@ -159,13 +154,3 @@ def test_dots_are_few_and_say_how_many(counts: list[int]):
         assert row.whole <= MOST_DOTS
         assert row.whole * unit <= count < (row.whole + 1) * unit
         assert row.has_rest == (row.whole * unit < count)
-
-
-def test_the_phases_are_those_of_the_steps():
-    """What runs side by side in the stair does so in a run."""
-    classes = {step.name: step for step in (Validate, Project, MakeApplication, Configure, Route, Deploy, Verify)}
-
-    assert tuple(name for phase in PHASES for name in phase) == CREATE.steps
-    for before, phase in pairwise(PHASES):
-        for name in phase:
-            assert set(classes[name].needs) == set(before)

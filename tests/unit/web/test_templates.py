@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from app.deployments.sentences import STEP_LABELS
 from app.i18n import LANGUAGES, Language
 from app.operations.table import OPERATIONS
 from app.web.ui.shared.charts import Bar, DayBars, Dots, Riser, StairStep
 from app.web.ui.shared.qr import qr_code
-from app.web.ui.shared.templating import STATE_TEXTS, STATIC_DIR, STATION_NOTES, TEMPLATES_DIR, Renderer, asset
+from app.web.ui.shared.templating import STATE_TEXTS, STATIC_DIR, TEMPLATES_DIR, Renderer, asset
 from app.web.ui.views import (
     AccountPage,
     AuditPage,
@@ -56,16 +55,16 @@ EVIL_ESCAPED = "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&#34;&amp;"
 def stations(kind: str, states: str) -> tuple[Station, ...]:
     """One letter a station: w(ait), n(ow), d(one), u(ndone), f(ailed), o(ff)."""
     names: Mapping[str, StationState] = {state[0]: state for state in STATE_TEXTS}
-    steps = OPERATIONS[kind].steps
+    declared = OPERATIONS[kind].steps
     return tuple(
         Station(
-            step,
-            f"¤{STEP_LABELS[step]}",
+            step.name,
+            f"¤{step.label}",
             names[letter],
             f"¤{names[letter]}",
-            f"¤{STATION_NOTES[OPERATIONS[kind].told_as][step]}",
+            f"¤{step.purpose}",
         )
-        for step, letter in zip(steps, states, strict=True)
+        for step, letter in zip(declared, states, strict=True)
     )
 
 

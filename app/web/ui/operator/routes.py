@@ -11,6 +11,8 @@ from app.dokploy.health import DokployHealth
 from app.errors import N_, PROBLEMS
 from app.i18n import Language
 from app.observation.leftovers import Leftover
+from app.operations.create import CREATE
+from app.operations.steps import side_by_side
 from app.portal import Portal
 from app.reporting.statistics import Overview
 from app.stacks.model import StackState
@@ -26,9 +28,6 @@ from app.web.ui.stacks.routes import shown_state
 from app.web.ui.views import OperatorPage, ShownState
 
 router = APIRouter()
-
-# Steps that run side by side stand together.
-PHASES: Final = (("validate",), ("project",), ("application",), ("configure", "domain"), ("deploy",), ("verify",))
 
 # The rows of the chart; a stack whose redeployment failed or was cancelled is there all the same.
 _ROWS: Final[Sequence[Sequence[StackState]]] = (
@@ -155,7 +154,7 @@ def _usual_time(seconds: float | None, language: Language) -> OperatorPage.Figur
 
 def _steps(overview: Overview, language: Language) -> list[OperatorPage.Step]:
     times = {step.name: step for step in overview.steps}
-    phases = [[times[name] for name in phase if name in times] for phase in PHASES]
+    phases = [[times[name] for name in phase if name in times] for phase in side_by_side(CREATE)]
     phases = [phase for phase in phases if phase]
     drawn = stair([[(step.median, step.slow) for step in phase] for phase in phases], rtl=language.direction == "rtl")
     return [

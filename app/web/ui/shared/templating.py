@@ -36,26 +36,6 @@ END_NOTES: Final[Mapping[str, str]] = {
     "left": N_("Could not be removed"),
 }
 
-# What a station is for, in at most four words, as long as there is no duration to show; by what a verb is told as.
-STATION_NOTES: Final[Mapping[str, Mapping[str, str]]] = {
-    "create": {
-        "validate": N_("Is the name free?"),
-        "project": N_("A folder in Dokploy"),
-        "application": N_("Your coding server"),
-        "configure": N_("Password and limits"),
-        "domain": N_("The route to it"),
-        "deploy": N_("The container starts"),
-        "verify": N_("Opened once, to be sure"),
-    },
-    "remove": {
-        "release": N_("Dokploy lets go"),
-        "domain": N_("The route goes"),
-        "application": N_("The container goes"),
-        "volume": N_("Your files"),
-        "project": N_("The folder goes"),
-    },
-}
-
 
 class Renderer:
     """Renders pages in every language. version: shown at the foot of each page."""

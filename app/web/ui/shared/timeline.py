@@ -10,8 +10,8 @@ from app.deployments.states import Conclusion, ResourceState, Status, StepState
 from app.errors import N_
 from app.i18n import Language
 from app.operations.password import PASSWORD
-from app.operations.table import operation_of
-from app.web.ui.shared.templating import END_NOTES, STATE_TEXTS, STATION_NOTES
+from app.operations.table import operation_of, step_of
+from app.web.ui.shared.templating import END_NOTES, STATE_TEXTS
 from app.web.ui.views import LineEnd, Moment, PastDeployment, SmallLine, Station, StationState
 
 
@@ -22,7 +22,7 @@ def kind_of(record: DeploymentRecord, language: Language) -> str:
 
 def planned_stations(kind: str, language: Language) -> Sequence[Station]:
     """The stations of a run that has not begun."""
-    return [station(step, "wait", None, kind, language) for step in operation_of(kind).steps]
+    return [station(step, "wait", None, kind, language) for step in operation_of(kind).step_names]
 
 
 def stations(record: DeploymentRecord, language: Language) -> list[Station]:
@@ -57,8 +57,8 @@ def _state_of(step: StepView, record: DeploymentRecord, *, over: bool) -> tuple[
 def station(step: str, state: StationState, note: str | float | None, kind: str, language: Language) -> Station:
     """One station. note: a mark of END_NOTES, seconds, or None for what the station is for."""
     if note is None:
-        purpose = STATION_NOTES.get(operation_of(kind).told_as, {}).get(step)
-        words = language.text(purpose) if purpose else ""
+        declared = step_of(kind, step)
+        words = language.text(declared.purpose) if declared else ""
     elif isinstance(note, str):
         words = language.text(END_NOTES[note]) if note else ""
     else:

@@ -12,11 +12,12 @@ from markupsafe import Markup
 
 from app.errors import N_
 from app.i18n import LANGUAGES, Language
+from app.operations.table import operation_of
 from app.stacks.model import StackState
 from app.web.problems import show_code
 from app.web.ui.shared.qr import qr_code
 from app.web.ui.shared.rendering import respond
-from app.web.ui.shared.templating import END_NOTES, STATIC_DIR, STATION_NOTES, Renderer
+from app.web.ui.shared.templating import END_NOTES, STATIC_DIR, Renderer
 from app.web.ui.shared.timeline import moment, station
 from app.web.ui.stacks.routes import shown_state
 from app.web.ui.styleguide.stylesheet import (
@@ -146,7 +147,7 @@ def _row(name: str, state: StackState, end: LineEnd, reached: int, language: Lan
 
 
 def _stations(kind: str, letters: str, language: Language) -> list[Station]:
-    names = zip(STATION_NOTES[kind], (_LETTERS[letter] for letter in letters), strict=True)
+    names = zip(operation_of(kind).step_names, (_LETTERS[letter] for letter in letters), strict=True)
     return [
         station(name, state, _note(state, seconds), kind, language)
         for seconds, (name, state) in enumerate(names, start=1)
