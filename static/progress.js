@@ -9,43 +9,30 @@ const BACK_MS = 500; // to run back by one station
 const MAX_ROWS = 2_000;
 const POLL_MS = [2_000, 4_000, 8_000, 15_000];
 const RETRY_MS = [10_000, 20_000, 40_000, 60_000];
-const TYPES = [
-  "deployment_queued",
-  "deployment_started",
-  "deployment_resumed",
-  "step_started",
-  "step_succeeded",
-  "step_failed",
-  "queue_position",
-  "progressed",
-  "log_line",
-  "warning",
-  "cancel_requested",
-  "undo_started",
-  "step_compensated",
-  "step_compensation_failed",
-  "deployment_completed",
-  "heartbeat",
-  "waiting",
-  "gap",
-  "pause",
-];
 
 const still = matchMedia("(prefers-reduced-motion)");
 const byId = (id) => document.getElementById(id);
 const copyOf = (id) => byId(id).content.firstElementChild.cloneNode(true);
 
-/** What the events do to the page. */
+/** The page, and how each effect changes it. */
 class Board {
   constructor(run) {
+    this.effects = {
+      step: (change) => this.step(change),
+      sentence: (change) => this.say(change),
+      log: (change) => this.log(change),
+      warning: (change) => this.warn(change),
+      queue: (change) => this.queue(change),
+      dequeue: () => this.dequeue(),
+      undo: () => this.undo(),
+      uncancelable: () => this.settle(),
+      reload: () => this.reload(),
+    };
     this.run = run;
     this.words = run.dataset;
     this.title = document.title;
-    this.start = Date.parse(this.words.started ?? "");
     // This clock minus the server's, with the shortest way seen.
     this.skew = Date.now() - (Date.parse(this.words.clock ?? "") || -Infinity);
-    this.began = new Map();
-    for (const stop of run.querySelectorAll("[data-began]")) this.began.set(stop.dataset.station, Date.parse(stop.dataset.began));
     this.spoken = 0;
     this.timer = 0;
     this.back = Promise.resolve();
@@ -60,82 +47,44 @@ class Board {
     clearTimeout(this.timer);
   }
 
-  show(event) {
-    const { type, params = {}, message = "", at } = event;
-    const moment = Date.parse(at);
-    this.skew = Math.min(this.skew, Date.now() - moment);
-    if (Number.isNaN(this.start)) this.start = moment;
-    this.log(event, moment);
-    if (type === "log_line") return;
-    // Whatever else happens, it no longer waits in line.
-    if (type === "queue_position") this.queue(params, "deploy");
-    else if (params.what !== "queue_slow") this.queue(null);
-    switch (type) {
-      case "step_started":
-        this.station(params.step, "now", null);
-        this.began.set(params.step, moment);
-        break;
-      case "step_succeeded":
-        this.station(params.step, "done", this.duration(params.seconds));
-        break;
-      case "step_failed":
-        // What was cancelled has not failed; the server shows it alike.
-        if (params.code === "canceled") this.station(params.step, "off", "");
-        else this.station(params.step, "failed", this.words.noteFailed);
-        break;
-      case "warning":
-        if (params.code === "dokploy_away") break; // what is going on now, rather than something to know
-        this.warn(message);
-        return;
-      case "cancel_requested":
-        this.settle();
-        break;
-      case "undo_started":
-        this.settle();
-        this.undoing();
-        break;
-      case "step_compensated":
-        this.runBack(() => this.compensated(params.step));
-        break;
-      case "step_compensation_failed":
-        this.runBack(() => this.station(params.step, "failed", this.words.noteLeft));
-        break;
-    }
-    this.say(message, type);
+  /** Apply what an event changes. What and in which order is the server's to say; an effect that is new is left out. */
+  show(effects, at) {
+    if (at) this.skew = Math.min(this.skew, Date.now() - Date.parse(at));
+    for (const { effect, ...change } of effects) this.effects[effect]?.(change);
     this.count();
   }
 
+  step(change) {
+    if (!("undoing" in byId("stops").dataset)) this.change(change);
+    else this.back = this.back.then(() => this.runBack(change));
+  }
+
   /** One station after the other, so that it can be seen, however fast the work was; never before it is done. */
-  runBack(show) {
-    this.back = this.back.then(async () => {
-      show();
-      this.count();
-      if (!still.matches) await new Promise((done) => setTimeout(done, BACK_MS));
-    });
+  async runBack(change) {
+    if (!this.change(change)) return;
+    this.count();
+    if (!still.matches) await new Promise((done) => setTimeout(done, BACK_MS));
   }
 
-  station(name, state, note) {
-    const stop = this.run.querySelector(`[data-station="${CSS.escape(name)}"]`);
-    if (!stop) return;
-    stop.dataset.s = state;
-    stop.toggleAttribute("aria-current", state === "now");
-    if (state === "now") stop.setAttribute("aria-current", "step");
-    else this.began.delete(name);
-    stop.querySelector("[data-state]").textContent = this.words[state];
-    if (note !== null) stop.querySelector("[data-note]").textContent = note;
+  /** Change the stations that are meant; tell how many those are. */
+  change({ name, only, state, words, note, since }) {
+    const stops = [...this.run.querySelectorAll(".stop")].filter(
+      ({ dataset }) => (!name || dataset.station === name) && (!only.length || only.includes(dataset.s)),
+    );
+    for (const stop of stops) {
+      stop.dataset.s = state;
+      for (const [attribute, value] of [["aria-current", "step"], ["data-began", since]]) {
+        if (since) stop.setAttribute(attribute, value);
+        else stop.removeAttribute(attribute);
+      }
+      stop.querySelector("[data-state]").textContent = words;
+      if (note !== null) stop.querySelector("[data-note]").textContent = note;
+    }
+    return stops.length;
   }
 
-  compensated(name) {
-    const stop = this.run.querySelector(`[data-station="${CSS.escape(name)}"]`);
-    // Where it failed stays visible; everything else turns back into a plan.
-    if (stop?.dataset.s === "failed") this.station(name, "failed", null);
-    else this.station(name, "undone", this.words.noteUndone);
-  }
-
-  undoing() {
+  undo() {
     byId("stops").dataset.undoing = "";
-    for (const stop of this.run.querySelectorAll('.stop[data-s="now"]')) this.station(stop.dataset.station, "undone", "");
-    for (const stop of this.run.querySelectorAll('.stop[data-s="wait"]')) this.station(stop.dataset.station, "off", "");
     for (const part of this.run.querySelectorAll("[data-when]")) part.hidden = part.dataset.when !== "undoing";
     this.title = this.words.titleUndoing;
     document.querySelector('link[rel="icon"]').href = this.words.iconUndoing;
@@ -143,16 +92,17 @@ class Board {
 
   settle() {
     const held = document.activeElement?.closest("#sure, #cancel");
-    byId("sure")?.close();
-    byId("cancel")?.remove();
+    for (const id of ["sure", "cancel"]) byId(id)?.remove();
     if (held) this.run.querySelector("h1").focus(); // else whoever was there would be nowhere
   }
 
-  say(message, type) {
-    byId("sentence").textContent = message;
-    // A screen reader hears each station once, and not faster than it can speak: the newest sentence wins.
-    if (type === "step_succeeded" || type === "deployment_completed") return;
-    this.pending = message;
+  say({ text, spoken }) {
+    const sentence = byId("sentence");
+    if (text === sentence.textContent) return;
+    sentence.textContent = text;
+    if (!spoken) return;
+    // Not faster than a screen reader can speak: the newest sentence wins.
+    this.pending = text;
     if (this.timer) return;
     const wait = Math.max(0, this.spoken + SPEAK_MS - Date.now());
     this.timer = setTimeout(() => {
@@ -162,46 +112,37 @@ class Board {
     }, wait);
   }
 
-  /** The portal's own line: this deployment has not begun. */
-  wait({ position, message }) {
-    this.queue({ position }, this.run.querySelector(".stop").dataset.station);
-    if (message !== byId("sentence").textContent) this.say(message, "waiting");
-  }
-
-  queue(place, before) {
-    const old = this.run.querySelector("#stops .yard");
-    if (old?.dataset.position === String(place?.position)) return;
-    old?.remove();
-    if (!place) return;
+  queue({ before, position, between, shown }) {
+    if (this.run.querySelector("#stops .yard")?.dataset.position === String(position)) return;
+    this.dequeue();
     const yard = copyOf("yard");
-    yard.dataset.position = place.position;
+    yard.dataset.position = position;
     const [more, other] = [yard.querySelector(".more"), yard.querySelector(".other")];
-    const between = place.position > 3 ? place.position - 2 : 0;
-    more.querySelector("bdi").textContent = `+${between}`;
-    if (!between) more.remove();
-    for (let at = between ? 1 : place.position - 1; at > 0; at -= 1) {
+    if (between) more.querySelector("bdi").textContent = `+${between}`;
+    else more.remove();
+    for (const place of shown) {
       const train = other.cloneNode(true);
-      train.lastElementChild.textContent = String(at);
+      train.lastElementChild.textContent = String(place);
       other.before(train);
     }
     other.remove();
     this.run.querySelector(`[data-station="${CSS.escape(before)}"]`)?.before(yard);
   }
 
-  /** One row for each event, the same that the server writes when the page is loaded anew. */
-  log({ n, type, params = {}, message = "" }, moment) {
+  dequeue() {
+    this.run.querySelector("#stops .yard")?.remove();
+  }
+
+  log({ n, time, step, text, raw }) {
     const box = byId("log");
     const follows = box.scrollHeight - box.scrollTop - box.clientHeight < 24;
     const row = copyOf("log-row");
-    const seconds = Math.max(0, Math.floor((moment - this.start) / 1_000));
     row.dataset.n = n;
-    row.querySelector("time").textContent = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
-    const step = params.step ?? (type === "log_line" || type === "queue_position" ? "deploy" : "");
-    const label = step && this.run.querySelector(`[data-station="${CSS.escape(step)}"] [data-label]`);
-    row.querySelector("i").textContent = label ? label.textContent : "";
-    const text = row.querySelector("span");
-    text.textContent = message;
-    if (type === "log_line") Object.assign(text, { lang: "en", dir: "ltr" });
+    row.querySelector("time").textContent = time;
+    row.querySelector("i").textContent = step;
+    const words = row.querySelector("span");
+    words.textContent = text;
+    if (raw) Object.assign(words, { lang: "en", dir: "ltr" });
     const rows = box.querySelector("ol");
     rows.append(row);
     while (rows.childElementCount > MAX_ROWS) rows.firstElementChild.remove();
@@ -209,18 +150,22 @@ class Board {
     if (follows) box.scrollTop = box.scrollHeight;
   }
 
-  warn(message) {
+  warn({ text }) {
     const item = copyOf("warning");
-    item.lastElementChild.textContent = message;
+    item.lastElementChild.textContent = text;
     byId("warnings").append(item);
   }
 
+  /** Nothing more is shown here; what has run back is seen first. */
+  reload() {
+    feed.close();
+    this.back.then(() => arrive());
+  }
+
   tick() {
-    for (const [step, moment] of this.began) {
-      const seconds = Math.max(0, (Date.now() - this.skew - moment) / 1_000);
-      if (seconds < 2) continue;
-      const note = this.run.querySelector(`[data-station="${CSS.escape(step)}"] [data-note]`);
-      if (note) note.textContent = this.duration(Math.floor(seconds));
+    for (const stop of this.run.querySelectorAll("[data-began]")) {
+      const seconds = Math.floor((Date.now() - this.skew - Date.parse(stop.dataset.began)) / 1_000);
+      if (seconds >= 2) stop.querySelector("[data-note]").textContent = this.duration(seconds);
     }
   }
 
@@ -230,10 +175,10 @@ class Board {
     document.title = `${done}/${stops.length} · ${this.title}`;
   }
 
+  /** Whole seconds, as the server writes a duration. */
   duration(seconds) {
-    const minutes = seconds >= 90;
-    const amount = minutes ? Math.round(seconds / 60) : seconds < 10 ? Math.max(0.1, Math.round(seconds * 10) / 10) : Math.round(seconds);
-    const style = { style: "unit", unit: minutes ? "minute" : "second", unitDisplay: "short", numberingSystem: "latn" };
+    const [unit, amount] = seconds < 90 ? ["second", seconds] : ["minute", Math.round(seconds / 60)];
+    const style = { style: "unit", unit, unitDisplay: "short", numberingSystem: "latn" };
     return new Intl.NumberFormat(this.words.lang, style).format(amount).replaceAll(" ", "\u00a0");
   }
 }
@@ -274,20 +219,19 @@ class Feed {
 
   open() {
     this.source?.close();
-    const source = new EventSource(`${this.address}?after=${this.last}&lang=${this.lang}`);
+    // Every event by one name: a browser drops those that nobody listens to, and a newer portal may have more.
+    const source = new EventSource(`${this.address}?named=false&after=${this.last}&lang=${this.lang}`);
     this.source = source;
     this.heard = Date.now();
     this.patience = FIRST_MS;
-    for (const type of TYPES) {
-      source.addEventListener(type, (message) => {
-        if (source !== this.source) return;
-        this.alive();
-        this.patience = SILENCE_MS;
-        this.polling = false;
-        this.retries = 0;
-        this.take(type, message.data);
-      });
-    }
+    source.addEventListener("message", (message) => {
+      if (source !== this.source) return;
+      this.alive();
+      this.patience = SILENCE_MS;
+      this.polling = false;
+      this.retries = 0;
+      this.take(message.data);
+    });
     source.addEventListener("open", () => source === this.source && this.alive());
     source.addEventListener("error", () => {
       if (source !== this.source) return;
@@ -338,7 +282,7 @@ class Feed {
         arrive();
         return;
       }
-      for (const line of text.split("\n")) if (line.trim()) this.take(null, line);
+      for (const line of text.split("\n")) if (line.trim()) this.take(line);
     } catch {
       if (this.gone) return;
       this.polls += 1;
@@ -349,20 +293,12 @@ class Feed {
     this.later(POLL_MS[Math.min(this.polls, POLL_MS.length - 1)], () => this.poll());
   }
 
-  take(type, text) {
-    const event = JSON.parse(text);
-    const kind = type ?? event.type;
-    if (kind === "gap" || (event.n === undefined && event.last !== undefined)) {
-      arrive();
-      return;
-    }
-    if (kind === "waiting") this.board.wait(event);
-    if (event.n === undefined || event.n <= this.last || this.gone) return;
-    this.last = event.n;
-    this.board.show({ ...event, type: kind });
-    if (kind !== "deployment_completed") return;
-    this.close();
-    this.board.back.then(() => arrive());
+  take(text) {
+    const { n, at, effects } = JSON.parse(text);
+    if (this.gone || n <= this.last) return;
+    this.last = n ?? this.last;
+    if (effects) this.board.show(effects, at);
+    else if (n) arrive(); // told by an older portal, which leaves it to the page what that means
   }
 
   /** The page was asleep or hidden: do not wait for a timer to notice. */

@@ -38,6 +38,7 @@ from app.store.engine import Database
 from app.store.errors import Reason
 from app.store.migrations import migrate
 from app.web.auth.authorization import RULES
+from app.web.effects import Effect
 from app.web.problems import STORE_CODES
 from tests import check_dockerfile
 from tests.ports import reserve_ports
@@ -312,6 +313,15 @@ def test_every_event_is_in_the_architecture_with_its_parameters():
     for name, event in events.items():
         parameters = set(re.findall(r"`(\w+)`", " ".join(described[name])))
         assert parameters == {field.name for field in fields(event)}, name
+
+
+def test_every_effect_is_in_the_architecture_with_its_fields():
+    described = {cells[0].strip("`"): cells[1] for cells in rows(section("ARCHITECTURE.md", "Effects"))}
+    effects = {kind.__dataclass_fields__["effect"].default: kind for kind in get_args(Effect)}
+
+    assert set(described) == set(effects)
+    for name, kind in effects.items():
+        assert re.findall(r"`(\w+)`", described[name]) == [each.name for each in fields(kind)[1:]], name
 
 
 def test_the_codes_are_served_by_the_portal_and_linked(application):

@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,6 +21,8 @@ from app.i18n import Language
 from app.store.engine import StoreAway
 from app.web.api.schemas import event_json
 from app.web.deps import address_of, language_of, portal_of
+from app.web.effects import ReloadEffect, as_json
+from app.web.projector import effects_of_waiting
 from app.web.rate_limits import limits_of
 
 # Proxies must neither keep nor rewrite nor collect what is sent.
@@ -64,10 +66,11 @@ def _is_number(text: str) -> bool:
     return bool(re.fullmatch(r"[0-9]{1,9}", text))
 
 
-def stream_events(request: Request, record: DeploymentRecord, *, follow: bool) -> Response:
+def stream_events(request: Request, record: DeploymentRecord, *, follow: bool, named: bool) -> Response:
     """Answer with the events of a deployment, from the reader's place on, as one of the streams that he may hold.
 
-    follow: JSON lines, past the newest event.
+    follow: JSON lines, past the newest event. named: whether a server-sent event bears its type as its name, so that a
+    browser hands it only to who listens to that very type.
 
     204 to a reader that has seen a completed run to its end, so that EventSource stops asking.
     """
@@ -85,7 +88,7 @@ def stream_events(request: Request, record: DeploymentRecord, *, follow: bool) -
         return _Held(lines) if follow else lines
     return _Held(
         EventSourceResponse(
-            _events(request, record, reading, language),
+            _events(request, record, reading, language, named=named),
             headers=HEADERS,
             # Its own heartbeat is a comment that scripts cannot see; ours is an event, sent below.
             ping=3600,
@@ -112,28 +115,34 @@ class _Held(Response):
 
 
 async def _events(
-    request: Request, record: DeploymentRecord, reading: Reading, language: Language
+    request: Request, record: DeploymentRecord, reading: Reading, language: Language, *, named: bool
 ) -> AsyncIterator[ServerSentEvent]:
+    def unnumbered(kind: str, data: Mapping[str, Any], retry: int | None = None) -> ServerSentEvent:
+        if named:
+            return ServerSentEvent(event=kind, data=json.dumps(data), retry=retry)
+        return ServerSentEvent(data=json.dumps({"type": kind, **data}), retry=retry)
+
     settings = portal_of(request).settings
     end = time.monotonic() + settings.sse_timeout_seconds
     # The first bytes go out at once, so that a proxy that collects them is noticed.
-    yield ServerSentEvent(event="heartbeat", data="{}", retry=_RETRY_MS)
+    yield unnumbered("heartbeat", {}, _RETRY_MS)
     if reading.gap is not None:
-        yield ServerSentEvent(event="gap", data=json.dumps({"after": reading.gap, "last": reading.after}))
+        yield unnumbered("gap", _gap(reading))
     waits, quiet = is_waiting(record), settings.sse_heartbeat_seconds
     if waits:
         quiet = min(quiet, _LINE_SECONDS)
     async for events in portal_of(request).broker.follow(record.id, reading.after, quiet=quiet):
         for event in events:
             waits = waits and event.n == 1
-            yield ServerSentEvent(id=str(event.n), event=event.type, data=encode(event, language))
+            name = event.type if named else None
+            yield ServerSentEvent(id=str(event.n), event=name, data=encode(event, record, language))
             if event.conclusion is not None:
                 return
         if not events:
             place = await _place(request, record, language) if waits else None
-            yield ServerSentEvent(event="waiting" if place else "heartbeat", data=json.dumps(place or {}))
+            yield unnumbered("waiting", place) if place else unnumbered("heartbeat", {})
         if time.monotonic() > end or is_stopping(request):
-            yield ServerSentEvent(event="pause", data="{}", retry=_RETRY_MS)
+            yield unnumbered("pause", {}, _RETRY_MS)
             return
 
 
@@ -143,7 +152,7 @@ async def _lines(
     settings = portal_of(request).settings
     end = time.monotonic() + settings.sse_timeout_seconds
     if reading.gap is not None:
-        yield json.dumps({"type": "gap", "after": reading.gap, "last": reading.after}) + "\n"
+        yield json.dumps({"type": "gap", **_gap(reading)}) + "\n"
     waits, quiet = is_waiting(record), settings.sse_heartbeat_seconds if follow else _SOON
     if waits:
         quiet = min(quiet, _LINE_SECONDS)
@@ -151,7 +160,7 @@ async def _lines(
     async for events in portal_of(request).broker.follow(record.id, reading.after, quiet=quiet):
         for event in events:
             waits = waits and event.n == 1
-            yield encode(event, language) + "\n"
+            yield encode(event, record, language) + "\n"
             place = event.n
             if event.conclusion is not None:
                 return
@@ -167,6 +176,10 @@ async def _lines(
             return
 
 
+def _gap(reading: Reading) -> dict[str, Any]:
+    return {"after": reading.gap, "last": reading.after, "effects": as_json([ReloadEffect()])}
+
+
 async def _place(request: Request, record: DeploymentRecord, language: Language) -> dict[str, Any] | None:
     """The place in the portal's own line, as it is now: nothing that is recorded, so it has no number."""
     try:
@@ -180,6 +193,7 @@ async def _place(request: Request, record: DeploymentRecord, language: Language)
         "total": place.total,
         "estimateSeconds": place.estimate_seconds,
         "message": describe_place(place, language),
+        "effects": as_json(effects_of_waiting(record, place, language)),
     }
 
 
@@ -189,11 +203,12 @@ def is_stopping(request: Request) -> bool:
     return stopping.is_set()
 
 
-def encode(event: RecordedEvent, language: Language) -> str:
-    """An event as one line of JSON, written once for everybody who reads that language."""
+def encode(event: RecordedEvent, record: DeploymentRecord, language: Language) -> str:
+    """An event of a deployment as one line of JSON, written once for everybody who reads that language."""
     place = (event.deployment_id, event.n, language.code)
     if (text := _encoded.get(place)) is None:
         if len(_encoded) >= _ENCODED_KEPT:
             _encoded.clear()
-        text = _encoded[place] = json.dumps(event_json(event, language), ensure_ascii=False, separators=(",", ":"))
+        data = event_json(event, record.created_at, language)
+        text = _encoded[place] = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return text

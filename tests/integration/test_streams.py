@@ -19,7 +19,10 @@ from tests.integration.test_http import assert_problem
 from tests.servers import AMPLE_SECONDS, Emulator, PortalServer, http_client, portal_settings, serve_portal
 from tests.waiting import wait_until
 
-EVENT = {"n", "at", "type", "key", "params", "message", "status", "currentPhase", "undoing", "conclusion"}
+EVENT = {"n", "at", "type", "key", "params", "message", "status", "currentPhase", "undoing", "conclusion", "effects"}
+# What of an effect is said in the reader's language.
+WORDS = {"text", "words", "note", "step"}
+RELOAD = [{"effect": "reload"}]
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +150,22 @@ def test_headers_and_shape(over: tuple[PortalServer, str, int]):
     assert [json.loads(event.data)["conclusion"] for event in events[-2:]] == [None, "succeeded"]
 
 
+def test_a_reader_that_wants_no_names_gets_the_same_events_as_messages(start_portal, emulator: Emulator):
+    """A browser drops events whose names nobody listens to, so a page asks for none of them to be named."""
+    portal = start_portal(sse_heartbeat_seconds=0.1, sse_timeout_seconds=0.3)
+    deployment_id = deploy_slowly(portal, emulator)
+
+    live = read(portal, deployment_id, after="900", named="false")
+    emulator.release()
+    portal.wait(deployment_id)
+    named, unnamed = read(portal, deployment_id), read(portal, deployment_id, named="false")
+
+    assert {event.event for event in [*live, *unnamed]} == {"message"}
+    kinds = [json.loads(event.data)["type"] for event in live]
+    assert (kinds[:2], kinds[-1], live[-1].retry) == (["heartbeat", "gap"], "pause", 1000)
+    assert [(event.id, event.data) for event in unnamed[1:]] == [(event.id, event.data) for event in named[1:]]
+
+
 def test_names_that_browsers_use_are_not_used(servers: Servers):
     """A creation, one that fails and one that is undone, and a removal: every kind of event there is."""
     names: set[str] = set()
@@ -226,7 +245,7 @@ def test_a_place_beyond_the_end_of_a_live_run_is_a_gap(servers: Servers):
     (events,) = read_to_the_end(portal, servers.emulator, deployment_id, {"after": "900"})
 
     gap = events[1]
-    assert (gap.event, gap.id, json.loads(gap.data)) == ("gap", "", {"after": 900, "last": last})
+    assert (gap.event, gap.id, json.loads(gap.data)) == ("gap", "", {"after": 900, "last": last, "effects": RELOAD})
     # From there on it goes on live, and what comes is not lost.
     assert numbers(events) == list(range(last + 1, portal.record(deployment_id)["lastEvent"] + 1))
 
@@ -241,7 +260,11 @@ def test_every_viewer_reads_his_language(servers: Servers):
         for lang, events in zip(LANGUAGES, viewers, strict=True)
     }
 
-    facts = {lang: [{**event, "message": ""} for event in events] for lang, events in seen.items()}
+    def without_words(event: dict[str, Any]) -> dict[str, Any]:
+        effects = [{**effect, **dict.fromkeys(WORDS & effect.keys())} for effect in event["effects"]]
+        return {**event, "message": "", "effects": effects}
+
+    facts = {lang: [without_words(event) for event in events] for lang, events in seen.items()}
     assert all(each == facts["en"] for each in facts.values())
     for told in zip(*seen.values(), strict=True):
         if told[0]["type"] != "log_line":
@@ -380,7 +403,7 @@ def test_json_lines_of_a_live_run(start_portal, emulator: Emulator):
     everything = lines(portal, deployment_id)
 
     assert now[-1]["conclusion"] is None
-    assert gap[0] == {"type": "gap", "after": 900, "last": len(now)}
+    assert gap[0] == {"type": "gap", "after": 900, "last": len(now), "effects": RELOAD}
     assert {"type": "heartbeat"} in gap
     assert gap[-1] == everything[-1]
     assert everything[-1]["type"] == "deployment_completed"

@@ -325,9 +325,12 @@ async def events(
     request: Request,
     record: DeploymentDep,
     follow: Annotated[bool, Query(description="`false` ends JSON lines at the newest event.")] = True,
+    named: Annotated[
+        bool, Query(description="`false` leaves out `event:`, so that browsers take all events for a `message`.")
+    ] = True,
 ) -> Response:
     """Follow a deployment's events: replay from any number, then live, until it is over."""
-    return stream.stream_events(request, record, follow=follow)
+    return stream.stream_events(request, record, follow=follow, named=named)
 
 
 @router.post(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -20,7 +20,9 @@ from app.stacks.model import StackState, StackView
 from app.stacks.plan import Plan
 from app.stacks.quotas import Quotas
 from app.store.errors import Reason
+from app.web.effects import Effect, as_json
 from app.web.problems import show_code
+from app.web.projector import effects_of
 
 
 class Body(BaseModel):
@@ -427,14 +429,17 @@ class EventAnswer(Answer):
     current_phase: str
     undoing: bool
     conclusion: str | None
+    effects: list[Annotated[Effect, Field(discriminator="effect")]]
+    """What it changes on a page that shows the deployment, to be applied in order; programs need none of it."""
 
 
 class ServerSentEvent(Answer):
-    """One event of a stream. event: its `type`, or `heartbeat`, `gap` or `waiting`, which have no number."""
+    """One event of a stream. event: its `type`, or `heartbeat`, `gap`, `waiting` or `pause`, which have no number."""
 
     id: str | None = None
     """The event's `n`: send it as `Last-Event-ID` to go on from there."""
-    event: str
+    event: str | None = None
+    """None where `named=false` was asked for: browsers then take it for a `message`."""
     data: str = Field(json_schema_extra={"contentMediaType": "application/json"})
     """An EventAnswer; of one without a number something of its own."""
     retry: int | None = None
@@ -450,8 +455,8 @@ def events_url(deployment_id: str) -> str:
     return f"/api/deployments/{deployment_id}/events"
 
 
-def event_json(event: RecordedEvent, language: Language) -> dict[str, Any]:
-    """An event as JSON values, as EventAnswer describes them."""
+def event_json(event: RecordedEvent, created_at: datetime, language: Language) -> dict[str, Any]:
+    """An event as JSON values, as EventAnswer describes them. created_at: when its deployment was requested."""
     return {
         "n": event.n,
         "at": event.at.isoformat(),
@@ -463,6 +468,7 @@ def event_json(event: RecordedEvent, language: Language) -> dict[str, Any]:
         "currentPhase": phase_of(event.status, undoing=event.undoing),
         "undoing": event.undoing,
         "conclusion": event.conclusion,
+        "effects": as_json(effects_of(event, created_at, language)),
     }
 
 

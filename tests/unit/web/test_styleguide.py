@@ -7,10 +7,11 @@ from typing import Final, get_args
 import pytest
 
 from app.i18n import LANGUAGES
+from app.web.effects import StationState
 from app.web.ui.shared.templating import STATIC_DIR, Renderer
 from app.web.ui.styleguide.routes import PATH, states, style_page
 from app.web.ui.styleguide.stylesheet import contrast, tokens
-from app.web.ui.views import StationState, Viewer
+from app.web.ui.views import Viewer
 from tests.unit.web.test_style_names import styled
 from tests.unit.web.test_templates import Reader, inline, read
 

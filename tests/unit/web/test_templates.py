@@ -10,9 +10,11 @@ import pytest
 
 from app.i18n import LANGUAGES, Language
 from app.operations.table import OPERATIONS
+from app.web.effects import LogRow, QueuePlace, Station, StationState
+from app.web.projector import STATE_TEXTS
 from app.web.ui.shared.charts import Bar, DayBars, Dots, Riser, StairStep
 from app.web.ui.shared.qr import qr_code
-from app.web.ui.shared.templating import STATE_TEXTS, STATIC_DIR, TEMPLATES_DIR, Renderer, asset
+from app.web.ui.shared.templating import STATIC_DIR, TEMPLATES_DIR, Renderer, asset
 from app.web.ui.views import (
     AccountPage,
     AuditPage,
@@ -22,7 +24,6 @@ from app.web.ui.views import (
     ErasePage,
     ErrorPage,
     Fact,
-    LogRow,
     Moment,
     NewTokenPage,
     OfferedPage,
@@ -31,7 +32,6 @@ from app.web.ui.views import (
     Page,
     PasswordPage,
     PastDeployment,
-    QueuePlace,
     RecordPage,
     RedeployPage,
     ShownProblem,
@@ -40,8 +40,6 @@ from app.web.ui.views import (
     SmallLine,
     StackPage,
     StacksPage,
-    Station,
-    StationState,
     TakenOverPage,
     TakeOverPage,
     Viewer,

@@ -10,6 +10,7 @@ from app.deployments.sentences import describe
 from app.errors import N_, PortalError
 from app.i18n import Language
 from app.identity import Principal
+from app.operations.create import CREATE
 from app.portal import Portal
 from app.stacks.availability import NAME_REFUSED
 from app.stacks.names import MAX_NAME, MIN_NAME
@@ -17,8 +18,8 @@ from app.web.api.routes import LanguageDep, PortalDep, PrincipalDep, parse_reque
 from app.web.api.schemas import DeployBody
 from app.web.deps import actor_of, origin_of, owner_of, portal_of, read_form, remember_browser
 from app.web.problems import refuse, show
+from app.web.projector import planned_stations
 from app.web.ui.shared.rendering import respond
-from app.web.ui.shared.timeline import planned_stations
 from app.web.ui.views import DeployPage, Fact, PlanPreview, ShownProblem
 
 router = APIRouter()
@@ -79,7 +80,7 @@ def _deploy_page(
         name=name,
         suffix=settings.stack_domain_suffix,
         url_prefix="https://" if settings.https else "http://",
-        stations=planned_stations("create", language),
+        stations=planned_stations(CREATE.kind, CREATE.step_names, language),
         problem=problem,
         suggestions=suggestions,
         plan=plan,

@@ -1,6 +1,6 @@
 """The page of one deployment: its progress while it runs, and how it ended."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -9,9 +9,7 @@ from fastapi.responses import RedirectResponse
 
 from app.deployments.events import RecordedEvent
 from app.deployments.model import DeploymentRecord
-from app.deployments.sentences import describe, label_of
 from app.deployments.states import Conclusion, ResourceState, phase_of
-from app.engine.queue import Place, describe_place, is_waiting
 from app.errors import N_, PortalError
 from app.i18n import Language
 from app.identity import Principal
@@ -19,14 +17,14 @@ from app.portal import Portal
 from app.stacks.model import is_there
 from app.stacks.queries import PAGE
 from app.web.api.routes import DeploymentDep, LanguageDep, PortalDep, PrincipalDep, cancel_deployment
-from app.web.auth.authorization import find_deployment, owns_deployment
+from app.web.auth.authorization import owns_deployment
 from app.web.deps import portal_of
 from app.web.problems import show_code
+from app.web.projector import project
 from app.web.ui.shared.passwords import password_of
 from app.web.ui.shared.qr import qr_code
 from app.web.ui.shared.rendering import respond
-from app.web.ui.shared.timeline import stations
-from app.web.ui.views import DeploymentPage, LogRow, QueuePlace
+from app.web.ui.views import DeploymentPage
 
 router = APIRouter()
 
@@ -40,29 +38,25 @@ RESOURCES: Final = {
 
 @router.get("/deployments/{deployment_id}")
 async def deployment(
-    request: Request, found: DeploymentDep, portal: PortalDep, principal: PrincipalDep, language: LanguageDep
+    request: Request, found: DeploymentDep, principal: PrincipalDep, language: LanguageDep
 ) -> Response:
     """A deployment: its progress, or how it ended."""
-    # Events first: the record is then at least as new, and the page's script goes on after the last event shown.
-    events = await all_events(portal, found.id)
-    record = await find_deployment(portal, found.id)
-    return respond(request, await _deployment_page(request, record, events, principal, language))
+    return respond(request, await _deployment_page(request, found, principal, language))
 
 
-async def all_events(portal: Portal, deployment_id: str) -> list[RecordedEvent]:
-    """Every event of a deployment so far."""
+async def events_of(portal: Portal, record: DeploymentRecord) -> list[RecordedEvent]:
+    """Every event that a record knows of, so that both are of one moment."""
     events: list[RecordedEvent] = []
     while True:
-        batch = await portal.records.events(deployment_id, events[-1].n if events else 0)
-        events += batch
-        if len(batch) < PAGE:
+        batch = await portal.records.events(record.id, events[-1].n if events else 0)
+        events += [event for event in batch if event.n <= record.last_event]
+        if len(batch) < PAGE or batch[-1].n >= record.last_event:
             return events
 
 
 async def _deployment_page(
     request: Request,
     record: DeploymentRecord,
-    events: Sequence[RecordedEvent],
     principal: Principal,
     language: Language,
 ) -> DeploymentPage:
@@ -70,9 +64,8 @@ async def _deployment_page(
     over = record.conclusion is not None
     problem = show_code(record.problem["code"], record.problem["params"], language) if record.problem else None
     plan = record.plan
-    # Before the first station where our own limit keeps it from beginning, at Deploy where Dokploy is busy.
     place = await portal_of(request).waiting.place(record)
-    queue = QueuePlace(record.steps[0].name, place.position) if place else None if over else _queue(events)
+    view = project(record, await events_of(portal_of(request), record), language, place=place)
     ready = over and record.conclusion == "succeeded" and not record.operation.ends_stack and record.stack_exists
     # It may be on its way out by now, or only be held by what is left of it.
     newest = await portal_of(request).records.newest_deployment(record.stack_id) if ready else None
@@ -89,18 +82,17 @@ async def _deployment_page(
         image=plan["image"],
         status=record.status,
         phase=phase_of(record.status, undoing=record.undoing),
-        undoing=record.undoing and not over,
+        undoing=view.undoing and not over,
         conclusion=record.conclusion,
-        sentence=_sentence(record, events, place, language),
-        stations=stations(record, language),
-        log=log_rows(events, record, language),
-        last_event=events[-1].n if events else 0,
-        started=record.created_at.isoformat(),
+        sentence=view.sentence,
+        stations=view.stations,
+        log=view.log,
+        last_event=record.last_event,
         clock=datetime.now(UTC).isoformat(),
-        warnings=_warnings(events, language),
+        warnings=view.warnings,
         manager=manager,
-        cancelable=record.operation.can_be_canceled and not over and not record.undoing and not record.cancel_requested,
-        queue=queue,
+        cancelable=view.cancelable,
+        queue=view.queue,
         problem=problem,
         password=await _password(portal_of(request), principal, record) if manager and ready else None,
         removed=_removed(record, ["volume"] if erased else RESOURCES, language),
@@ -131,69 +123,11 @@ async def _kept(portal: Portal, record: DeploymentRecord) -> str:
     return next((each.volume for each in found if each.stack_id == record.stack_id), "")
 
 
-# An outage says what is going on now, and nothing any more once it is over: a sentence rather than a warning.
-_AWAY = "warning.dokploy_away"
-
-
 async def _password(portal: Portal, principal: Principal, record: DeploymentRecord) -> str | None:
     stack = await portal.records.find_stack(record.name)
     if stack is None or stack.id != record.stack_id:
         return None
     return password_of(portal, principal, stack)
-
-
-def _sentence(
-    record: DeploymentRecord, events: Sequence[RecordedEvent], place: Place | None, language: Language
-) -> str:
-    if place is not None:
-        return describe_place(place, language)
-    if is_waiting(record) and record.cancel_requested:
-        return describe("cancel_requested", {}, language)
-    for event in reversed(events):
-        if event.key == _AWAY or event.type not in {"log_line", "warning"}:
-            return describe(event.key, event.params, language)
-    return ""
-
-
-def _warnings(events: Sequence[RecordedEvent], language: Language) -> list[str]:
-    return [
-        describe(event.key, event.params, language)
-        for event in events
-        if event.type == "warning" and event.key != _AWAY
-    ]
-
-
-def _queue(events: Sequence[RecordedEvent]) -> QueuePlace | None:
-    """The place in Dokploy's line, as long as nothing has moved since it was told."""
-    for event in reversed(events):
-        if event.type == "queue_position":
-            return QueuePlace("deploy", event.params["position"])
-        if event.key != "queue_slow":
-            return None
-    return None
-
-
-def log_rows(events: Sequence[RecordedEvent], record: DeploymentRecord, language: Language) -> list[LogRow]:
-    """The log of a deployment."""
-    return [_log_row(event, record.created_at, language) for event in events]
-
-
-def _log_row(event: RecordedEvent, since: datetime, language: Language) -> LogRow:
-    """An event as a row, the same that the page's script makes of it when it comes live."""
-    seconds = max(0, _milliseconds(event.at) - _milliseconds(since)) // 1000
-    step = event.params.get("step") or ("deploy" if event.type in {"log_line", "queue_position"} else "")
-    return LogRow(
-        n=event.n,
-        time=f"{seconds // 60}:{seconds % 60:02}",
-        step=label_of(step, language) if step else "",
-        text=describe(event.key, event.params, language),
-        raw=event.type == "log_line",
-    )
-
-
-def _milliseconds(moment: datetime) -> int:
-    # Browsers know no shorter time; rounded as they do, both count the same seconds.
-    return int(moment.timestamp()) * 1000 + moment.microsecond // 1000
 
 
 def left_over(record: DeploymentRecord, language: Language) -> list[str]:

@@ -1,6 +1,5 @@
 """Turns a page's context into HTML: one Jinja environment a language, and nothing of HTTP."""
 
-from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import sha256
 from typing import Final
@@ -9,32 +8,13 @@ from urllib.parse import urlencode
 from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined
 from jinja2.bccache import Bucket
 
-from app.errors import N_
 from app.i18n import LANGUAGES, Language
 from app.resources import folder
-from app.web.ui.views import Page, StationState, Viewer
+from app.web.projector import STATE_TEXTS
+from app.web.ui.views import Page, Viewer
 
 TEMPLATES_DIR: Final = folder("templates")
 STATIC_DIR: Final = folder("static")
-
-# What a screen reader hears after a station's name; the same words stand in the page for its script.
-STATE_TEXTS: Final[Mapping[StationState, str]] = {
-    "wait": N_("not started"),
-    "look": N_("checking"),
-    "ready": N_("the name is free"),
-    "now": N_("in progress"),
-    "done": N_("done"),
-    "undone": N_("undone"),
-    "failed": N_("failed"),
-    "off": N_("not reached"),
-}
-
-# What a station says after such an end, in place of its duration.
-END_NOTES: Final[Mapping[str, str]] = {
-    "undone": N_("Removed again"),
-    "failed": N_("Failed here"),
-    "left": N_("Could not be removed"),
-}
 
 
 class Renderer:
@@ -103,6 +83,5 @@ def _environment(language: Language, version: str) -> Environment:
         version=version,
         asset=asset,
         state_texts={state: language.text(text) for state, text in STATE_TEXTS.items()},
-        end_notes={end: language.text(text) for end, text in END_NOTES.items()},
     )
     return environment

@@ -1,75 +1,19 @@
-"""The line of a deployment as its pages draw it, station by station or small in a list, and what is said beside it."""
+"""A deployment in a list: as a small line, and what is said beside it."""
 
-from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 
-from app.deployments.model import DeploymentRecord, StepView
+from app.deployments.model import DeploymentRecord
 from app.deployments.sentences import label_of
 from app.deployments.states import Conclusion, ResourceState, Status, StepState
 from app.errors import N_
 from app.i18n import Language
 from app.operations.password import PASSWORD
-from app.operations.table import operation_of, step_of
-from app.web.ui.shared.templating import END_NOTES, STATE_TEXTS
-from app.web.ui.views import LineEnd, Moment, PastDeployment, SmallLine, Station, StationState
+from app.web.ui.views import LineEnd, Moment, PastDeployment, SmallLine
 
 
 def kind_of(record: DeploymentRecord, language: Language) -> str:
     """What a deployment did to its stack, in words."""
     return language.text((PASSWORD if record.changes_password else record.operation).label)
-
-
-def planned_stations(kind: str, language: Language) -> Sequence[Station]:
-    """The stations of a run that has not begun."""
-    return [station(step, "wait", None, kind, language) for step in operation_of(kind).step_names]
-
-
-def stations(record: DeploymentRecord, language: Language) -> list[Station]:
-    """The stations of a run, as far as it is."""
-    over = record.status is Status.COMPLETED
-    found = []
-    for step in record.steps:
-        shown = station(step.name, *_state_of(step, record, over=over), record.kind, language)
-        began = step.started_at.isoformat() if shown.state == "now" and step.started_at else ""
-        found.append(replace(shown, began=began))
-    return found
-
-
-def _state_of(step: StepView, record: DeploymentRecord, *, over: bool) -> tuple[StationState, str | float | None]:
-    """How a station looks, and what is noted beside it: a sentence's mark, seconds, or None for what it is for."""
-    if step.state is StepState.COMPENSATION_FAILED:
-        return "failed", "left"
-    # Where it stopped stays in sight, although what it had made is removed as well.
-    if record.problem and record.problem["step"] == step.name and record.problem["code"] != "canceled":
-        return "failed", "failed"
-    if step.state is StepState.FAILED:
-        return ("failed", "failed") if record.problem and record.problem["code"] != "canceled" else ("off", "")
-    if step.state is StepState.COMPENSATED:
-        return "undone", "undone"
-    if step.state is StepState.SUCCEEDED:
-        return "done", step.seconds
-    if step.state is StepState.RUNNING:
-        return "now", None
-    return ("off", "") if over or record.undoing else ("wait", None)
-
-
-def station(step: str, state: StationState, note: str | float | None, kind: str, language: Language) -> Station:
-    """One station. note: a mark of END_NOTES, seconds, or None for what the station is for."""
-    if note is None:
-        declared = step_of(kind, step)
-        words = language.text(declared.purpose) if declared else ""
-    elif isinstance(note, str):
-        words = language.text(END_NOTES[note]) if note else ""
-    else:
-        words = language.duration(note)
-    return Station(
-        name=step,
-        label=label_of(step, language),
-        state=state,
-        state_text=language.text(STATE_TEXTS[state]),
-        note=words,
-    )
 
 
 def small_line(record: DeploymentRecord, language: Language) -> SmallLine:

@@ -19,7 +19,8 @@ from app.stacks.requester import Requester
 from app.web.api.routes import KeptDep, LanguageDep, PortalDep, PrincipalDep, StackDep, stacks_of
 from app.web.auth.authorization import files_of, whose_stacks
 from app.web.deps import read_form
-from app.web.ui.deployment.routes import all_events, log_rows
+from app.web.projector import log_of
+from app.web.ui.deployment.routes import events_of
 from app.web.ui.record.routes import certificate_of
 from app.web.ui.shared.owners import owners_in_words
 from app.web.ui.shared.passwords import password_of
@@ -127,7 +128,7 @@ async def one_stack(
         certificate=certificate_of(plan, language)[0],
         created=moment(stack.created_at, language),
         deployments=[past_deployment(record, language) for record in shown],
-        log=log_rows(await all_events(portal, newest.id), newest, language),
+        log=log_of(newest, await events_of(portal, newest), language),
         running=newest.id if newest.conclusion is None else None,
         password=password_of(portal, principal, stack) if view.opens else None,
         password_pending=stack.is_password_pending,

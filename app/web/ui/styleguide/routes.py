@@ -14,11 +14,13 @@ from app.errors import N_
 from app.i18n import LANGUAGES, Language
 from app.operations.table import operation_of
 from app.stacks.model import StackState
+from app.web.effects import LogRow, QueuePlace, Station, StationState
 from app.web.problems import show_code
+from app.web.projector import END_NOTES, station
 from app.web.ui.shared.qr import qr_code
 from app.web.ui.shared.rendering import respond
-from app.web.ui.shared.templating import END_NOTES, STATIC_DIR, Renderer
-from app.web.ui.shared.timeline import moment, station
+from app.web.ui.shared.templating import STATIC_DIR, Renderer
+from app.web.ui.shared.timeline import moment
 from app.web.ui.stacks.routes import shown_state
 from app.web.ui.styleguide.stylesheet import (
     SHAPE_CONTRAST,
@@ -33,14 +35,10 @@ from app.web.ui.styleguide.stylesheet import (
 from app.web.ui.views import (
     Fact,
     LineEnd,
-    LogRow,
     PastDeployment,
-    QueuePlace,
     SmallLine,
     Specimens,
     StacksPage,
-    Station,
-    StationState,
     StylePage,
     Viewer,
 )

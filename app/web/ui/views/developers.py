@@ -7,8 +7,9 @@ from typing import ClassVar
 from markupsafe import Markup
 
 from app.i18n import Language
+from app.web.effects import LogRow, QueuePlace, Station
 from app.web.ui.shared.qr import QrCode
-from app.web.ui.views.parts import Fact, LogRow, QueuePlace, Section, ShownProblem, Station
+from app.web.ui.views.parts import Fact, Section, ShownProblem
 from app.web.ui.views.stacks import StacksPage
 
 

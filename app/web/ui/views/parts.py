@@ -1,14 +1,12 @@
-"""What several pages are given: who looks, a problem, a station, a moment, a deployment in a list."""
+"""What several pages are given: who looks, a problem, a moment, a deployment in a list."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from app.i18n import Language
 
 Section = Literal["deploy", "stacks", "account", "operator", ""]
-# `look` and `ready` are the form's: its first station, while a name is checked and when it can be had.
-StationState = Literal["wait", "look", "ready", "now", "done", "undone", "failed", "off"]
 LineEnd = Literal["", "undone", "failed", "canceled"]
 
 
@@ -41,53 +39,6 @@ class ShownProblem:
     detail: str
     hint: str
     who: str
-
-
-@dataclass(frozen=True)
-class Station:
-    """One station of the line. note: its duration, or what it will do; in the viewer's language.
-
-    began: since when (ISO 8601) it is being worked on, where it is.
-    """
-
-    name: str
-    label: str
-    state: StationState
-    state_text: str
-    note: str
-    began: str = ""
-
-
-@dataclass(frozen=True)
-class QueuePlace:
-    """Where the deployment waits. before: the station that it waits for; position: 1 is next."""
-
-    before: str
-    position: int
-
-    @property
-    def between(self) -> int:
-        """How many of those ahead are told as a number, since there is room for one or two."""
-        return self.position - 2 if self.position > 3 else 0
-
-    @property
-    def shown(self) -> Sequence[int]:
-        """The places that are drawn, whoever is next last."""
-        return [1] if self.between else range(self.position - 1, 0, -1)
-
-
-@dataclass(frozen=True)
-class LogRow:
-    """One row of the log. n: the event's number; time: minutes and seconds since the start; step: a station's label.
-
-    raw: a line of Dokploy's own, which no language has other words for.
-    """
-
-    n: int
-    time: str
-    step: str
-    text: str
-    raw: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from app.web.effects import LogRow
 from app.web.ui.shared.qr import QrCode
-from app.web.ui.views.parts import LogRow, Moment, PastDeployment, Section, ShownProblem, ShownState
+from app.web.ui.views.parts import Moment, PastDeployment, Section, ShownProblem, ShownState
 
 
 @dataclass(frozen=True)
