@@ -57,7 +57,6 @@ class Story:
     record: DeploymentRecord
     events: list[RecordedEvent] = field(default_factory=list)
     records: dict[int, DeploymentRecord] = field(default_factory=dict)
-    stopping: bool = False
 
     def state_of(self, step: str) -> StepState:
         return next(each.state for each in self.record.steps if each.name == step)
