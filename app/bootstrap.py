@@ -93,7 +93,7 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
         lock = FileLock(settings.sqlite_path) if settings.sqlite_path else None
         runner = Runner(deps, vault, lock, make_steps=make_steps)
         pause, quotas = settings.leftovers_retry_seconds, Quotas.of(settings)
-        leftovers = Leftovers(database, records, first_pause=pause)
+        leftovers = Leftovers(database, records, first_pause=pause, attempts=settings.leftovers_attempts)
         admit = _admits(dokploy.connection.circuit)
         operations = Operations(database, records, vault, settings, runner.wake, admit=admit, quotas=quotas)
         accounts, tokens = Accounts(database), Tokens(database)
@@ -104,7 +104,9 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
             hears = Listener(settings.database_url, _hear(runner, broker), _catch_up(runner, broker))
             background["listener"] = hears.run
         if runs:
-            janitor = Janitor(leftovers, operations.remove, first_pause=pause, is_active=lambda: runner.is_active)
+            janitor = Janitor(
+                leftovers, operations.retry_removal, first_pause=pause, is_active=lambda: runner.is_active
+            )
             background["janitor"] = janitor.run
         await closing.enter_async_context(_running(background))
         closing.push_async_callback(runner.stop)

@@ -40,10 +40,13 @@ def leftovers(
 
     async def look() -> list[dict[str, Any]]:
         async with opened_store(settings) as database:
-            found = Leftovers(database, Records(database), first_pause=settings.leftovers_retry_seconds)
+            pause, attempts = settings.leftovers_retry_seconds, settings.leftovers_attempts
+            found = Leftovers(database, Records(database), first_pause=pause, attempts=attempts)
             if now:
                 await found.hurry()
-            return [asdict(each) for each in await found.all(removed=removed)]
+            return [
+                {**asdict(each), "needs_operator": each.needs_operator} for each in await found.all(removed=removed)
+            ]
 
     rows = asyncio.run(look())
     if as_json:
@@ -53,11 +56,12 @@ def leftovers(
     else:
         print_table(
             ("STACK", "WHAT", "NAME", "WHY", "TRIES", "NEXT"),
-            [
-                (row["stack"], row["kind"], row["name"], row["code"], row["attempts"], row["next_try_at"] or "removed")
-                for row in rows
-            ],
+            [(row["stack"], row["kind"], row["name"], row["code"], row["attempts"], _next_try(row)) for row in rows],
         )
+
+
+def _next_try(row: dict[str, Any]) -> object:
+    return "needs an operator" if row["needs_operator"] else row["next_try_at"] or "removed"
 
 
 def reconcile(

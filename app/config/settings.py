@@ -218,7 +218,11 @@ class Settings(WaysIn):
     """How long removing one thing is retried before it is listed as left over. Docker holds a volume for about 16 s."""
 
     leftovers_retry_seconds: float = Field(30.0, gt=0, examples=["30"])
-    """Pause before what could not be removed is tried again; each further pause is twice as long, up to an hour."""
+    """Pause before the removal of leftover resources is retried; each further pause is twice as long."""
+
+    leftovers_attempts: int = Field(12, ge=1, le=30, examples=["12"])
+    """How often the removal of a leftover resource may fail before it is left to an operator. With the default pause,
+    12 attempts take about a day."""
 
     sse_timeout_seconds: float = Field(255.0, gt=0, examples=["255"])
     """How long one event stream lives before the reader is asked to connect again."""

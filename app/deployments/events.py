@@ -62,6 +62,14 @@ class DeploymentResumed(Event):
 
 
 @dataclass(frozen=True)
+class DeploymentRetried(Event):
+    """A deployment that failed is queued again. attempt: 2 for the first retry."""
+
+    type: ClassVar[str] = "deployment_retried"
+    attempt: int
+
+
+@dataclass(frozen=True)
 class StepStarted(Event):
     """A station was reached."""
 

@@ -29,6 +29,7 @@ STEP_LABELS = once((step.name, step.label) for each in OPERATIONS.values() for s
 MESSAGES = {
     **once(pair for each in OPERATIONS.values() for pair in [*each.sentences.items(), *_of_steps(each)]),
     "deployment_resumed": N_("The portal restarted and goes on where it was."),
+    "deployment_retried": N_("Attempt {attempt} is queued."),
     "queue_position": N_("In Dokploy's line at place {position} of {total}."),
     "queue_position.estimate": N_("In Dokploy's line at place {position} of {total}, about {estimate} to go."),
     "queue_slow": N_("Still waiting in Dokploy's line. Dokploy is busy with other deployments."),

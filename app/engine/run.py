@@ -74,6 +74,11 @@ class Run:
         """Whether the run is still making calls of its own, rather than waiting for Dokploy or the container."""
         return not self.is_broken and self.status in {Status.QUEUED, Status.PREPARE}
 
+    @property
+    def is_new(self) -> bool:
+        """Whether no step of it has begun, in this attempt."""
+        return self.status is Status.QUEUED and all(step.state is StepState.PENDING for step in self.steps.values())
+
 
 class Writing:
     """One checkpoint on its way: rows to write, and afterwards the same changes to make in memory."""

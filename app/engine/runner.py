@@ -304,7 +304,7 @@ class Runner:
         context = RunContext(run, self._deps, Plan.from_json(run.plan), *self._secrets_of(run))
         steps = self._make_steps(context)
         first: list[Event] = [DeploymentResumed()]
-        if run.last_event <= 1:
+        if run.is_new:
             warnings = context.plan.warnings if run.operation.begins_stack else ()
             first = [DeploymentStarted(run.name, run.operation.kind), *(Warned(code) for code in warnings)]
         saga = Saga(run.operation, steps, context)

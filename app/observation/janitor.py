@@ -1,4 +1,4 @@
-"""Tries again to remove what was left over, by itself, until it is gone; each try is a deployment with a record."""
+"""The janitor: has the removal of leftovers retried, until they are gone or an operator has to act."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,11 +6,9 @@ from typing import Final
 
 import structlog
 
-from app.audit import PORTAL
 from app.errors import PortalError
-from app.observation.leftovers import Leftovers
+from app.observation.leftovers import Leftover, Leftovers
 from app.stacks.model import StackRecord
-from app.stacks.requester import Requester
 from app.store.engine import StoreAway
 
 log = structlog.get_logger()
@@ -19,20 +17,21 @@ log = structlog.get_logger()
 _LOOK_SECONDS: Final = 5.0
 
 
-Remove = Callable[[StackRecord, None, Requester], Awaitable[str]]
+Retry = Callable[[StackRecord], Awaitable[str]]
 
 
 class Janitor:
     """Queues the removal of what is due. Several portals may do so: a stack has one open deployment at a time."""
 
     def __init__(
-        self, leftovers: Leftovers, remove: Remove, *, first_pause: float, is_active: Callable[[], bool]
+        self, leftovers: Leftovers, retry: Retry, *, first_pause: float, is_active: Callable[[], bool]
     ) -> None:
-        """`remove` queues a removal; `is_active`: whether this process runs deployments at all."""
+        """`retry` queues a removal; `is_active`: whether this process runs deployments at all."""
         self._leftovers = leftovers
-        self._remove = remove
+        self._retry = retry
         self._every = min(_LOOK_SECONDS, first_pause / 2)
         self._is_active = is_active
+        self._reported: set[Leftover] = set()
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -42,15 +41,23 @@ class Janitor:
                 continue
             try:
                 await self._queue_what_is_due()
+                await self._report_stuck()
             except StoreAway as error:
                 log.warning("store_away", reason=str(error))
 
     async def _queue_what_is_due(self) -> None:
         for stack in await self._leftovers.due():
             try:
-                deployment_id = await self._remove(stack, None, Requester(stack.owner, PORTAL, "portal"))
+                deployment_id = await self._retry(stack)
             except PortalError as error:
                 # Somebody else has begun to change the stack, or it is gone, since the list was read.
                 log.info("leftovers_not_due", stack_name=stack.name, code=error.code)
             else:
                 log.info("leftovers_tried_again", stack_name=stack.name, deployment=deployment_id)
+
+    async def _report_stuck(self) -> None:
+        """Log once what is not retried any more, so that an alert can find it."""
+        stuck = {each for each in await self._leftovers.all() if each.needs_operator}
+        for each in sorted(stuck - self._reported, key=lambda each: (each.stack, each.kind)):
+            log.error("leftover_needs_operator", stack_name=each.stack, kind=each.kind, name=each.name, code=each.code)
+        self._reported = stuck

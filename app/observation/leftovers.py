@@ -1,11 +1,11 @@
-"""What could not be removed: kept on a list that users and operators see, and due again after growing pauses."""
+"""Leftover resources: listed for users and operators, and due for removal again after growing pauses."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any, Final, cast
 
-from sqlalchemy import Connection, exists, insert, select, update
+from sqlalchemy import Connection, case, delete, exists, insert, select, update
 
 from app.deployments.model import Left
 from app.deployments.states import Status
@@ -15,12 +15,18 @@ from app.stacks.queries import Records, newest_of_each
 from app.store import schema
 from app.store.engine import Database
 
-_LONGEST_PAUSE = timedelta(hours=1)
+# Doubling a pause more often than this would leave what a timedelta can hold.
+_DOUBLINGS: Final = 20
+_LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Leftover:
-    """One thing that is left over, or was. code: why, a code of `app.errors.PROBLEMS`; removed_at: None while it is."""
+    """One resource that is left over, or was.
+
+    code: why, a code of `app.errors.PROBLEMS`; attempts: how often its removal failed; next_try_at: None once it is
+    removed, or is not retried any more; removed_at: None while it is left.
+    """
 
     stack: str
     kind: str
@@ -33,15 +39,24 @@ class Leftover:
     next_try_at: datetime | None
     removed_at: datetime | None
 
+    @property
+    def needs_operator(self) -> bool:
+        """Whether it stays until an operator acts: the portal has tried often enough."""
+        return self.removed_at is None and self.next_try_at is None
+
 
 class Leftovers:
     """The list, for operators and for the background."""
 
-    def __init__(self, database: Database, records: Records, *, first_pause: float) -> None:
-        """`first_pause`: seconds until the first new try; each further pause is twice as long, up to an hour."""
+    def __init__(self, database: Database, records: Records, *, first_pause: float, attempts: int) -> None:
+        """`first_pause`: seconds until the first retry; each further pause is twice as long.
+
+        `attempts`: how often a removal may fail before it is left to an operator.
+        """
         self._database = database
         self._records = records
         self._first_pause = timedelta(seconds=first_pause)
+        self._attempts = attempts
 
     async def all(self, *, removed: bool = False) -> list[Leftover]:
         """What is left, oldest first; with `removed` also what was once left and is gone by now."""
@@ -71,7 +86,7 @@ class Leftovers:
         ]
 
     async def due(self) -> Sequence[StackRecord]:
-        """Stacks of which something is to be removed now."""
+        """Return the stacks of which something is to be removed now."""
         leftover, deployment = schema.leftover, schema.deployment
         is_open = exists().where(deployment.c.stack_id == leftover.c.stack_id, deployment.c.status != Status.COMPLETED)
         # Whatever is on the list: only what was to end, or never began, is removed by itself.
@@ -84,38 +99,38 @@ class Leftovers:
                 deployment.c.kind.in_(kinds(lambda each: each.may_leave_leftovers)),
             )
         )
-        query = select(leftover).where(leftover.c.removed_at.is_(None), ~is_open, to_go)
+        few = leftover.c.attempts < self._attempts
+        query = select(leftover).where(leftover.c.removed_at.is_(None), few, ~is_open, to_go)
         rows = await self._database.read(lambda connection: connection.execute(query).all())
         now = datetime.now(UTC)
-        stack_ids = {row.stack_id for row in rows if self._next_try(row) <= now}
-        stacks = await self._records.list_stacks() if stack_ids else []
-        return [stack for stack in stacks if stack.id in stack_ids]
+        stack_ids = {row.stack_id for row in rows if (due := self._next_try(row)) is not None and due <= now}
+        return await self._records.list_stacks(stack_ids) if stack_ids else []
 
     async def hurry(self) -> int:
-        """Make everything that is left due at once; return how many things that are."""
+        """Make everything that is left due at once, also what is not retried any more; return how much that is."""
         table = schema.leftover
-        now = update(table).where(table.c.removed_at.is_(None)).values(tried_at=datetime(1970, 1, 1, tzinfo=UTC))
+        attempts = case((table.c.attempts >= self._attempts, 0), else_=table.c.attempts)
+        now = update(table).where(table.c.removed_at.is_(None)).values(tried_at=_LONG_AGO, attempts=attempts)
         return await self._database.write(lambda connection: connection.execute(now).rowcount)
 
-    def _next_try(self, row: Any) -> datetime:
-        pause = self._first_pause * 2 ** min(row.attempts - 1, 20)
-        return cast("datetime", row.tried_at + min(pause, _LONGEST_PAUSE))
+    def _next_try(self, row: Any) -> datetime | None:
+        if row.attempts >= self._attempts:
+            return None
+        pause = self._first_pause * 2 ** min(max(row.attempts - 1, 0), _DOUBLINGS)
+        return cast("datetime", row.tried_at + pause)
 
 
 def settle(connection: Connection, stack_id: str, deployment_id: str, left: Sequence[Left], at: datetime) -> None:
     """Record at a run's end what of its stack is left, and that everything else is gone."""
     table = schema.leftover
     of_stack = table.c.stack_id == stack_id
-    kinds = [each.kind for each in left]
-    connection.execute(
-        update(table).where(of_stack, table.c.removed_at.is_(None), table.c.kind.not_in(kinds)).values(removed_at=at)
-    )
+    gone = of_stack & table.c.removed_at.is_(None) & table.c.kind.not_in([each.kind for each in left])
+    connection.execute(update(table).where(gone).values(removed_at=at))
     for each in left:
-        again = (
-            update(table)
-            .where(of_stack, table.c.kind == each.kind)
-            .values(code=each.code, attempts=table.c.attempts + 1, tried_at=at, removed_at=None)
-        )
+        of_kind = of_stack & (table.c.kind == each.kind)
+        # What was removed once, and is left again, begins anew.
+        connection.execute(delete(table).where(of_kind, table.c.removed_at.is_not(None)))
+        again = update(table).where(of_kind).values(code=each.code, attempts=table.c.attempts + 1, tried_at=at)
         if connection.execute(again).rowcount == 0:
             connection.execute(
                 insert(table).values(

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 import structlog
-from sqlalchemy import Connection, and_, insert, select, update
+from sqlalchemy import Connection, and_, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from app.audit import Action, Actor, note
+from app.audit import PORTAL, Action, Actor, note
 from app.config.settings import Settings
-from app.deployments.events import DeploymentQueued
+from app.deployments.events import DeploymentQueued, DeploymentRetried, Event
 from app.deployments.model import DeploymentRecord
 from app.deployments.states import Conclusion, ResourceState, Status, StepState
 from app.errors import PortalError
@@ -31,7 +31,7 @@ from app.stacks.model import STANDING, StackRecord, stack_state
 from app.stacks.names import DeploymentRequest
 from app.stacks.ownership import must_be_unchanged, must_match
 from app.stacks.plan import Plan, declare, make_plan
-from app.stacks.queries import Records
+from app.stacks.queries import NEWEST_FIRST, Records
 from app.stacks.quotas import Quotas, count_stacks
 from app.stacks.requester import Requester
 from app.stacks.templates import StackSecrets, Template
@@ -44,6 +44,8 @@ log = structlog.get_logger()
 # What was read before may change until it is written; others may be faster than ours.
 _TRIES: Final = 5
 VolumeChoice = Literal["erase", "keep"]
+# What the portal does by itself, and nobody waits for.
+PORTAL_TRIGGER: Final = "portal"
 
 
 @dataclass(frozen=True)
@@ -375,6 +377,54 @@ class Operations:
                 return submission.deployment_id
         raise PortalError("stack_busy", name=stack.name)
 
+    async def retry_removal(self, stack: StackRecord) -> str:
+        """Queue another attempt to remove what is left of a stack, and return its deployment's id.
+
+        It is an attempt of the portal's own removal where that was tried before, so that many attempts are one
+        deployment. Raises PortalError as `remove` does.
+        """
+        newest = await self._records.newest_deployment(stack.id)
+        if newest is not None and newest.operation.ends_stack and newest.trigger == PORTAL_TRIGGER:
+            try:
+                await self._database.write(lambda connection: self._queue_again(connection, stack, newest.id))
+            except (IntegrityError, _FactsChanged):
+                raise PortalError("stack_busy", name=stack.name) from None
+            self._wake("queued")
+            return newest.id
+        return await self.remove(stack, None, Requester(stack.owner, PORTAL, PORTAL_TRIGGER))
+
+    def _queue_again(self, connection: Connection, stack: StackRecord, deployment_id: str) -> None:
+        """Queue a deployment that failed once more. Raises _FactsChanged where it did not, or is not the newest."""
+        table, step, event = schema.deployment, schema.step, schema.event
+        again = (
+            update(table)
+            .where(table.c.id == deployment_id, table.c.conclusion == Conclusion.FAILED)
+            .values(
+                status=Status.QUEUED,
+                conclusion=None,
+                problem=None,
+                leftovers=[],
+                started_at=None,
+                concluded_at=None,
+                owner=None,
+                last_event=table.c.last_event + 1,
+            )
+            .returning(table.c.last_event)
+        )
+        last_event = connection.scalar(again)
+        # Now that it is the only open one, nobody else can begin another.
+        newest = select(table.c.id).where(table.c.stack_id == stack.id).order_by(*NEWEST_FIRST).limit(1)
+        if last_event is None or connection.scalar(newest) != deployment_id:
+            raise _FactsChanged
+        anew: dict[str, Any] = {"state": StepState.PENDING, "started_at": None, "concluded_at": None, "output": {}}
+        connection.execute(update(step).where(step.c.deployment_id == deployment_id).values(anew))
+        retries = select(func.count()).where(
+            event.c.deployment_id == deployment_id, event.c.type == DeploymentRetried.type
+        )
+        attempt = (connection.scalar(retries) or 0) + 2
+        _insert_event(connection, deployment_id, last_event, DeploymentRetried(attempt))
+        self._database.notify(connection, "queued")
+
     async def erase(self, kept: KeptFiles, requester: Requester) -> str:
         """Queue the erasing of what was kept of a stack that is gone, and return its deployment's id.
 
@@ -482,15 +532,19 @@ def _insert_deployment(connection: Connection, submission: _Submission, subject:
             for place, step in enumerate(operation.step_names)
         ],
     )
-    queued = DeploymentQueued(name=subject.name, kind=operation.kind)
+    _insert_event(connection, submission.deployment_id, 1, DeploymentQueued(name=subject.name, kind=operation.kind))
+
+
+def _insert_event(connection: Connection, deployment_id: str, n: int, event: Event) -> None:
+    """Add an event to a deployment that is in the queue."""
     connection.execute(
         insert(schema.event).values(
-            deployment_id=submission.deployment_id,
-            n=1,
-            at=now,
-            type=queued.type,
-            key=queued.key,
-            params=queued.params,
+            deployment_id=deployment_id,
+            n=n,
+            at=_now(),
+            type=event.type,
+            key=event.key,
+            params=event.params,
             status=Status.QUEUED,
             undoing=False,
         )

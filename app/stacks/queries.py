@@ -30,7 +30,7 @@ _DEPLOYMENTS: Final = select(
     schema.stack.c.manage_key_hash,
     schema.stack.c.removed_at,
 ).join(schema.stack, schema.stack.c.id == schema.deployment.c.stack_id)
-_NEWEST_FIRST: Final = (schema.deployment.c.created_at.desc(), schema.deployment.c.id.desc())
+NEWEST_FIRST: Final = (schema.deployment.c.created_at.desc(), schema.deployment.c.id.desc())
 
 
 def newest_of_each() -> Any:
@@ -64,9 +64,10 @@ class Records:
         found = await self._stacks(select(schema.stack).where(schema.stack.c.name == name))
         return found[0] if found else None
 
-    async def list_stacks(self) -> list[StackRecord]:
-        """Every stack, newest first."""
-        return await self._stacks(select(schema.stack).order_by(schema.stack.c.created_at.desc()))
+    async def list_stacks(self, ids: Collection[str] | None = None) -> list[StackRecord]:
+        """Return every stack, newest first. ids: only these."""
+        query = select(schema.stack).order_by(schema.stack.c.created_at.desc())
+        return await self._stacks(query if ids is None else query.where(schema.stack.c.id.in_(ids)))
 
     async def _stacks(self, query: Select[Any]) -> list[StackRecord]:
         rows = await self._rows(query.where(schema.stack.c.removed_at.is_(None)))
@@ -134,7 +135,7 @@ class Records:
 
     async def deployments_of(self, stack_id: str, *, limit: int, after: str | None = None) -> list[DeploymentRecord]:
         """Deployments of a stack, newest first. after: only those that follow the one with this id."""
-        query = _DEPLOYMENTS.where(schema.deployment.c.stack_id == stack_id).order_by(*_NEWEST_FIRST).limit(limit)
+        query = _DEPLOYMENTS.where(schema.deployment.c.stack_id == stack_id).order_by(*NEWEST_FIRST).limit(limit)
         return await self._deployments(query if after is None else query.where(_older_than(schema.deployment, after)))
 
     async def _deployments(self, query: Select[Any]) -> list[DeploymentRecord]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from app.deployments.events import (
     CancelRequested,
     DeploymentCompleted,
+    DeploymentRetried,
     Event,
     LogLine,
     QueuePosition,
@@ -156,6 +157,7 @@ _STILL_QUEUED: Final = "queue_slow"
 _AWAY: Final = "warning.dokploy_away"
 _CANCELED: Final = "canceled"
 _AT_DEPLOY: Final = "deploy"
+_BEGUN: Final[Sequence[StationState]] = ("now", "done", "undone", "failed", "off")
 # Where it failed stays in sight, although what it made is removed as well.
 _UNLESS_FAILED: Final[Sequence[StationState]] = ("wait", "now", "done", "undone", "off")
 
@@ -203,6 +205,10 @@ def _note(note: str | float, language: Language) -> str:
     return language.duration(note)
 
 
+def _retried(_event: RecordedEvent, language: Language) -> list[Effect]:
+    return [_step_effect("", "wait", "", language, only=_BEGUN)]
+
+
 def _started(event: RecordedEvent, language: Language) -> list[Effect]:
     return [_step_effect(event.params["step"], "now", None, language, since=event.at.isoformat())]
 
@@ -246,6 +252,7 @@ def _completed(_event: RecordedEvent, language: Language) -> list[Effect]:
 
 # What events change besides the log and the sentence; all others change no more than these.
 _CHANGES: Final[Mapping[str, Callable[[RecordedEvent, Language], list[Effect]]]] = {
+    DeploymentRetried.type: _retried,
     StepStarted.type: _started,
     StepSucceeded.type: _succeeded,
     StepFailed.type: _failed,

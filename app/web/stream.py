@@ -136,7 +136,7 @@ async def _events(
             waits = waits and event.n == 1
             name = event.type if named else None
             yield ServerSentEvent(id=str(event.n), event=name, data=encode(event, record, language))
-            if event.conclusion is not None:
+            if _is_last(event, record):
                 return
         if not events:
             place = await _place(request, record, language) if waits else None
@@ -162,7 +162,7 @@ async def _lines(
             waits = waits and event.n == 1
             yield encode(event, record, language) + "\n"
             place = event.n
-            if event.conclusion is not None:
+            if _is_last(event, record):
                 return
         if not events:
             if follow:
@@ -178,6 +178,11 @@ async def _lines(
 
 def _gap(reading: Reading) -> dict[str, Any]:
     return {"after": reading.gap, "last": reading.after, "effects": as_json([ReloadEffect()])}
+
+
+def _is_last(event: RecordedEvent, record: DeploymentRecord) -> bool:
+    """Whether the deployment ends with an event; an attempt before the present one ended with one like it."""
+    return event.conclusion is not None and event.n >= record.last_event
 
 
 async def _place(request: Request, record: DeploymentRecord, language: Language) -> dict[str, Any] | None:

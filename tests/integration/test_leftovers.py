@@ -69,15 +69,67 @@ def test_a_volume_that_stays_is_tried_again_until_it_is_gone(
     assert "Nothing." in page
 
 
-def test_each_try_is_a_deployment_of_the_portals_own(start_portal: StartPortal, emulator: Emulator):
-    portal = start_portal(leftovers_retry_seconds=0.2, undo_timeout_seconds=0.2, verify_timeout_seconds=0.2)
-    leave_something(portal, emulator)
-
-    wait_until(lambda: listed(portal)[0]["attempts"] >= 2)
-
+def removal_of_ada(portal: PortalServer) -> dict[str, Any]:
+    """The record of the portal's own removal, which is the newest deployment of the only stack."""
     (stack,) = portal.client.get("/api/stacks", headers=OPERATOR).json()["stacks"]
-    tried = portal.record(stack["deploymentId"])
+    return portal.record(stack["deploymentId"])
+
+
+def test_retries_are_attempts_of_one_deployment(start_portal: StartPortal, emulator: Emulator, any_database_url: str):
+    portal = start_portal(
+        database_url=any_database_url,
+        leftovers_retry_seconds=0.2,
+        undo_timeout_seconds=0.2,
+        verify_timeout_seconds=0.2,
+    )
+    failed = leave_something(portal, emulator)
+    wait_until(lambda: listed(portal)[0]["attempts"] >= 4)
+
+    tried = removal_of_ada(portal)
+    emulator.clear_faults()
+    wait_until(lambda: not listed(portal))
+    ended = portal.wait(tried["id"])
+
     assert (tried["kind"], tried["trigger"], tried["actor"]["id"]) == ("remove", "portal", "portal")
+    assert (ended["conclusion"], ended["problem"], ended["leftovers"]) == ("succeeded", None, [])
+    latest = portal.client.get("/api/overview", headers=OPERATOR).json()["latest"]
+    assert [each["id"] for each in latest] == [tried["id"], failed["id"]]
+    # Whoever reads from the start is told of each attempt, and stays until the last one is over.
+    events = portal.events(tried["id"])
+    assert [event["n"] for event in events] == list(range(1, ended["lastEvent"] + 1))
+    retried = [event["params"]["attempt"] for event in events if event["type"] == "deployment_retried"]
+    assert retried == list(range(2, len(retried) + 2))
+    assert len(retried) >= 2
+    conclusions = [event["conclusion"] for event in events if event["type"] == "deployment_completed"]
+    assert conclusions == ["failed"] * len(retried) + ["succeeded"]
+    assert {step["attempts"] for step in ended["steps"]} >= {len(retried) + 1}
+
+
+def test_a_leftover_that_stays_is_left_to_an_operator(
+    start_portal: StartPortal, emulator: Emulator, capfd: pytest.CaptureFixture[str]
+):
+    portal = start_portal(
+        leftovers_retry_seconds=0.1, leftovers_attempts=3, undo_timeout_seconds=0.1, verify_timeout_seconds=0.2
+    )
+    failed = leave_something(portal, emulator)
+    wait_until(lambda: listed(portal)[0]["needsOperator"])
+    (left,) = listed(portal)
+    assert (left["attempts"], left["nextTryAt"], left["removedAt"]) == (3, None, None)
+    wait_until(lambda: "leftover_needs_operator" in capfd.readouterr().out)
+    page = portal.client.get("/operator", headers={**OPERATOR, "accept": "text/html"}).text
+    assert "Needs an operator" in page
+    calls = emulator.state()["calls"]["dockerVolume.removeVolume"]
+
+    # Another stack's leftover goes through all of its attempts meanwhile: the janitor has looked that often.
+    leave_something(portal, emulator, "bob")
+    wait_until(lambda: all(each["needsOperator"] for each in listed(portal)))
+    emulator.clear_faults()
+
+    bobs = [call for call in listed(portal) if call["stack"] == "bob"]
+    assert [each["attempts"] for each in bobs] == [3]
+    assert {each["stack"]: each["attempts"] for each in listed(portal)} == {"ada": 3, "bob": 3}
+    assert emulator.state()["calls"]["dockerVolume.removeVolume"] > calls
+    assert portal.record(failed["id"])["leftovers"][0]["removedAt"] is None
 
 
 def test_pauses_between_tries_grow(start_portal: StartPortal, emulator: Emulator):

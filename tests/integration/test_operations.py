@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import insert, update
 
 from app.audit import PORTAL
-from app.deployments.states import Conclusion, ResourceState
+from app.deployments.model import DeploymentRecord
+from app.deployments.states import Conclusion, ResourceState, Status, StepState
 from app.errors import PortalError
 from app.observation.leftovers import Leftovers
 from app.operations.redeploy import REDEPLOY
@@ -67,7 +68,7 @@ async def test_nothing_of_a_stack_that_stands_is_removed_by_itself(store: Store,
     await store.conclude(await store.claim_one(), conclusion)
     await list_volume(store, stack)
 
-    assert await Leftovers(store.database, store.records, first_pause=0).due() == []
+    assert await Leftovers(store.database, store.records, first_pause=0, attempts=9).due() == []
 
 
 @pytest.mark.anyio
@@ -77,7 +78,90 @@ async def test_what_a_removal_has_left_is_due(store: Store):
     await store.conclude(await store.claim_one(), Conclusion.FAILED)
     await list_volume(store, stack)
 
-    assert await Leftovers(store.database, store.records, first_pause=0).due() == [stack]
+    assert await Leftovers(store.database, store.records, first_pause=0, attempts=9).due() == [stack]
+
+
+@pytest.mark.anyio
+async def test_what_has_been_tried_often_enough_is_not_due_until_an_operator_says_so(store: Store):
+    stack = await stack_that_stands(store)
+    await store.operations.remove(stack, "erase", ADA)
+    await store.conclude(await store.claim_one(), Conclusion.FAILED)
+    await list_volume(store, stack)
+    leftovers = Leftovers(store.database, store.records, first_pause=0, attempts=1)
+    assert await leftovers.due() == []
+    (left,) = await leftovers.all()
+    assert left.needs_operator
+
+    assert await leftovers.hurry() == 1
+
+    assert await leftovers.due() == [stack]
+    (left,) = await leftovers.all()
+    assert not left.needs_operator
+
+
+@pytest.mark.anyio
+async def test_a_removal_that_somebody_else_requested_is_not_queued_again(store: Store):
+    """Whoever requested it was told how it ended; the portal's retries are a deployment of its own."""
+    stack = await stack_that_stands(store)
+    theirs = await store.operations.remove(stack, "erase", ADA)
+    await store.conclude(await store.claim_one(), Conclusion.FAILED)
+
+    first = await store.operations.retry_removal(stack)
+    await store.conclude(await store.claim_one(), Conclusion.FAILED)
+    again = await store.operations.retry_removal(stack)
+
+    assert first not in {theirs, None}
+    assert again == first
+    record = await store.records.deployment(first)
+    assert record is not None
+    assert (record.status, record.conclusion, record.problem, record.options) == (
+        Status.QUEUED,
+        None,
+        None,
+        {"volume": "erase"},
+    )
+    assert {step.state for step in record.steps} == {StepState.PENDING}
+    run = await store.claim_one()
+    assert (run.id, run.is_new, run.problem) == (first, True, None)
+
+
+@pytest.mark.anyio
+async def test_a_removal_that_is_under_way_is_not_queued_again(store: Store):
+    stack = await stack_that_stands(store)
+    await store.operations.retry_removal(stack)
+    run = await store.claim_one()
+
+    with pytest.raises(PortalError) as refused:
+        await store.operations.retry_removal(stack)
+
+    assert refused.value.code == "stack_busy"
+    await store.conclude(run, Conclusion.FAILED)  # it still is that worker's
+
+
+@pytest.mark.anyio
+async def test_a_removal_is_not_queued_again_once_another_deployment_came_after_it(store: Store):
+    """Read as the newest; then its owner requests a removal, which ends before the portal's transaction begins."""
+    stack = await stack_that_stands(store)
+    ours = await store.operations.retry_removal(stack)
+    await store.conclude(await store.claim_one(), Conclusion.FAILED)
+    read = store.records.newest_deployment
+    happened: list[str] = []
+
+    async def newest_deployment(stack_id: str) -> DeploymentRecord | None:
+        found = await read(stack_id)
+        if not happened:
+            happened.append(await store.operations.remove(stack, "keep", ADA))
+            await store.conclude(await store.claim_one(), Conclusion.FAILED)
+        return found
+
+    store.records.newest_deployment = newest_deployment  # type: ignore[method-assign]
+    before = await store.records.deployment(ours)
+    with pytest.raises(PortalError) as refused:
+        await store.operations.retry_removal(stack)
+
+    assert refused.value.code == "stack_busy"
+    assert await store.records.deployment(ours) == before
+    assert len(happened) == 1
 
 
 async def chosen(store: Store, stack: StackRecord) -> str:

@@ -187,14 +187,14 @@ class LeftoverAnswer(Answer):
     kind: str
     name: str
     removed_at: datetime | None
-    """When a later try removed it; the portal tries by itself until then."""
+    """When a later attempt removed it. Until then the portal retries; `/api/leftovers` says whether it still does."""
 
 
 class LeftoversAnswer(Answer):
     """Everything that could not be removed yet."""
 
     class Item(LeftoverAnswer):
-        """One thing, why it is there, and when it is tried again."""
+        """One resource, why it is there, and when its removal is retried."""
 
         stack: str
         code: str
@@ -202,6 +202,8 @@ class LeftoversAnswer(Answer):
         left_at: datetime
         tried_at: datetime
         next_try_at: datetime | None
+        needs_operator: bool
+        """Whether the portal has stopped retrying, so that an operator has to act."""
         deployment_id: str
         status_url: str
 
@@ -571,8 +573,14 @@ def plan_answer(plan: Plan, sentences: Sequence[str], warnings: Sequence[str]) -
 
 def leftovers_answer(leftovers: Sequence[Leftover]) -> LeftoversAnswer:
     """What is left over as JSON."""
-    items = [LeftoversAnswer.Item(**asdict(each), status_url=status_url(each.deployment_id)) for each in leftovers]
-    return LeftoversAnswer(leftovers=items)
+    return LeftoversAnswer(
+        leftovers=[
+            LeftoversAnswer.Item(
+                **asdict(each), needs_operator=each.needs_operator, status_url=status_url(each.deployment_id)
+            )
+            for each in leftovers
+        ]
+    )
 
 
 def overview_answer(

@@ -64,7 +64,10 @@ class OperatorPage:
 
     @dataclass(frozen=True)
     class Leftover:
-        """Something that could not be removed: what, of which stack, why, since when, and when it is tried again."""
+        """Something that could not be removed: what, of which stack, why, and since when.
+
+        next_try: when its removal is retried; empty where an operator has to act.
+        """
 
         thing: str
         stack: str
