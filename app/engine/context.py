@@ -22,6 +22,7 @@ from app.errors import PortalError
 from app.observation.error_mapping import is_away, problem_of
 from app.observation.probe import Prober
 from app.observation.tracker import Tracker
+from app.stacks.marker import Marker
 from app.stacks.plan import Plan
 from app.stacks.queries import Records
 from app.stacks.templates import Registry, StackSecrets
@@ -91,9 +92,9 @@ class RunContext:
         return self.deps.settings
 
     @property
-    def marker(self) -> str:
+    def marker(self) -> Marker:
         """What every project and application of this stack bears in its description."""
-        return f"asd:{self.deps.installation}:{self.run.stack_id}"
+        return Marker(self.deps.installation, self.run.stack_id)
 
     # The saga's recorder
 

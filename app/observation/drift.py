@@ -7,6 +7,7 @@ from typing import Literal
 
 from app.deployments.model import DeploymentRecord
 from app.dokploy import Application, DokployClient, Domain, Project
+from app.stacks.marker import Marker, search_text_of
 from app.stacks.model import StackRecord, is_there
 from app.stacks.queries import Records
 
@@ -131,7 +132,7 @@ class Drift:
         """`installation`: the id in every marker of this portal; whatever bears another is never touched."""
         self._dokploy = dokploy
         self._records = records
-        self._prefix = f"asd:{installation}:"
+        self._installation = installation
         self._seen = 0
 
     async def differences(self) -> list[Difference]:
@@ -159,7 +160,7 @@ class Drift:
             if stack_id := self._stack_of(project.description):
                 projects[stack_id].append(project)
         applications: defaultdict[str, list[Application]] = defaultdict(list)
-        for application in reversed(await self._dokploy.search_applications(self._prefix)):
+        for application in reversed(await self._dokploy.search_applications(search_text_of(self._installation))):
             if stack_id := self._stack_of(application.description):
                 applications[stack_id].append(application)
         domains = {
@@ -171,7 +172,8 @@ class Drift:
         return Observed(projects, applications, domains, volumes)
 
     def _stack_of(self, description: str | None) -> str | None:
-        return description.removeprefix(self._prefix) if description and description.startswith(self._prefix) else None
+        marker = Marker.read(description)
+        return marker.stack_id if marker and marker.installation == self._installation else None
 
     async def _settled(self) -> dict[str, str]:
         """Ids of stacks that nothing changes now, each with that of its newest deployment."""

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Final, Generic, TypeVar
 
 from app.dokploy import DokployClient, DokployDeployment, Project, QueueJob, Volume
+from app.stacks.marker import Marker
 
 T = TypeVar("T")
 
@@ -82,10 +83,11 @@ class Queue:
         """The job with our title; the newest, should it have been asked for twice."""
         return self._titles.get(title)
 
-    def untitled(self, application_id: str, description: str) -> QueueJob | None:
-        """The newest job of an application that has Dokploy's default title and this description."""
+    def untitled(self, application_id: str, marker: Marker | None) -> QueueJob | None:
+        """The newest job of an application that has Dokploy's default title, and this marker; None: no description."""
         for job in self.of_application(application_id):
-            if job.data.title_log == DEFAULT_TITLE and (job.data.description_log or "") == description:
+            description = job.data.description_log
+            if job.data.title_log == DEFAULT_TITLE and (marker.is_on(description) if marker else not description):
                 return job
         return None
 
@@ -132,7 +134,7 @@ def find_row(
     rows: Sequence[DokployDeployment],
     title: str,
     *,
-    marker: str | None = None,
+    marker: Marker | None = None,
     baseline: Collection[str] = (),
     guess: int = 0,
 ) -> DokployDeployment | None:
@@ -147,7 +149,7 @@ def find_row(
             return row
     new = [row for row in rows if row.deployment_id not in baseline]
     for row in new:
-        if marker and row.title == DEFAULT_TITLE and row.description == marker:
+        if marker and row.title == DEFAULT_TITLE and marker.is_on(row.description):
             return row
     nameless = all(row.title == DEFAULT_TITLE and not row.description for row in new)
     return new[0] if guess and len(new) == guess and nameless else None

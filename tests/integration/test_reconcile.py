@@ -168,6 +168,20 @@ def test_what_belongs_to_no_stack_and_what_is_there_twice(stacks: PortalServer, 
     assert theirs["project"]["projectId"] in {row["projectId"] for row in emulator.state()["projects"]}
 
 
+def test_what_only_contains_a_marker_is_somebody_s_own(stacks: PortalServer, emulator: Emulator, reconcile):
+    marker = the_one(emulator, "projects", name="ada")["description"]
+    for description in (f"{marker} (do not delete)", f"copy of {marker}", f"{marker}:more", f"{marker}\n"):
+        made = emulator.call("project.create", name="theirs", description=description)
+        environment_id = made["environment"]["environmentId"]
+        emulator.call("application.create", name="theirs", environmentId=environment_id, description=description)
+    before = configured(emulator)
+
+    result, found = reconcile("--repair")
+
+    assert (result.exit_code, found) == (0, [])
+    assert configured(emulator) == before
+
+
 def test_a_project_of_no_stack_with_something_of_somebody_in_it_stays(
     stacks: PortalServer, emulator: Emulator, reconcile
 ):

@@ -36,14 +36,16 @@ class Removal:
 
     async def find_projects(self) -> list[Project]:
         """Projects that bear this stack's marker, oldest first."""
-        found = await self._dokploy.search_projects(self._context.marker)
-        ours = [project for project in found if project.description == self._context.marker]
+        marker = self._context.marker
+        found = await self._dokploy.search_projects(marker.search_text)
+        ours = [project for project in found if marker.is_on(project.description)]
         return sorted(ours, key=lambda project: project.created_at)
 
     async def find_applications(self) -> list[Application]:
         """Applications that bear this stack's marker, oldest first."""
-        found = await self._dokploy.search_applications(self._context.marker)
-        ours = [application for application in found if application.description == self._context.marker]
+        marker = self._context.marker
+        found = await self._dokploy.search_applications(marker.search_text)
+        ours = [application for application in found if marker.is_on(application.description)]
         return sorted(ours, key=lambda application: application.created_at)
 
     async def remove_double_projects(self, keep: str) -> None:

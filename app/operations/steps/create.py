@@ -117,7 +117,7 @@ class Validate(CreateStep):
     async def _project_is_free(self) -> None:
         projects = await self.context.persist(self.context.deps.tracker.projects, repeatable=True)
         for project in projects.get(self.plan.project, ()):
-            if self.context.marker not in (project.description or ""):
+            if not self.context.marker.is_on(project.description):
                 raise PortalError("project_conflict", field="name", name=self.plan.project)
 
     async def _volume_is_ours(self) -> bool:
@@ -155,7 +155,7 @@ class Project(CreateStep):
         )
 
     async def _create(self) -> tuple[str, str, str]:
-        created = await self.dokploy.create_project(self.plan.project, self.context.marker)
+        created = await self.dokploy.create_project(self.plan.project, str(self.context.marker))
         return created.project.project_id, created.environment.environment_id, created.project.name
 
     async def _find(self) -> list[tuple[str, str, str]]:
@@ -195,7 +195,7 @@ class MakeApplication(CreateStep):
         return await self.dokploy.create_application(
             self.plan.application,
             self.context.output("project", "environment_id"),
-            self.context.marker,
+            str(self.context.marker),
             app_name=self.plan.application,
         )
 

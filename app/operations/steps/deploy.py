@@ -91,7 +91,7 @@ class Deploy(CreateStep):
         self._asked += 1
         self._triggered = time.monotonic()
         try:
-            await self.dokploy.deploy_application(self.application_id, self._title, self.context.marker)
+            await self.dokploy.deploy_application(self.application_id, self._title, str(self.context.marker))
         except DokployError as error:
             if not error.uncertain:
                 raise
@@ -153,10 +153,10 @@ class Deploy(CreateStep):
             return job
         if job := queue.untitled(self.application_id, self.context.marker):
             return job
-        return None if tracker.keeps_titles else queue.untitled(self.application_id, "")
+        return None if tracker.keeps_titles else queue.untitled(self.application_id, None)
 
     def _is_ours(self, title: str | None, description: str | None) -> bool:
-        return title == self._title or (title == DEFAULT_TITLE and description == self.context.marker)
+        return title == self._title or (title == DEFAULT_TITLE and self.context.marker.is_on(description))
 
     @property
     def _guess(self) -> int:

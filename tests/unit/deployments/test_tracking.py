@@ -9,8 +9,11 @@ import pytest
 
 from app.dokploy import DokployDeployment, QueueJob
 from app.observation.tracker import DEFAULT_TITLE, Pace, Queue, SharedRead, find_row
+from app.stacks.marker import Marker
 
 pytestmark = pytest.mark.anyio
+
+MARKER = Marker("01J00000000000000000000001", "01J00000000000000000000002")
 
 
 class Source:
@@ -176,13 +179,13 @@ def test_our_job_is_found_by_its_title():
 
 
 def test_our_job_is_found_by_our_marker_where_its_title_was_dropped():
-    ours = job(2, title=DEFAULT_TITLE, description="asd:1:2")
-    queue = Queue([job(4, title=DEFAULT_TITLE), job(3, title="theirs", description="asd:1:2"), ours])
+    ours = job(2, title=DEFAULT_TITLE, description=str(MARKER))
+    queue = Queue([job(4, title=DEFAULT_TITLE), job(3, title="theirs", description=str(MARKER)), ours])
 
-    assert queue.untitled("app", "asd:1:2") is ours
-    assert queue.untitled("app", "asd:1:3") is None
-    assert queue.untitled("another", "asd:1:2") is None
-    nameless = queue.untitled("app", "")
+    assert queue.untitled("app", MARKER) is ours
+    assert queue.untitled("app", Marker(MARKER.installation, "0" * 26)) is None
+    assert queue.untitled("another", MARKER) is None
+    nameless = queue.untitled("app", None)
     assert nameless is not None
     assert nameless.id == "job-4"
 
@@ -204,7 +207,7 @@ def row(number: int, title: str = DEFAULT_TITLE, **more: Any) -> DokployDeployme
     )
 
 
-OURS = "asd:1:2"
+OURS = str(MARKER)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +239,7 @@ def test_our_row_is_found_among_others(
     rows: list[DokployDeployment], baseline: set[str], found: str | None, once: str | None, twice: str | None
 ):
     for guess, expected in enumerate((found, once, twice)):
-        ours = find_row(rows, "ours", marker=OURS, baseline=baseline, guess=guess)
+        ours = find_row(rows, "ours", marker=MARKER, baseline=baseline, guess=guess)
         assert (ours.deployment_id if ours else None) == expected
 
 
