@@ -94,7 +94,7 @@ class RunContext:
     @property
     def marker(self) -> Marker:
         """What every project and application of this stack bears in its description."""
-        return Marker(self.deps.installation, self.run.stack_id)
+        return Marker(self.deps.installation, self.run.server_id, self.run.stack_id)
 
     # The saga's recorder
 

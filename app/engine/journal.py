@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, exists, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Row
 
@@ -103,6 +103,8 @@ class Journal:
         """
         table = schema.deployment
         alive = select(schema.worker.c.id).where(schema.worker.c.expires_at > database_now())
+        stack = schema.stack.c
+        is_here = exists().where(stack.id == table.c.stack_id, stack.server_id == schema.DEFAULT_SERVER)
         unheld: list[ColumnElement[bool]] = [table.c.owner.is_(None), table.c.owner.not_in(alive)]
         if holding is not None:
             unheld.append(and_(table.c.owner == worker, table.c.id.not_in(holding)))
@@ -111,8 +113,9 @@ class Journal:
             .where(
                 alive.where(schema.worker.c.id == worker).exists(),
                 table.c.status != Status.COMPLETED,
-                # What a newer portal beside this one can do is left to it.
+                # What a newer portal beside this one can do, or reach, is left to it.
                 table.c.kind.in_(OPERATIONS),
+                is_here,
                 or_(*unheld),
             )
             .order_by(table.c.created_at)
@@ -142,7 +145,11 @@ class Journal:
             row.id: row
             for row in connection.execute(
                 select(
-                    schema.stack.c.id, schema.stack.c.secrets, schema.stack.c.next_secrets, schema.stack.c.owner
+                    schema.stack.c.id,
+                    schema.stack.c.server_id,
+                    schema.stack.c.secrets,
+                    schema.stack.c.next_secrets,
+                    schema.stack.c.owner,
                 ).where(schema.stack.c.id.in_(stack_ids))
             )
         }
@@ -164,6 +171,7 @@ class Journal:
             run = Run(
                 id=row.id,
                 stack_id=row.stack_id,
+                server_id=stacks[row.stack_id].server_id,
                 name=row.name,
                 operation=OPERATIONS[row.kind],
                 plan=row.plan,

@@ -41,11 +41,13 @@ class Resource:
 class Run:
     """A deployment that this process holds; it alone writes it, as long as owner and epoch in the store are its own.
 
-    secrets: the stack's, sealed; next_secrets: those that a container is to be started with, where they are to change.
+    server_id: the Dokploy server that the stack is on; secrets: the stack's, sealed; next_secrets: those that a
+    container is to be started with, where they are to change.
     """
 
     id: str
     stack_id: str
+    server_id: str
     name: str
     operation: Operation
     plan: Mapping[str, Any]

@@ -10,6 +10,7 @@ from app.dokploy import Application, DokployClient, Domain, Project
 from app.stacks.marker import Marker, search_text_of
 from app.stacks.model import StackRecord, is_there
 from app.stacks.queries import Records
+from app.store.schema import DEFAULT_SERVER
 
 Code = Literal[
     "project_missing",
@@ -128,11 +129,14 @@ def _of_nobody(code: Code, name: str, dokploy_id: str) -> Difference:
 class Drift:
     """Reads both sides, and changes neither."""
 
-    def __init__(self, dokploy: DokployClient, records: Records, installation: str) -> None:
-        """`installation`: the id in every marker of this portal; whatever bears another is never touched."""
+    def __init__(
+        self, dokploy: DokployClient, records: Records, installation: str, server_id: str = DEFAULT_SERVER
+    ) -> None:
+        """`installation`, `server_id`: this portal and `dokploy`; whatever bears another's marker is never touched."""
         self._dokploy = dokploy
         self._records = records
         self._installation = installation
+        self._server_id = server_id
         self._seen = 0
 
     async def differences(self) -> list[Difference]:
@@ -173,12 +177,15 @@ class Drift:
 
     def _stack_of(self, description: str | None) -> str | None:
         marker = Marker.read(description)
-        return marker.stack_id if marker and marker.installation == self._installation else None
+        if marker is None or (marker.installation, marker.server_id) != (self._installation, self._server_id):
+            return None
+        return marker.stack_id
 
     async def _settled(self) -> dict[str, str]:
         """Ids of stacks that nothing changes now, each with that of its newest deployment."""
         views = await self._records.stack_views()
-        return {view.stack.id: view.newest.id for view in views if _is_settled(view.newest)}
+        here = [view for view in views if view.stack.server_id == self._server_id]
+        return {view.stack.id: view.newest.id for view in here if _is_settled(view.newest)}
 
 
 def _is_settled(newest: DeploymentRecord) -> bool:

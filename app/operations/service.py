@@ -250,6 +250,7 @@ class Operations:
         connection.execute(
             insert(schema.stack).values(
                 id=stack_id,
+                server_id=schema.DEFAULT_SERVER,
                 name=plan.name,
                 owner=owner or f"key:{stack_id}",
                 template=plan.template,
@@ -265,6 +266,7 @@ class Operations:
                 {
                     "stack_id": stack_id,
                     "kind": kind,
+                    "server_id": schema.DEFAULT_SERVER,
                     "name": name,
                     "state": ResourceState.PLANNED,
                     "attempts": 0,

@@ -13,9 +13,13 @@ from app.operations.table import operation_of
 
 @dataclass(frozen=True)
 class StackRecord:
-    """A stack. secrets: encrypted; is_password_pending: whether a change of its password is not finished."""
+    """A stack. server_id: the Dokploy server that it is on; secrets: encrypted.
+
+    is_password_pending: whether a change of its password is not finished.
+    """
 
     id: str
+    server_id: str
     name: str
     owner: str
     template: str

@@ -83,6 +83,7 @@ class Records:
         stack = schema.stack.c
         query = (
             _DEPLOYMENTS.add_columns(
+                stack.server_id,
                 stack.template,
                 stack.secrets,
                 stack.next_secrets,
@@ -231,6 +232,7 @@ def _held_to(whose: Whose) -> list[Any]:
 def _stack_record(row: Any) -> StackRecord:
     return StackRecord(
         id=row.id,
+        server_id=row.server_id,
         name=row.name,
         owner=row.owner,
         template=row.template,
@@ -246,6 +248,7 @@ def _stack_of(row: Any) -> StackRecord:
     """The stack in a row that begins with its newest deployment."""
     return StackRecord(
         id=row.stack_id,
+        server_id=row.server_id,
         name=row.name,
         owner=row.owner_of_stack,
         template=row.template,

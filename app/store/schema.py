@@ -23,6 +23,11 @@ ID = String(26)  # a ULID
 AUDIT_TEXT: Final = 80
 """What is kept of a text that came from outside, such as the name in a request that was refused."""
 
+DEFAULT_SERVER: Final = "main"
+"""The id of a portal's first Dokploy server. Not a setting: a portal would disown its stacks where that is changed."""
+
+_SERVER_ID = String(40)
+
 # One row: which portal this is. The id is part of every marker in Dokploy.
 installation = Table(
     "installation",
@@ -49,6 +54,8 @@ stack = Table(
     "stack",
     metadata,
     Column("id", ID, primary_key=True),
+    # The Dokploy server that it is on. No part of `uq_stack_name_held`: names are addresses, unique over all servers.
+    Column("server_id", _SERVER_ID, nullable=False, server_default=DEFAULT_SERVER),
     Column("name", String(30), nullable=False),
     Column("owner", String(80), nullable=False),
     Column("template", String(60), nullable=False),
@@ -153,6 +160,7 @@ resource = Table(
     metadata,
     Column("stack_id", ID, ForeignKey("stack.id"), primary_key=True),
     Column("kind", String(20), primary_key=True),
+    Column("server_id", _SERVER_ID, nullable=False, server_default=DEFAULT_SERVER),
     Column("name", String(300), nullable=False),
     Column("state", String(20), nullable=False),
     Column("dokploy_id", String(60)),

@@ -223,6 +223,11 @@ async def test_everything_is_found_by_its_marker(dokploy) -> None:
     assert found["items"][0]["projectId"] == project["projectId"]
     found = await dokploy.read("application.search", q=marker)
     assert [row["applicationId"] for row in found["items"]] == [application["applicationId"]]
+    # A part is enough, as the stack's id that every form of its marker has.
+    found = await dokploy.read("project.search", q=marker[-20:])
+    assert [row["projectId"] for row in found["items"]] == [project["projectId"]]
+    found = await dokploy.read("application.search", description=marker[-20:])
+    assert [row["applicationId"] for row in found["items"]] == [application["applicationId"]]
     found = await dokploy.read("application.search", environmentId=environment["environmentId"], limit=1)
     assert (len(found["items"]), found["total"]) == (1, 1)
     assert (await dokploy.read("application.search", appName=f"{dokploy.run[:-1]}%"))["total"] == 1

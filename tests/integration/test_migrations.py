@@ -5,6 +5,7 @@ import os
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from app.engine.broker import Broker
@@ -41,6 +42,14 @@ def script() -> ScriptDirectory:
     config.set_main_option("script_location", str(FOLDER))
     config.set_main_option("path_separator", "os")
     return ScriptDirectory.from_config(config)
+
+
+def upgrade_to(revision: str, connection: Connection) -> None:
+    """Make the schema of an older portal."""
+    config = Config()
+    config.set_main_option("script_location", str(FOLDER))
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
 
 
 def test_head_is_the_head():
@@ -100,15 +109,8 @@ async def test_an_older_portal_starts_on_a_newer_schema(database: Database):
 
 async def test_a_portal_of_the_first_schema_works_on_beside_a_newer_one(database: Database):
     """It knows nothing of where a worker is, and its rows are as good as any."""
-
-    def upgrade(connection: Connection) -> None:
-        config = Config()
-        config.set_main_option("script_location", str(FOLDER))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-
     enters = text("INSERT INTO worker (id, started_at, expires_at) VALUES (:id, '2026-01-01 00:00:00', 4102444800)")
-    await database.write(upgrade)
+    await database.write(partial(upgrade_to, "0001"))
     await database.write(lambda connection: connection.execute(enters, {"id": "before"}))
 
     await migrate(database)
@@ -119,6 +121,36 @@ async def test_a_portal_of_the_first_schema_works_on_beside_a_newer_one(database
     for worker in ("before", "beside", newer):
         assert await journal.renew(worker, 60)
     assert await journal.living_here() == [os.getpid()]
+
+
+async def test_stacks_of_an_older_portal_are_on_the_first_server(database: Database):
+    """Those from before, and those that one beside this portal adds, which knows of no server."""
+    stack = (
+        "INSERT INTO stack (id, name, owner, template, plan, manage_key_hash, secrets, created_at)"
+        " VALUES (:name, :name, 'browser:x', 'opencode', '{}', '', '', '2026-01-01 00:00:00+00:00')"
+    )
+    resource = (
+        "INSERT INTO resource (stack_id, kind, name, state, attempts, changed_at)"
+        " VALUES (:name, 'project', :name, 'present', 1, '2026-01-01 00:00:00+00:00')"
+    )
+
+    async def add(name: str) -> None:
+        def insert(connection: Connection) -> None:
+            for statement in (stack, resource):
+                connection.execute(text(statement), {"name": name})
+
+        await database.write(insert)
+
+    await database.write(partial(upgrade_to, "0007"))
+    await add("before")
+
+    await migrate(database)
+    await add("beside")
+
+    found = await Records(database).list_stacks()
+    assert {stack.name: stack.server_id for stack in found} == {"before": "main", "beside": "main"}
+    rows = await database.read(lambda connection: connection.execute(select(schema.resource)).all())
+    assert {row.name: row.server_id for row in rows} == {"before": "main", "beside": "main"}
 
 
 async def test_a_migration_that_fails_leaves_nothing(database: Database):

@@ -143,18 +143,25 @@ def test_a_route_that_is_lost_or_strays(stacks: PortalServer, emulator: Emulator
     assert reconcile()[1] == []
 
 
-def test_what_belongs_to_no_stack_and_what_is_there_twice(stacks: PortalServer, emulator: Emulator, reconcile):
+@pytest.mark.parametrize("server", ["", "main:"], ids=["older", "with the server"])
+def test_what_belongs_to_no_stack_and_what_is_there_twice(
+    stacks: PortalServer, emulator: Emulator, reconcile, server: str
+):
     ada = the_one(emulator, "projects", name="ada")
-    installation = ada["description"].split(":")[1]
-    stray = emulator.call("project.create", name="lost", description=f"asd:{installation}:01ARZ3NDEKTSV4RRFFQ69G5FAV")
+    _, installation, stack_id = ada["description"].split(":")
+    stray = emulator.call(
+        "project.create", name="lost", description=f"asd:{installation}:{server}01ARZ3NDEKTSV4RRFFQ69G5FAV"
+    )
     emulator.call(
         "application.create",
         name="lost",
         environmentId=stray["environment"]["environmentId"],
         description=stray["project"]["description"],
     )
-    emulator.call("project.create", name="ada", description=ada["description"])
+    emulator.call("project.create", name="ada", description=f"asd:{installation}:{server}{stack_id}")
     theirs = emulator.call("project.create", name="theirs", description="asd:another-portal:01ARZ3NDEKTSV4RRFFQ69G5FAV")
+    elsewhere = f"asd:{installation}:eu-2:01ARZ3NDEKTSV4RRFFQ69G5FAV"
+    emulator.call("project.create", name="on another server", description=elsewhere)
     emulator.call("project.create", name="nobody's")
 
     result, found = reconcile()
@@ -163,7 +170,9 @@ def test_what_belongs_to_no_stack_and_what_is_there_twice(stacks: PortalServer, 
 
     result, _ = reconcile("--repair")
     assert result.exit_code == 0
-    assert {row["name"] for row in emulator.state()["projects"]} == {"ada", "bob", "theirs", "nobody's"}
+    assert {row["name"] for row in emulator.state()["projects"]} == {
+        *("ada", "bob", "theirs", "on another server", "nobody's")
+    }
     assert the_one(emulator, "projects", name="ada")["projectId"] == ada["projectId"]
     assert theirs["project"]["projectId"] in {row["projectId"] for row in emulator.state()["projects"]}
 

@@ -14,6 +14,7 @@ BEGAN = datetime(2025, 1, 2, tzinfo=UTC)
 
 ADA = StackRecord(
     id="stack-ada",
+    server_id="main",
     name="ada",
     owner="browser:x",
     template="opencode",

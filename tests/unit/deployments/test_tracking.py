@@ -13,7 +13,9 @@ from app.stacks.marker import Marker
 
 pytestmark = pytest.mark.anyio
 
-MARKER = Marker("01J00000000000000000000001", "01J00000000000000000000002")
+MARKER = Marker("01J00000000000000000000001", "main", "01J00000000000000000000002")
+NAMES_SERVER = "asd:01J00000000000000000000001:main:01J00000000000000000000002"
+OF_ANOTHER_SERVER = "asd:01J00000000000000000000001:eu-2:01J00000000000000000000002"
 
 
 class Source:
@@ -183,8 +185,9 @@ def test_our_job_is_found_by_our_marker_where_its_title_was_dropped():
     queue = Queue([job(4, title=DEFAULT_TITLE), job(3, title="theirs", description=str(MARKER)), ours])
 
     assert queue.untitled("app", MARKER) is ours
-    assert queue.untitled("app", Marker(MARKER.installation, "0" * 26)) is None
+    assert queue.untitled("app", Marker(MARKER.installation, "main", "0" * 26)) is None
     assert queue.untitled("another", MARKER) is None
+    assert queue.untitled("app", Marker(MARKER.installation, "eu-2", MARKER.stack_id)) is None
     nameless = queue.untitled("app", None)
     assert nameless is not None
     assert nameless.id == "job-4"
@@ -231,6 +234,8 @@ OURS = str(MARKER)
         ([row(3), row(2, description=OURS), row(1)], {"row-1"}, "row-2", "row-2", "row-2"),
         ([row(3, description=OURS), row(2, description=OURS)], set[str](), "row-3", "row-3", "row-3"),
         ([row(1, description=OURS)], {"row-1"}, None, None, None),
+        ([row(3), row(2, description=NAMES_SERVER), row(1)], {"row-1"}, "row-2", "row-2", "row-2"),
+        ([row(2, description=OF_ANOTHER_SERVER), row(1)], {"row-1"}, None, None, None),
         # A title that is another deployment's of ours.
         ([row(2, "earlier", description=OURS)], set[str](), None, None, None),
     ],
