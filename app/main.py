@@ -25,7 +25,6 @@ from app.web.ui.api_docs import routes as api_docs
 from app.web.ui.crawlers import routes as crawlers
 from app.web.ui.router import router as pages
 from app.web.ui.shared.templating import STATIC_DIR, Renderer
-from app.web.ui.styleguide import routes as styleguide
 
 
 def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
@@ -56,8 +55,6 @@ def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
     app.include_router(routes.router)
     app.include_router(account.router)
     app.include_router(pages)
-    if settings.app_env == "development":
-        app.include_router(styleguide.router)
     app.include_router(api_docs.router)
     app.include_router(crawlers.router)
     app.mount("/static", StaticFiles(directory=STATIC_DIR), name="static")

@@ -258,9 +258,8 @@ def open_gallery(folder: Path) -> Iterator[Mapping[str, View]]:
             "form-plan": View(held, "/?name=grace-hopper&plan=1"),
             "languages": View(held, "/", act=_open_menu),
             "not-found": View(held, "/no/such/page", status=404),
-            # Both are long: the one is in English whatever stands around it, the other altogether.
+            # Long, and in English whatever stands around it.
             "docs": View(held, "/docs", languages=["en", "ar"]),
-            "styleguide": View(held, "/styleguide", languages=["en"]),
         }
         provider = {"oidc_issuer": "https://id.example", "oidc_client_id": "portal", "oidc_client_secret": "x" * 16}
         accounts, _ = serve(

@@ -70,7 +70,6 @@ STATES = (
     "stack-redeploy-dialog",
     "stacks",
     "stacks-empty",
-    "styleguide",
     "take-over",
     "take-over-wrong",
     "taken-over",

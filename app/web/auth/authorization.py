@@ -153,7 +153,6 @@ RULES: Final[Mapping[str, Rule]] = {
     "HEAD /openapi.json": _UNASKED,
     "GET /robots.txt": _UNASKED,
     "HEAD /robots.txt": _UNASKED,
-    "GET /styleguide": _EVERYBODY,
 }
 
 

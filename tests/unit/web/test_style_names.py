@@ -1,15 +1,15 @@
 """Variables and classes: what is used is defined, what is defined is used, in stylesheets, templates, scripts and pictures."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html.parser import HTMLParser
 from typing import Final
 
 from app.web.ui.shared.templating import STATIC_DIR, TEMPLATES_DIR
-from app.web.ui.styleguide.stylesheet import rules
 from tests.sources import FILLED, read_script, read_template
+from tests.stylesheets import SHEETS, classes, rules, states
+from tests.unit.web.test_templates import every_document, read
 
-SHEETS: Final = {path.name: path.read_text() for path in sorted(STATIC_DIR.glob("*.css"))}
 PICTURES: Final = {path.name: path.read_text() for path in sorted(STATIC_DIR.glob("*.svg"))}
 SCRIPTS: Final = {path.name: path.read_text() for path in sorted(STATIC_DIR.glob("*.js"))}
 TEMPLATES: Final = {path.name: path.read_text() for path in sorted(TEMPLATES_DIR.glob("*.html"))}
@@ -85,17 +85,6 @@ class Classes(HTMLParser):
                 self.found.setdefault(name, self.getpos()[0])
 
 
-def styled(css: str) -> dict[str, int]:
-    """The classes that a stylesheet has a rule for, each with its first line."""
-    found: dict[str, int] = {}
-    for rule in rules(css):
-        # A decimal point in an at-rule, or a file's name in an attribute, begins no class.
-        plain = re.sub(r"\[[^]]*\]", "", rule.selector)
-        for name in [] if plain.startswith("@") else _CLASS.findall(plain):
-            found.setdefault(name, rule.line)
-    return found
-
-
 def asked_for(script: str) -> set[str]:
     """The classes by which a script finds elements."""
     return {name for each in read_script(script) for name in _CLASS.findall(each.text)}
@@ -113,31 +102,37 @@ def given(script: str) -> dict[str, int]:
 
 def unstyled(sheets: Mapping[str, str], templates: Mapping[str, str], scripts: Mapping[str, str]) -> list[str]:
     """Classes in use that no stylesheet knows and no script looks for."""
-    known = {name for css in sheets.values() for name in styled(css)}
+    known = {name for css in sheets.values() for name in classes(css)}
     known |= {name for script in scripts.values() for name in asked_for(script)}
     places = [(f"templates/{name}", Classes(source).found) for name, source in templates.items()]
     places += [(f"static/{name}", given(script)) for name, script in scripts.items()]
     return [
         f"{file}:{line}: class {name!r} has no rule, and no script looks for it: take it out, or write its rule"
-        for file, classes in places
-        for name, line in classes.items()
+        for file, found in places
+        for name, line in found.items()
         if name not in known
     ]
 
 
-def dead(sheets: Mapping[str, str], templates: Mapping[str, str], scripts: Mapping[str, str]) -> list[str]:
-    """Classes with a rule that nothing uses."""
-    used: set[str] = set()
-    for source in templates.values():
-        used |= set(Classes(source).found)
-        used |= {word for each in read_template(source).literals for word in each.text.split()}
-    for script in scripts.values():
-        used |= set(given(script))
-    return [
-        f"static/{file}:{line}: nothing has the class {name!r}: take its rules out"
+def unseen(sheets: Mapping[str, str], documents: Iterable[str], scripts: Mapping[str, str]) -> list[str]:
+    """Classes and states with a rule that stand in no page, and that no script gives to anything."""
+    literals = {each.text for script in scripts.values() for each in read_script(script)}
+    shown = {name for script in scripts.values() for name in given(script)}
+    shown_states = set(literals)
+    for document in documents:
+        for _, attributes in read(document).elements:
+            shown |= set((attributes.get("class") or "").split())
+            shown_states.add(attributes.get("data-s") or "")
+    styled = [
+        (f"static/{file}:{line}", what, name, name in seen)
         for file, css in sheets.items()
-        for name, line in styled(css).items()
-        if name not in used
+        for what, found, seen in (("class", classes(css), shown), ("state", states(css), shown_states))
+        for name, line in found.items()
+    ]
+    return [
+        f"{place}: no page has the {what} {name!r}: take its rules out, or add the page to tests/unit/web/test_templates.py"
+        for place, what, name, is_seen in styled
+        if not is_seen
     ]
 
 
@@ -146,8 +141,8 @@ def test_every_class_that_is_used_has_a_rule():
     assert found == [], "\n".join(found)
 
 
-def test_every_class_that_has_a_rule_is_used():
-    found = dead(SHEETS, TEMPLATES, SCRIPTS)
+def test_every_class_and_state_that_has_a_rule_is_on_a_page():
+    found = unseen(SHEETS, every_document(), SCRIPTS)
     assert found == [], "\n".join(found)
 
 
@@ -163,5 +158,18 @@ def test_classes_that_miss_each_other_are_found():
         "static/c.js:1: class 'made' has no rule, and no script looks for it: take it out, or write its rule",
         "static/c.js:2: class 'also' has no rule, and no script looks for it: take it out, or write its rule",
     ]
-    assert dead(sheets, templates, scripts) == ["static/a.css:2: nothing has the class 'gone': take its rules out"]
     assert unstyled(sheets, {"b.html": '<i class="hook x"></i>'}, {"c.js": 'find(".hook")'}) == []
+
+
+def test_classes_and_states_that_no_page_has_are_found():
+    sheets = {
+        "a.css": '.btn[data-s="now"], .made { margin: 0 }\n.gone { top: 0 }\n[data-s="lost"], [data-s="off"] { top: 0 }'
+    }
+    documents = ['<p class="btn big" data-s="now"></p>', "<p></p>"]
+    scripts = {"c.js": 'a.classList.toggle("made");\na.dataset.s = "off";'}
+
+    advice = "take its rules out, or add the page to tests/unit/web/test_templates.py"
+    assert unseen(sheets, documents, scripts) == [
+        f"static/a.css:2: no page has the class 'gone': {advice}",
+        f"static/a.css:3: no page has the state 'lost': {advice}",
+    ]

@@ -8,9 +8,8 @@ from typing import Final
 import pytest
 
 from app.web.ui.shared.templating import STATIC_DIR
-from app.web.ui.styleguide.stylesheet import Declaration, Rule, rules, tokens
+from tests.stylesheets import SHEETS, Declaration, Rule, is_color, rules, tokens
 
-SHEETS: Final = {path.name: path.read_text() for path in sorted(STATIC_DIR.glob("*.css"))}
 PICTURES: Final = {path.name: path.read_text() for path in sorted(STATIC_DIR.glob("*.svg"))}
 
 # What is said by sides all the same, by selector and property, and why that holds in both directions.
@@ -215,25 +214,9 @@ def test_what_turns_with_the_direction_passes(css: str):
 
 # Colours
 
-_NAMES_OF_COLOURS: Final = """
-    aliceblue antiquewhite aqua aquamarine azure beige bisque black blanchedalmond blue blueviolet brown burlywood
-    cadetblue chartreuse chocolate coral cornflowerblue cornsilk crimson cyan darkblue darkcyan darkgoldenrod darkgray
-    darkgreen darkgrey darkkhaki darkmagenta darkolivegreen darkorange darkorchid darkred darksalmon darkseagreen
-    darkslateblue darkslategray darkslategrey darkturquoise darkviolet deeppink deepskyblue dimgray dimgrey dodgerblue
-    firebrick floralwhite forestgreen fuchsia gainsboro ghostwhite gold goldenrod gray green greenyellow grey honeydew
-    hotpink indianred indigo ivory khaki lavender lavenderblush lawngreen lemonchiffon lightblue lightcoral lightcyan
-    lightgoldenrodyellow lightgray lightgreen lightgrey lightpink lightsalmon lightseagreen lightskyblue lightslategray
-    lightslategrey lightsteelblue lightyellow lime limegreen linen magenta maroon mediumaquamarine mediumblue
-    mediumorchid mediumpurple mediumseagreen mediumslateblue mediumspringgreen mediumturquoise mediumvioletred
-    midnightblue mintcream mistyrose moccasin navajowhite navy oldlace olive olivedrab orange orangered orchid
-    palegoldenrod palegreen paleturquoise palevioletred papayawhip peachpuff peru pink plum powderblue purple
-    rebeccapurple red rosybrown royalblue saddlebrown salmon sandybrown seagreen seashell sienna silver skyblue
-    slateblue slategray slategrey snow springgreen steelblue tan teal thistle tomato turquoise violet wheat white
-    whitesmoke yellow yellowgreen"""
 _NAMES_OF_THE_SYSTEM: Final = """
     accentcolor accentcolortext activetext buttonborder buttonface buttontext canvas canvastext field fieldtext
     graytext highlight highlighttext linktext mark marktext selecteditem selecteditemtext visitedtext"""
-_NAMED: Final = frozenset(_NAMES_OF_COLOURS.split())
 _SYSTEM: Final = frozenset(_NAMES_OF_THE_SYSTEM.split())
 _COLOUR: Final = re.compile(
     r"#[0-9a-f]{3,8}\b|\b(?:rgba?|hsla?|hwb|lab|lch|oklab|oklch|color)\(|(?<![\w-])[a-z]+(?![\w(-])", re.I
@@ -265,7 +248,7 @@ def _colours(declared: Declaration, *, forced: bool) -> Iterator[str]:
         colour = found[0].lower()
         if colour in _NOTHING or (forced and colour in _SYSTEM):
             continue
-        if not colour.isalpha() or colour in _NAMED | _SYSTEM:
+        if not colour.isalpha() or colour in _SYSTEM or is_color(colour):
             yield found[0]
 
 

@@ -1,7 +1,7 @@
 """Every page in every language: nothing undefined, nothing unescaped, nothing inline, no sentence that stays English."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
@@ -21,6 +21,7 @@ from app.web.ui.views import (
     DeletePage,
     DeploymentPage,
     DeployPage,
+    DocsPage,
     ErasePage,
     ErrorPage,
     Fact,
@@ -133,8 +134,17 @@ STACK = StackPage(
     qr=qr_code("https://ada.ai.example.com"),
 )
 STACKS = StacksPage(
-    rows=[StacksPage.Row("ada", "ada.ai.example.com", ShownState("¤Running", "run"), "1", PAST)],
-    lately=[replace(PAST, title="alan")],
+    rows=[
+        StacksPage.Row("ada", "ada.ai.example.com", ShownState("¤Running", "run"), "1", PAST),
+        StacksPage.Row(
+            "bob",
+            "bob.ai.example.com",
+            ShownState("¤Deploying", "half"),
+            "1",
+            replace(PAST, line=SmallLine(2, 7, "failed", "¤label")),
+        ),
+    ],
+    lately=[replace(PAST, title="alan"), replace(PAST, line=SmallLine(3, 7, "canceled", "¤label"))],
 )
 KEPT = StacksPage.Kept("alan", "alan-data", MOMENT)
 RECORD = RecordPage(
@@ -355,6 +365,33 @@ PAGES: Mapping[str, Page] = {
     "not found": ErrorPage(404, replace(PROBLEM, who="user")),
     "broken": ErrorPage(503, PROBLEM),
 }
+
+
+# In English whatever the language around it.
+DOCS = DocsPage(
+    calls=[
+        DocsPage.Call(
+            "POST",
+            "/api/deploy",
+            ["Creates `one`."],
+            ["token"],
+            [DocsPage.Row("name", "¤text", "string")],
+            DocsPage.Shape("Order", "¤text", [DocsPage.Row("name", "¤text", "string, required")]),
+            "{}",
+            [DocsPage.Row("202", "¤text", shape="Order")],
+        )
+    ],
+    credentials=[DocsPage.Row("token", "¤text", "Authorization: Bearer")],
+    shapes=[DocsPage.Shape("Order", "¤text", [])],
+    codes=[DocsPage.Row("name_taken", "¤text")],
+)
+
+
+def every_document() -> Iterator[str]:
+    """Every page in every state, in one language."""
+    renderer = Renderer("1.2.3")
+    for page in (*PAGES.values(), DOCS):
+        yield renderer.render(page, Viewer(LANGUAGES["en"], "/here"))
 
 
 @pytest.fixture(scope="module")

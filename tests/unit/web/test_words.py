@@ -18,9 +18,9 @@ ROOT: Final = Path(__file__).parents[3]
 # Names and commands are the same in every language.
 NAMES: Final = ("AI Stack Deployer", "opencode attach", 'curl -H "Authorization: Bearer $TOKEN"')
 # For developers, and so in English: said once here, and by `lang="en" dir="ltr"` in the templates themselves.
-ENGLISH_TEMPLATES: Final = ("docs.html", "styleguide.html", "_specimens.html")
+ENGLISH_TEMPLATES: Final = ("docs.html",)
 UI: Final = ROOT / "app/web/ui"
-ENGLISH_PYTHON: Final = (UI / "styleguide" / "routes.py", UI / "api_docs" / "routes.py")
+ENGLISH_PYTHON: Final = (UI / "api_docs" / "routes.py",)
 # They say nothing but headers and addresses.
 WORDLESS: Final = (UI / "crawlers" / "routes.py", UI / "shared" / "rendering.py")
 PYTHON: Final = tuple(sorted(set(UI.rglob("*.py")) - set(WORDLESS)))

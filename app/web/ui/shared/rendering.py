@@ -6,7 +6,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 from app.errors import N_
-from app.i18n import LANGUAGES, Language
+from app.i18n import LANGUAGES
 from app.web.deps import LANGUAGE_COOKIE, language_of, principal_of, remember_choice, theme_of
 from app.web.ui.views import Page, Viewer
 
@@ -21,17 +21,12 @@ _DONE: Final = {
 }
 
 
-def respond(
-    request: Request, page: Page, *, status: int = 200, path: str = "/", only_in: Language | None = None
-) -> HTMLResponse:
-    """Render a page, and keep a language that was asked for.
-
-    path: where a `GET` shows it, if this was none; only_in: the language of a page that has no other.
-    """
+def respond(request: Request, page: Page, *, status: int = 200, path: str = "/") -> HTMLResponse:
+    """Render a page, and keep a language that was asked for. path: where a `GET` shows it, if this was none."""
     language, principal = language_of(request), principal_of(request)
     done = _DONE.get(request.query_params.get("done", ""))
     viewer = Viewer(
-        language=only_in or language,
+        language=language,
         path=request.url.path if request.method == "GET" else path,
         theme=theme_of(request),
         query={name: value for name, value in request.query_params.items() if name in _KEPT},
@@ -40,7 +35,7 @@ def respond(
         may_be_operator=principal.is_operator or not principal.is_known,
         done=language.text(done) if done else "",
     )
-    headers = {"Cache-Control": "no-store", "Content-Language": viewer.language.code, "Vary": "Accept-Language, Cookie"}
+    headers = {"Cache-Control": "no-store", "Content-Language": language.code, "Vary": "Accept-Language, Cookie"}
     response = HTMLResponse(request.app.state.renderer.render(page, viewer), status_code=status, headers=headers)
     asked = request.query_params.get("lang")
     if asked and asked.lower() in LANGUAGES:

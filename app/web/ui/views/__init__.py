@@ -1,8 +1,8 @@
 """What each page is given: one frozen dataclass a template, so that a template has nothing else to reach for."""
 
 from app.web.ui.views.accounts import AccountPage, NewTokenPage, SignInPage
+from app.web.ui.views.api_docs import DocsPage
 from app.web.ui.views.deployments import DeploymentPage, DeployPage, PlanPreview, RecordPage
-from app.web.ui.views.developers import DocsPage, Specimens, StylePage
 from app.web.ui.views.operator import AuditPage, OperatorPage
 from app.web.ui.views.parts import (
     ErrorPage,
@@ -50,8 +50,6 @@ Page = (
     | AccountPage
     | NewTokenPage
     | ErrorPage
-    | StylePage
-    | Specimens
 )
 
 __all__ = [
@@ -81,10 +79,8 @@ __all__ = [
     "ShownState",
     "SignInPage",
     "SmallLine",
-    "Specimens",
     "StackPage",
     "StacksPage",
-    "StylePage",
     "TakeOverPage",
     "TakenOverPage",
     "Viewer",

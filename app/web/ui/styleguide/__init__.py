@@ -1,1 +1,0 @@
-"""The style page, for developers."""
