@@ -19,7 +19,6 @@ class Conclusion(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELED = "canceled"
-    SKIPPED = "skipped"
 
 
 class StepState(StrEnum):

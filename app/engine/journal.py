@@ -185,8 +185,6 @@ class Journal:
                 undoing=row.undoing,
                 problem=row.problem,
                 last_event=row.last_event,
-                created_at=row.created_at,
-                started_at=row.started_at,
                 steps=steps[row.id],
                 resources=resources[row.stack_id],
             )

@@ -61,8 +61,6 @@ class Run:
     undoing: bool
     problem: Mapping[str, Any] | None
     last_event: int
-    created_at: datetime
-    started_at: datetime | None
     steps: dict[str, StepRecord]
     resources: dict[str, Resource]
     cancel_requested: asyncio.Event = field(default_factory=asyncio.Event)

@@ -25,7 +25,6 @@ class Session:
     address: str | None
     browser: str | None
     created_at: datetime
-    expires_at: datetime
 
 
 class Sessions:
@@ -75,7 +74,6 @@ class Sessions:
                 session.c.address,
                 session.c.browser,
                 session.c.created_at.label("began_at"),
-                session.c.expires_at,
                 account,
             )
             .outerjoin(account, account.c.id == session.c.account_id)
@@ -91,7 +89,6 @@ class Sessions:
                 address=row.address,
                 browser=row.browser,
                 created_at=row.began_at,
-                expires_at=row.expires_at,
             )
             for row in rows
         ]

@@ -163,10 +163,6 @@ class Database:
         if not self.is_sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:what))"), {"what": f"{CHANNEL}:{what}"})
 
-    async def ping(self) -> None:
-        """Raise StoreAway unless the store answers."""
-        await self.read(lambda connection: connection.execute(text("SELECT 1")).scalar())
-
     async def close(self) -> None:
         """Close every connection."""
         await self._backend.close()

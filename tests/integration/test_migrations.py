@@ -194,7 +194,7 @@ async def test_a_new_sqlite_file_that_another_process_is_writing_is_waited_for(t
     async def open_it() -> None:
         database = Database(f"sqlite+aiosqlite:///{tmp_path / 'new.db'}")
         try:
-            await database.ping()
+            await database.read(lambda connection: connection.execute(text("SELECT 1")).scalar())
         finally:
             await database.close()
 

@@ -168,7 +168,7 @@ async def test_what_postgresql_cannot_do(postgresql: Database, state: str, reaso
 
     assert failure.value.reason == reason
     assert failure.value.detail.endswith("no")
-    await postgresql.ping()
+    await postgresql.read(run("SELECT 1"))
 
 
 @pytest.mark.parametrize("state", ["22012", "42601", "25P02", "XX000", "0A000", "P0001"])
@@ -189,7 +189,7 @@ async def test_a_connection_that_is_ended_from_outside(postgresql: Database):
         await postgresql.write(run("SELECT pg_terminate_backend(pg_backend_pid())", "SELECT 1"))
 
     assert failure.value.reason == "away"
-    await postgresql.ping()
+    await postgresql.read(run("SELECT 1"))
 
 
 # Both

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import PROBLEMS, PortalError, Problem
+from app.web.problems import STATUSES
 
 SOURCES = Path(__file__).parents[2] / "app"
 
@@ -35,6 +36,15 @@ def test_every_code_that_is_raised_is_in_the_table():
 
     assert len(raised) > 20
     assert raised <= PROBLEMS.keys()
+
+
+def test_every_code_in_the_table_is_given_somewhere():
+    catalog = SOURCES / "errors" / "catalog.py"
+    text = "\n".join(path.read_text() for path in SOURCES.rglob("*.py") if path != catalog)
+    # A mention in STATUSES gives it to nobody.
+    unused = {code for code in PROBLEMS if text.count(f'"{code}"') <= (code in STATUSES)}
+
+    assert unused == set(), "app/errors/catalog.py: nobody meets these any more; take them out"
 
 
 def test_the_parameters_that_are_given_fill_the_sentences():

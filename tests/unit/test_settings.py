@@ -1,6 +1,7 @@
 """Settings: their exact names, and one line for each mistake that names the variable and never its value."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from pydantic import SecretStr
 from app.config.settings import Settings, host_and_port, load_settings, require_closed
 from app.errors import SettingsError
 from app.observation.probe import Prober
+
+APP = Path(__file__).parents[2] / "app"
 
 # As ASD-8 and ASD-9 name them, with a value to set and where it arrives.
 NAMED = {
@@ -91,6 +94,11 @@ def test_every_setting_has_a_sentence_and_an_example():
     for name, field in Settings.model_fields.items():
         assert field.description, name
         assert field.examples, name
+
+
+def test_every_setting_is_read():
+    text = "\n".join(path.read_text() for path in APP.rglob("*.py"))
+    assert [name for name in Settings.model_fields if not re.search(rf"\.{name}\b", text)] == []
 
 
 def test_examples_are_accepted(monkeypatch: pytest.MonkeyPatch):

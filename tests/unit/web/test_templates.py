@@ -78,7 +78,6 @@ RUNNING = DeploymentPage(
     url="https://ada.ai.example.com",
     image="ghcr.io/example/opencode:1",
     status="prepare",
-    phase="execute",
     undoing=False,
     conclusion=None,
     sentence="¤sentence",

@@ -9,7 +9,7 @@ from fastapi.responses import RedirectResponse
 
 from app.deployments.events import RecordedEvent
 from app.deployments.model import DeploymentRecord
-from app.deployments.states import Conclusion, ResourceState, phase_of
+from app.deployments.states import Conclusion, ResourceState
 from app.errors import N_, PortalError
 from app.i18n import Language
 from app.identity import Principal
@@ -81,7 +81,6 @@ async def _deployment_page(
         url=plan["url"],
         image=plan["image"],
         status=record.status,
-        phase=phase_of(record.status, undoing=record.undoing),
         undoing=view.undoing and not over,
         conclusion=record.conclusion,
         sentence=view.sentence,

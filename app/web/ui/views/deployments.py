@@ -44,9 +44,8 @@ class DeployPage:
 class DeploymentPage:
     """Progress while it runs, the result or the reasons when it is over.
 
-    begins_stack: whether it creates the stack; ends_stack: whether it removes it; status, phase, undoing and
-    conclusion: as in the record; sentence: the
-    newest event in words; last_event: number after which the page goes on reading; clock: the server's moment now
+    begins_stack: whether it creates the stack; ends_stack: whether it removes it; status, undoing and
+    conclusion: as in the record; sentence: the newest event in words; last_event: number after which the page goes on reading; clock: the server's moment now
     (ISO 8601), from which the page's script knows how far the reader's clock is off; qr: the address of a stack that
     runs, to scan; volume_path: where its files are; manager: whether this browser may cancel, delete and see the
     password; cancelable: running and not yet cancelled; password: only for a manager of a stack that runs; warnings,
@@ -66,7 +65,6 @@ class DeploymentPage:
     url: str
     image: str
     status: str
-    phase: str
     undoing: bool
     conclusion: str | None
     sentence: str
