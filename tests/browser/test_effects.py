@@ -123,7 +123,6 @@ class Stage:
             url=URL,
             image="",
             status="deploy",
-            phase="",
             undoing=view.undoing,
             conclusion=None,
             sentence=view.sentence,

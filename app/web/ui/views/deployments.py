@@ -44,15 +44,15 @@ class DeployPage:
 class DeploymentPage:
     """Progress while it runs, the result or the reasons when it is over.
 
-    begins_stack: whether it creates the stack; ends_stack: whether it removes it; status, undoing and
-    conclusion: as in the record; sentence: the newest event in words; last_event: number after which the page goes on reading; clock: the server's moment now
-    (ISO 8601), from which the page's script knows how far the reader's clock is off; qr: the address of a stack that
-    runs, to scan; volume_path: where its files are; manager: whether this browser may cancel, delete and see the
-    password; cancelable: running and not yet cancelled; password: only for a manager of a stack that runs; warnings,
-    removed, leftovers: in the viewer's language; kept: the volume that a removal has kept, as long as it is;
-    changed_by: the deployment after which a stack that was ready is there no more, or not yet gone; changes_password:
-    whether the stack gets another password by it; erased: whether nothing but the files of a stack that was gone is
-    removed by it.
+    begins_stack: whether it creates the stack; ends_stack: whether it removes it; status, undoing and conclusion:
+    as in the record; sentence: the newest event in words; last_event: number after which the page goes on reading;
+    clock: the server's moment now (ISO 8601), from which the page's script knows how far the reader's clock is off;
+    qr: the address of a stack that runs, to scan; volume_path: where its files are; manager: whether this browser
+    may cancel, delete and see the password; cancelable: running and not yet cancelled; password: only for a manager
+    of a stack that runs; warnings, removed, leftovers: in the viewer's language; kept: the volume that a removal
+    has kept, as long as it is; changed_by: the deployment after which a stack that was ready is there no more, or
+    not yet gone; changes_password: whether the stack gets another password by it; erased: whether nothing but the
+    files of a stack that was gone is removed by it.
     """
 
     template: ClassVar[str] = "deployment.html"
