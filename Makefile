@@ -76,6 +76,10 @@ bench: $(VENV)/.dev ## Measure the portal under load and print a table (BENCH_AR
 catalogs: $(VENV)/.dev ## Extract the sentences and bring every language's catalog up to date
 	$(BIN)/python -m tests.check_catalogs --update
 
+.PHONY: docs
+docs: $(VENV)/.dev ## Write docs/reference, .env.example and the settings of docker-compose.yml out of the code
+	$(BIN)/python -m tests.docs.reference
+
 .PHONY: screenshots
 screenshots: $(VENV)/.dev ## Photograph every page into screenshots/
 	$(BIN)/python -m tests.browser.screenshots

@@ -33,7 +33,7 @@ def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
-        help="A web portal that deploys personal AI servers on Dokploy.",
+        help="A self-hosted portal that deploys AI coding servers on Dokploy.",
     )
     # With a callback, one command alone is still called by its name.
     app.callback()(lambda: None)

@@ -16,14 +16,14 @@ from app.web.api.account_schemas import audit_line
 
 
 def make_token(
-    name: Annotated[str, typer.Argument(help="What the token is for.")],
-    scope: Annotated[list[str], typer.Option(help=f"What it may do, once for each: {', '.join(Scope)}.")],
-    days: Annotated[int, typer.Option(min=1, max=MAX_DAYS, help="For how long it is good.")] = USUAL_DAYS,
+    name: Annotated[str, typer.Argument(help="Name of the token: what it is for.")],
+    scope: Annotated[list[str], typer.Option(help=f"Scope to grant; repeat for more. One of {', '.join(Scope)}.")],
+    days: Annotated[int, typer.Option(min=1, max=MAX_DAYS, help="Days until the token expires.")] = USUAL_DAYS,
     owner: Annotated[
-        str, typer.Option(help="Whose stacks it reaches, such as `account:01J…`; the operator's own otherwise.")
+        str, typer.Option(help="Owner whose stacks the token reaches, such as `account:01J…`.")
     ] = OPERATOR,
 ) -> None:
-    """Make a token and print it, this once."""
+    """Create an access token and print it. It is shown only once."""
     settings = load_settings()
 
     async def work() -> str:
@@ -35,7 +35,7 @@ def make_token(
 
 
 def tokens(as_json: AsJson = False) -> None:
-    """List everybody's tokens, without what they are known by."""
+    """List all access tokens, without their secrets."""
     settings = load_settings()
 
     async def work() -> list[Token]:
@@ -76,8 +76,8 @@ def tokens(as_json: AsJson = False) -> None:
         )
 
 
-def revoke_token(token_id: Annotated[str, typer.Argument(help="The token's id, as `tokens` lists it.")]) -> None:
-    """Make a token good for nothing, at once."""
+def revoke_token(token_id: Annotated[str, typer.Argument(help="ID of the token, as `tokens` lists it.")]) -> None:
+    """Revoke an access token at once."""
     settings = load_settings()
 
     async def work() -> str:
@@ -89,7 +89,7 @@ def revoke_token(token_id: Annotated[str, typer.Argument(help="The token's id, a
 
 
 def audit() -> None:
-    """Print the audit trail as JSON lines, the oldest first."""
+    """Print the audit trail as JSON lines, oldest first."""
     settings = load_settings()
 
     async def work() -> None:

@@ -66,9 +66,9 @@ class Finding:
 
 
 def check(
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array instead of lines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False,
 ) -> None:
-    """Check that the portal could serve: settings, ways in, store, Dokploy, registry, DNS. Status 1 if not."""
+    """Check settings, sign-in, database, Dokploy, registry and DNS. Exit status 1 if something fails."""
     # Nothing but the findings: what is worth a line of the log is one of them.
     configure_logging("critical", readable=False)
     try:

@@ -12,12 +12,12 @@ from app.security.vault import Vault, load_keys
 
 
 def reencrypt(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what is under older keys.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count secrets that older keys encrypted.")] = False,
     lost: Annotated[
-        bool, typer.Option("--lost", help="Give up what is under a key that is lost: its stacks can only be removed.")
+        bool, typer.Option("--lost", help="Give up secrets whose key is lost. Their stacks can only be deleted.")
     ] = False,
 ) -> None:
-    """Encrypt the store's secrets under the first key of SECRET_KEY. Status 1 unless the others can be left out."""
+    """Encrypt all stored secrets with the first key of SECRET_KEY. Exit status 1 while another key is still needed."""
     settings = load_settings()
 
     async def work() -> tuple[int, Ages]:

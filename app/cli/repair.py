@@ -31,11 +31,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def leftovers(
-    removed: Annotated[bool, typer.Option("--removed", help="Also what was left once and is gone by now.")] = False,
-    now: Annotated[bool, typer.Option("--now", help="Have everything tried again now.")] = False,
+    removed: Annotated[bool, typer.Option("--removed", help="Include resources that were removed since.")] = False,
+    now: Annotated[bool, typer.Option("--now", help="Retry all removals now.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List what could not be removed from Dokploy, and when the portal tries again."""
+    """List resources that could not be removed from Dokploy, and when the portal retries."""
     settings = load_settings()
 
     async def look() -> list[dict[str, Any]]:
@@ -65,11 +65,11 @@ def _next_try(row: dict[str, Any]) -> object:
 
 
 def reconcile(
-    repair: Annotated[bool, typer.Option("--repair", help="Put right what differs.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Repair also where most stacks differ.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair what differs.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Repair even if most stacks differ.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the recorded stacks with Dokploy, and change nothing there; exit status 1 where anything differs."""
+    """Compare the recorded stacks with Dokploy. Exit status 1 if anything differs."""
     settings = load_settings()
 
     async def look() -> list[dict[str, Any]]:

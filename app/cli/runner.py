@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 
 def runner() -> None:
-    """Run deployments without serving pages; `serve --web-only` does that. Needs PostgreSQL."""
+    """Run deployments without serving pages, which `serve --web-only` does. Needs PostgreSQL."""
     settings = load_settings()
     require_postgresql(settings, "runner")
     readable = settings.app_env == "development" and sys.stderr.isatty()
@@ -32,7 +32,7 @@ def runner() -> None:
 
 
 def check_runner() -> None:
-    """Say whether a runner of this host holds its lease, by the exit status: for a container's health check."""
+    """Check that a runner on this host is alive, for a container's health check. Exit status 1 if not."""
     settings = load_settings()
     require_postgresql(settings, "check-runner")
     configure_logging(settings.log_level, readable=False, secrets=settings.secret_values)

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on; HOST otherwise.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; PORT otherwise.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on. Default: HOST.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on. Default: PORT.")] = None,
     web_only: Annotated[
-        bool, typer.Option("--web-only", help="Run no deployments: `runner` does, elsewhere on the same PostgreSQL.")
+        bool, typer.Option("--web-only", help="Serve only; `runner` runs the deployments. Needs PostgreSQL.")
     ] = False,
 ) -> None:
-    """Serve the portal against the Dokploy server of DOKPLOY_URL."""
+    """Serve the portal for the Dokploy server at DOKPLOY_URL."""
     given = {name: value for name, value in {"host": host, "port": port}.items() if value is not None}
     settings = load_settings(**given)
     require_closed(settings)
@@ -41,9 +41,9 @@ def serve(
 
 
 def sandbox(
-    port: Annotated[int | None, typer.Option(help="Port of the portal; the emulator takes the next.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of the portal. The emulator uses the next one.")] = None,
 ) -> None:
-    """Serve the portal with an emulated Dokploy beside it. Needs no settings and forgets everything at its end."""
+    """Serve the portal with an emulated Dokploy. Needs no settings, and keeps nothing when it stops."""
     with tempfile.TemporaryDirectory(prefix="ai-stack-deployer-") as folder:
         settings = sandbox_settings(_port(port, 3000), Path(folder))
         configure_logging(settings.log_level, readable=sys.stderr.isatty(), secrets=settings.secret_values)
@@ -60,8 +60,10 @@ def sandbox(
         run(emulator, portal)
 
 
-def emulator(port: Annotated[int | None, typer.Option(help="Port to listen on; PORT otherwise.")] = None) -> None:
-    """Serve an emulated Dokploy alone."""
+def emulator(
+    port: Annotated[int | None, typer.Option(help="Port to listen on. Default: PORT, or 3001.")] = None,
+) -> None:
+    """Serve the emulated Dokploy alone."""
     configure_logging("info", readable=sys.stderr.isatty())
     settings = _read_sandbox_settings()
     listen_on = _port(port, 3001)

@@ -30,42 +30,42 @@ class WaysIn(BaseSettings):
     model_config = SettingsConfigDict(use_attribute_docstrings=True)
 
     auth_mode: Literal["open", "oidc", "proxy"] = Field("open", examples=["oidc", "proxy"])
-    """`open`: no accounts, whoever reaches the portal may deploy; `oidc`: people sign in at an OpenID provider;
-    `proxy`: a proxy in front asks who they are and says so in headers."""
+    """`open`: no accounts, everyone who reaches the portal can deploy; `oidc`: people sign in with an OpenID Connect
+    provider; `proxy`: a proxy in front signs people in and names them in headers."""
 
     allow_open_portal: bool = Field(False, examples=["true"])
-    """Lets `AUTH_MODE=open` start in production on an address that others reach."""
+    """Allows `AUTH_MODE=open` in production on an address that others can reach."""
 
     portal_url: str | None = Field(None, max_length=300, examples=["https://portal.ai.example.com"])
-    """Public address of this portal, without a path. Needed with `AUTH_MODE=oidc`."""
+    """Public address of the portal, without a path. Required with `AUTH_MODE=oidc`."""
 
     session_hours: int = Field(12, ge=1, le=720, examples=["12"])
-    """How long somebody who has signed in stays signed in."""
+    """How long a person stays signed in."""
 
     token_owner_days: int = Field(90, ge=1, le=3650, examples=["90"])
-    """How long an account's tokens count after it was last signed in, or seen behind the proxy."""
+    """How long an account's access tokens keep working after its owner last signed in or was seen behind the proxy."""
 
     allowed_domains: CommaList = Field((), examples=["example.com", "*"])
-    """Whose verified e-mail address is in one of these domains may use the portal; `*` lets in whomever the provider
-    lets in."""
+    """People with a verified email address in one of these domains can use the portal. `*` admits everyone whom the
+    provider admits."""
 
     allowed_emails: CommaList = Field((), examples=["ada@example.com"])
-    """Whose verified e-mail address is one of these may use the portal."""
+    """People with one of these verified email addresses can use the portal."""
 
     allowed_groups: CommaList = Field((), examples=["developers"])
-    """Whoever is in one of these groups may use the portal."""
+    """Members of these groups can use the portal."""
 
     operator_emails: CommaList = Field((), examples=["you@example.com"])
-    """Whose verified e-mail address is one of these may manage every stack."""
+    """People with one of these verified email addresses can manage every stack."""
 
     operator_groups: CommaList = Field((), examples=["operators"])
-    """Whoever is in one of these groups may manage every stack."""
+    """Members of these groups can manage every stack."""
 
     oidc_issuer: str | None = Field(None, max_length=300, examples=["https://id.example.com/realms/main"])
-    """The provider's issuer, letter for letter as the provider itself writes it; the rest is found from there."""
+    """The provider's issuer, exactly as the provider writes it. Everything else is discovered from there."""
 
     oidc_client_id: str | None = Field(None, pattern=r"^[!-~]{1,300}$", examples=["ai-stack-deployer"])
-    """The name under which the provider knows this portal."""
+    """Client ID of the portal at the provider."""
 
     oidc_client_secret: Secret[SecretStr | None] = Field(
         None, min_length=1, examples=["what the provider shows beside the name"]
@@ -78,30 +78,30 @@ class WaysIn(BaseSettings):
     """What the provider is asked to tell of somebody, `openid` among it."""
 
     oidc_groups_claim: str = Field("groups", pattern=r"^[!-~]{1,200}$", examples=["groups", "roles"])
-    """The claim in which the provider lists somebody's groups."""
+    """Claim in which the provider lists a person's groups."""
 
     oidc_assume_email_verified: bool = Field(False, examples=["true"])
-    """Takes an address for verified of which the provider does not say whether it is. For providers at which nobody
-    chooses his own."""
+    """Treats an email address as verified if the provider does not say whether it is. Only for providers where people
+    cannot choose their own address."""
 
     oidc_timeout_seconds: float = Field(5.0, gt=0, le=60, examples=["5"])
-    """How long one call to the provider may take."""
+    """Timeout of one call to the provider."""
 
     proxy_auth_addresses: CommaList = Field((), examples=["10.0.1.5", "10.0.1.5,10.0.1.6"])
-    """Addresses and networks of the proxy, from which alone identity headers are believed. Needed with
+    """Addresses and networks of the proxy. Identity headers from anywhere else are ignored. Required with
     `AUTH_MODE=proxy`."""
 
     proxy_auth_user_header: str = Field("Remote-User", pattern=_HEADER, examples=["X-Auth-Request-User"])
-    """Header in which the proxy says who it is: a name that stays the same."""
+    """Header with the person's ID, which must never change."""
 
     proxy_auth_email_header: str = Field("Remote-Email", pattern=_HEADER, examples=["X-Auth-Request-Email"])
-    """Header in which it says the e-mail address."""
+    """Header with the email address."""
 
     proxy_auth_name_header: str = Field("Remote-Name", pattern=_HEADER, examples=["X-Auth-Request-Preferred-Username"])
-    """Header in which it says the name for people."""
+    """Header with the display name."""
 
     proxy_auth_groups_header: str = Field("Remote-Groups", pattern=_HEADER, examples=["X-Auth-Request-Groups"])
-    """Header in which it lists the groups, with commas."""
+    """Header with the groups, separated by commas."""
 
     _split_ways_in = field_validator(
         "allowed_domains",
@@ -214,7 +214,7 @@ def _web_address(value: str) -> SplitResult:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only its own machine reaches a host that is listened on."""
+    """Scopes to request; `openid` must be among them."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -37,19 +37,19 @@ class Settings(WaysIn):
     )
 
     host: str = Field("0.0.0.0", examples=["0.0.0.0"])
-    """Address on which the portal listens."""
+    """Address the portal listens on."""
 
     port: int = Field(3000, ge=1, le=65535, examples=["3000"])
-    """Port on which the portal listens."""
+    """Port the portal listens on."""
 
     app_env: Literal["production", "development"] = Field("production", examples=["production"])
-    """`production` sends cookies over HTTPS only; `development` is for a machine of your own."""
+    """`production` sends cookies over HTTPS only. Use `development` on your own machine."""
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", examples=["info"])
-    """How much the log says. Secrets are masked at every level."""
+    """How much is logged. Secrets are masked at every level."""
 
     default_language: Literal["en", "nl", "ar", "de", "fr", "es"] = Field("en", examples=["en"])
-    """Language for a visitor whose browser asks for none that the portal speaks."""
+    """Language for visitors whose browser asks for none that the portal supports."""
 
     database_url: Secret[str] = Field(
         "sqlite+aiosqlite:///data/portal.db",
@@ -60,34 +60,34 @@ class Settings(WaysIn):
     """Where the portal keeps its record: SQLite beside it by default, PostgreSQL for several machines."""
 
     secret_key: Secret[CommaList] = Field((), examples=["a-long-random-text"], repr=False)
-    """Signs cookies and encrypts stack passwords, 16 characters or more; several, newest first, while rotating.
-    Required in production and with PostgreSQL; otherwise made once and kept beside the database in a file only the
-    portal can read."""
+    """Signs cookies and encrypts stack passwords; at least 16 characters. Generate one with `openssl rand -hex 32`. To
+    rotate it, list several, newest first. Required in production and with PostgreSQL; otherwise generated once and
+    stored beside the database."""
 
     admin_token: Secret[SecretStr | None] = Field(None, min_length=16, examples=["another-long-random-text"])
-    """Token of the operator, who signs in with it or sends it as a Bearer token: may manage every stack. So may those
-    of `OPERATOR_EMAILS` and `OPERATOR_GROUPS`, without it."""
+    """Token of the operator, to sign in with or to send as a Bearer token; at least 16 characters. It manages every
+    stack, like the people in `OPERATOR_EMAILS` and `OPERATOR_GROUPS`."""
 
     dokploy_url: HttpUrl = Field(examples=["https://dokploy.example.com"])
     """Address of the Dokploy server, without `/api`."""
 
     dokploy_api_token: Secret[SecretStr] = Field(min_length=1, examples=["the key from Dokploy's profile page"])
-    """Key for Dokploy's API, made with its rate limit switched off."""
+    """Dokploy API key without a rate limit."""
 
     dokploy_timeout_seconds: float = Field(30.0, gt=0, le=300, examples=["30"])
-    """Deadline of one call to Dokploy, in seconds."""
+    """Timeout of one call to Dokploy."""
 
     dokploy_max_concurrency: int = Field(8, ge=1, le=200, examples=["8"])
-    """How many calls to Dokploy may be under way at once. A real server answers about 38 a second."""
+    """Maximum number of concurrent calls to Dokploy. A real server answers about 38 calls a second."""
 
     dokploy_patience_seconds: float = Field(300.0, gt=0, examples=["300"])
-    """How long a deployment that is under way waits for a Dokploy that does not answer."""
+    """How long a running deployment waits while Dokploy does not answer."""
 
     dokploy_circuit_seconds: float = Field(5.0, gt=0, le=300, examples=["5"])
-    """How long Dokploy is left alone after five failures in a row; meanwhile new deployments are refused with 503."""
+    """Pause in calls after five failures in a row. New deployments are refused with 503 meanwhile."""
 
     stack_domain_suffix: str = Field(pattern=rf"^{_LABEL}(\.{_LABEL})*$", max_length=200, examples=["ai.example.com"])
-    """Stacks live at `<name>.<suffix>`; a wildcard DNS record for it leads to Dokploy's proxy."""
+    """Stacks get the address `<name>.<suffix>`. A wildcard DNS record for it must lead to Dokploy's proxy."""
 
     stack_image: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@-]*$", max_length=500, examples=["ghcr.io/example/oh-my-opencode:1.0"]
@@ -95,13 +95,13 @@ class Settings(WaysIn):
     """Image of a stack."""
 
     stack_port: int = Field(8080, ge=1, le=65535, examples=["8080"])
-    """Port on which a stack's container listens."""
+    """Port the stack's container listens on."""
 
     stack_memory: str = Field("2g", pattern=r"^[0-9]{1,12}[kmg]?$", examples=["512m", "2g"])
-    """Most memory a stack may use: bytes, or with k, m or g."""
+    """Memory limit of a stack: bytes, or a number with `k`, `m` or `g`."""
 
     stack_cpus: float = Field(1.0, ge=0.01, le=256, examples=["0.5", "2"])
-    """Most processors a stack may use."""
+    """CPU limit of a stack."""
 
     stack_volume: str = Field(
         "portal-ai-workspace-{name}", pattern=r"^[A-Za-z0-9_.-]*\{name\}[A-Za-z0-9_.-]*$", examples=["workspace-{name}"]
@@ -130,7 +130,7 @@ class Settings(WaysIn):
     """host:port to connect to when verifying, where the portal cannot reach the public address itself."""
 
     stack_public_port: int | None = Field(None, ge=1, le=65535, examples=["8443"])
-    """Port in a stack's address. Unset: the usual one of http or https."""
+    """Port in a stack's address. Unset: the standard port of HTTP or HTTPS."""
 
     certificate_mode: str = Field(
         "wildcard",
@@ -141,13 +141,13 @@ class Settings(WaysIn):
     `letsencrypt`: one certificate a stack, at most 50 new ones a week for a domain; `none`: plain http."""
 
     stack_registry_url: str | None = Field(None, examples=["ghcr.io"])
-    """Registry that asks for credentials, if the image is private."""
+    """Registry of the stack image, if the image is private."""
 
     stack_registry_username: str | None = Field(None, examples=["robot"])
-    """User name at that registry."""
+    """User name for that registry."""
 
     stack_registry_password: Secret[SecretStr | None] = Field(None, examples=["a token that can only pull"])
-    """Password or token at that registry."""
+    """Password or token for that registry."""
 
     reserved_names: CommaList = Field(
         ("admin", "api", "www", "root", "system", "test", "demo", "portal", "deploy"), examples=["admin,api,www"]
@@ -155,38 +155,38 @@ class Settings(WaysIn):
     """Names that no stack gets, whatever their case."""
 
     max_stacks: int = Field(90, ge=0, le=100_000, examples=["90"])
-    """Most stacks at once; 0 for no limit. One more than a Dokploy server's network has room for, about 100 services,
-    waits for ever without an error."""
+    """Maximum number of stacks; 0 for no limit. The network of a Dokploy server has room for about 100 services, and a
+    service beyond that waits forever without an error."""
 
     max_stacks_per_owner: int = Field(10, ge=0, le=100_000, examples=["10"])
-    """Most stacks of one owner at once; 0 for no limit. The operator may have more."""
+    """Maximum number of stacks per owner; 0 for no limit. Does not apply to operators."""
 
     max_in_flight: int = Field(50, ge=0, le=100_000, examples=["50"])
-    """Most deployments under way at once, removals aside; 0 for no limit. Dokploy works on one after the other, about
-    one a minute, so that the last of 50 still gets its turn within `QUEUE_TIMEOUT_SECONDS`."""
+    """Maximum number of running deployments, not counting deletions; 0 for no limit. Dokploy deploys one after another,
+    about one a minute, so that the last of 50 still gets its turn within `QUEUE_TIMEOUT_SECONDS`."""
 
     max_in_flight_per_owner: int = Field(5, ge=0, le=100_000, examples=["5"])
-    """Most deployments of one owner's stacks under way at once; 0 for no limit. The operator may have more."""
+    """Maximum number of running deployments per owner; 0 for no limit. Does not apply to operators."""
 
     rate_per_address: str = Field("600/minute", examples=["600/minute", "off"])
-    """How often one address may ask, an IPv6 network being one; `off` for no limit. Static files and health checks do
-    not count."""
+    """Requests per IP address; `off` for no limit. An IPv6 /64 network counts as one address. Static files and health
+    checks do not count."""
 
     rate_per_actor: str = Field("600/minute", examples=["600/minute", "off"])
-    """How often one actor may ask, from whatever address; `off` for no limit."""
+    """Requests per person, token or key, from any address; `off` for no limit."""
 
     deploy_rate_per_address: str = Field("30/hour", examples=["30/hour", "off"])
-    """How often one address may ask to deploy; `off` for no limit."""
+    """Requests to deploy per IP address; `off` for no limit."""
 
     deploy_rate_per_actor: str = Field("30/hour", examples=["30/hour", "off"])
-    """How often one actor may ask to deploy, from whatever address; `off` for no limit."""
+    """Requests to deploy per person, token or key, from any address; `off` for no limit."""
 
     wrong_credential_rate: str = Field("10/minute", examples=["10/minute", "off"])
-    """How often one address may come with a token or a key that is wrong; `off` for no limit."""
+    """Wrong tokens and keys per IP address; `off` for no limit."""
 
     max_streams_per_address: int = Field(50, ge=0, le=100_000, examples=["50"])
-    """How many event streams one address may hold at once at one portal process; 0 for no limit. A page that gets none
-    asks again and again instead."""
+    """Maximum number of open event streams per IP address and portal process; 0 for no limit. A page without a stream
+    polls instead."""
 
     redis_url: Secret[SecretStr | None] = Field(
         None, examples=["redis://:password@redis:6379/0", "rediss://redis:6380"]
@@ -194,44 +194,46 @@ class Settings(WaysIn):
     """Redis in which several portals count requests together. Unset, or while it is away, each counts its own."""
 
     request_timeout_seconds: float = Field(10.0, ge=0.1, le=300, examples=["10"])
-    """How long a request may take to arrive, and how long a reader may take nothing of an answer, before it is cut."""
+    """How long a request may take to arrive, and how long a client may read nothing of a response, before the
+    connection is closed."""
 
     runner_concurrency: int = Field(500, ge=1, le=5000, examples=["500"])
-    """How many deployments one portal process runs at once; more wait in line."""
+    """How many deployments one portal process runs at once. More wait in the queue."""
 
     runner_lease_seconds: float = Field(3.0, ge=1, le=300, examples=["3"])
-    """How long a silent process keeps its deployments before another may take them."""
+    """How long a process that stops responding keeps its deployments before another one takes over."""
 
     deploy_appear_seconds: float = Field(240.0, gt=0, examples=["240"])
-    """How long a Dokploy deployment may take to appear, not counting its time in Dokploy's queue."""
+    """How long Dokploy may take to list a deployment, not counting its time in Dokploy's queue."""
 
     deploy_timeout_seconds: float = Field(600.0, gt=0, examples=["600"])
-    """How long a Dokploy deployment may run, counted from when Dokploy starts it."""
+    """How long a Dokploy deployment may run once Dokploy has started it."""
 
     queue_timeout_seconds: float = Field(3600.0, gt=0, examples=["3600"])
     """How long a deployment may wait in Dokploy's queue."""
 
     verify_timeout_seconds: float = Field(180.0, gt=0, examples=["180"])
-    """How long a stack may take from Dokploy's `done` until its address answers."""
+    """How long a stack may take to answer at its address after Dokploy reports `done`."""
 
     undo_timeout_seconds: float = Field(120.0, gt=0, examples=["120"])
-    """How long removing one thing is retried before it is listed as left over. Docker holds a volume for about 16 s."""
+    """How long removing one resource is retried before it is listed as left over. Docker holds a volume for about 16
+    s."""
 
     leftovers_retry_seconds: float = Field(30.0, gt=0, examples=["30"])
-    """Pause before the removal of leftover resources is retried; each further pause is twice as long."""
+    """Pause before leftover resources are removed again. It doubles with each attempt."""
 
     leftovers_attempts: int = Field(12, ge=1, le=30, examples=["12"])
     """How often the removal of a leftover resource may fail before it is left to an operator. With the default pause,
     12 attempts take about a day."""
 
     sse_timeout_seconds: float = Field(255.0, gt=0, examples=["255"])
-    """How long one event stream lives before the reader is asked to connect again."""
+    """How long an event stream stays open before the client is asked to reconnect."""
 
     sse_heartbeat_seconds: float = Field(5.0, gt=0, le=10, examples=["5"])
     """Silence on an event stream after which a heartbeat is sent."""
 
     forwarded_allow_ips: str = Field("127.0.0.1", examples=["127.0.0.1", "10.0.1.5"])
-    """Proxies whose X-Forwarded headers are believed; never a network that stacks are on."""
+    """Proxies whose `X-Forwarded-*` headers are trusted. Never list a network that stacks are on."""
 
     @classmethod
     def settings_customise_sources(
@@ -462,6 +464,6 @@ def _in_words(message: str) -> str:
 
 
 def host_and_port(address: str) -> tuple[str, int]:
-    """Take `host:port` apart; an IPv6 host stands in brackets."""
+    """Redis in which several portals count requests together. Without it, or while it is down, each counts its own."""
     parts = urlsplit(f"//{address}")
     return parts.hostname or "", parts.port or 0

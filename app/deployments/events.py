@@ -28,7 +28,7 @@ class Event:
 
 @dataclass(frozen=True)
 class DeploymentQueued(Event):
-    """The request was accepted and recorded; nothing is done yet."""
+    """The request was accepted and recorded. Always number 1."""
 
     type: ClassVar[str] = "deployment_queued"
     name: str
@@ -42,7 +42,7 @@ class DeploymentQueued(Event):
 
 @dataclass(frozen=True)
 class DeploymentStarted(Event):
-    """A runner took the deployment."""
+    """A runner started the deployment."""
 
     type: ClassVar[str] = "deployment_started"
     name: str
@@ -56,7 +56,7 @@ class DeploymentStarted(Event):
 
 @dataclass(frozen=True)
 class DeploymentResumed(Event):
-    """A runner took up a deployment that another, or an earlier start of the portal, had begun."""
+    """A runner continued the deployment after a restart, or took it over from another portal."""
 
     type: ClassVar[str] = "deployment_resumed"
 
@@ -71,7 +71,7 @@ class DeploymentRetried(Event):
 
 @dataclass(frozen=True)
 class StepStarted(Event):
-    """A station was reached."""
+    """A step started."""
 
     type: ClassVar[str] = "step_started"
     kind: str
@@ -85,7 +85,7 @@ class StepStarted(Event):
 
 @dataclass(frozen=True)
 class StepSucceeded(Event):
-    """A station was passed. seconds: how long it took."""
+    """A step succeeded. seconds: how long it took."""
 
     type: ClassVar[str] = "step_succeeded"
     kind: str
@@ -100,7 +100,7 @@ class StepSucceeded(Event):
 
 @dataclass(frozen=True)
 class StepFailed(Event):
-    """A station failed. code: a code of `app.errors.PROBLEMS`; details: that problem's parameters."""
+    """A step failed. code: an error code; details: the parameters of its message."""
 
     type: ClassVar[str] = "step_failed"
     step: str
@@ -115,7 +115,7 @@ class StepFailed(Event):
 
 @dataclass(frozen=True)
 class QueuePosition(Event):
-    """Our job's place in Dokploy's line. position: 1 is next; estimate_seconds: None where nothing was measured yet."""
+    """The position in Dokploy's queue changed. position: 1 is next; estimate_seconds: null without measurements yet."""
 
     type: ClassVar[str] = "queue_position"
     position: int
@@ -130,7 +130,7 @@ class QueuePosition(Event):
 
 @dataclass(frozen=True)
 class Progressed(Event):
-    """Something within a step moved on. what: queue_slow, container_running, container_starting and so on."""
+    """Something happened within a step. what: its key, such as `container_starting`."""
 
     type: ClassVar[str] = "progressed"
     step: str
@@ -144,7 +144,7 @@ class Progressed(Event):
 
 @dataclass(frozen=True)
 class LogLine(Event):
-    """One line of Dokploy's log of the deployment, secrets masked."""
+    """One line of Dokploy's deployment log, with secrets masked."""
 
     type: ClassVar[str] = "log_line"
     line: str
@@ -152,7 +152,7 @@ class LogLine(Event):
 
 @dataclass(frozen=True)
 class Warned(Event):
-    """Something is not as it should be, but the deployment goes on. code: dokploy_away, tls_not_ready, plain_http."""
+    """A problem that does not stop the deployment. code: its key, such as `tls_not_ready`."""
 
     type: ClassVar[str] = "warning"
     code: str
@@ -165,21 +165,21 @@ class Warned(Event):
 
 @dataclass(frozen=True)
 class CancelRequested(Event):
-    """Somebody asked to cancel, and the runner has seen it."""
+    """The runner has received a request to cancel."""
 
     type: ClassVar[str] = "cancel_requested"
 
 
 @dataclass(frozen=True)
 class UndoStarted(Event):
-    """The run turned back: `undoing` is true from here on."""
+    """The rollback of changes started; `undoing` is true from here on."""
 
     type: ClassVar[str] = "undo_started"
 
 
 @dataclass(frozen=True)
 class StepCompensated(Event):
-    """What a step had made is gone again."""
+    """The changes of a step were rolled back."""
 
     type: ClassVar[str] = "step_compensated"
     step: str
@@ -187,7 +187,7 @@ class StepCompensated(Event):
 
 @dataclass(frozen=True)
 class StepCompensationFailed(Event):
-    """What a step had made could not be removed in time. code and details: as in StepFailed."""
+    """The changes of a step could not be rolled back in time. code and details: as in `step_failed`."""
 
     type: ClassVar[str] = "step_compensation_failed"
     step: str
@@ -197,7 +197,7 @@ class StepCompensationFailed(Event):
 
 @dataclass(frozen=True)
 class DeploymentCompleted(Event):
-    """The last event, always. leftovers: resources that could not be removed, as `kind` and `name`."""
+    """The deployment ended. Always the last event. leftovers: resources that could not be removed, by kind and name."""
 
     type: ClassVar[str] = "deployment_completed"
     name: str

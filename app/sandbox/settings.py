@@ -12,22 +12,22 @@ class SandboxSettings(BaseSettings):
     )
 
     DEPLOY_SECONDS: float = Field(2.0, ge=0)
-    """Seconds a Dokploy deployment is `running` before it ends."""
+    """Seconds that a Dokploy deployment is `running`."""
 
     START_SECONDS: float = Field(0.2, ge=0)
-    """Seconds a container needs from a finished deployment until it runs."""
+    """Seconds from a finished deployment until its container runs."""
 
     LATENCY_MS: float = Field(0.0, ge=0)
-    """Milliseconds every API call waits before it is answered (a real server: about 40)."""
+    """Milliseconds before an API call is answered (a real server: about 40)."""
 
     CONCURRENCY: int = Field(1, ge=0)
-    """Deployments worked on at once for the whole server, as Dokploy's own default is 1; 0 is unlimited."""
+    """Deployments that the server works on at once; 0 for no limit. Dokploy's own default is 1."""
 
     VOLUME_RELEASE_SECONDS: float = Field(2.0, ge=0)
-    """Seconds a volume stays in use after its application was deleted (a real server: about 16)."""
+    """Seconds that a volume stays in use after its application was deleted (a real server: about 16)."""
 
     API_TOKEN: SecretStr = SecretStr("sandbox-token")
-    """The key that `x-api-key` must carry; a plain word, because nothing real stands behind it."""
+    """The key that `x-api-key` must carry. It protects nothing real."""
 
     API_HOST: str = ""
-    """One more host name under which the API, not a stack, is reached; localhost and IP addresses always are."""
+    """Additional host name for the API. It always answers on localhost and IP addresses."""

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from tests.acceptance.proxies import PACKAGES, serve_proxy
+from tests.docs.markdown import blocks, section
 from tests.servers import Emulator, PortalServer, http_client
-from tests.test_docs import blocks, section
 from tests.waiting import WAIT_SECONDS, wait_until
 
 SSE = "text/event-stream"
@@ -63,10 +63,8 @@ def streamed_to_the_end(url: str, deployment: str) -> Iterator[dict[str, list[di
 
 
 def documented(proxy: str) -> list[str]:
-    """The lines that DEPLOYMENT.md has for a proxy, without those that say what is behind it."""
-    (block,) = (
-        body for language, body in blocks(section("DEPLOYMENT.md", "Another proxy in front")) if language == proxy
-    )
+    """The lines that the documentation has for a proxy, without those that say what is behind it."""
+    ((_, block),) = blocks(section("docs/how-to/reverse-proxy.md", proxy), proxy)
     lines = [line.strip() for line in block.splitlines() if line.startswith("    ")]
     assert len([line for line in lines if "127.0.0.1:3010" in line]) == 1
     return [line for line in lines if "127.0.0.1:3010" not in line]

@@ -1,4 +1,4 @@
-"""A SECRET_KEY is changed as DEPLOYMENT.md says, with the commands that it names, on both databases."""
+"""A SECRET_KEY is rotated as docs/how-to/rotate-secrets.md says, with the commands that it names, on both databases."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ BOTH = f"{NEW},{OLD}"
 def test_a_key_is_changed_from_end_to_end(
     any_database_url: str, emulator: Emulator, start_portal: StartPortal, portal_command
 ):
-    """As DEPLOYMENT.md says: the new one in front, encrypt anew beside the running portal, leave the old one out."""
+    """As the page says: the new one in front, encrypt anew beside the running portal, leave the old one out."""
     before = start_portal(database_url=any_database_url, secret_key=OLD)
     keys = {}
     for name in ("ada", "bob"):

@@ -28,9 +28,9 @@ async def tokens(
     portal: PortalDep,
     principal: PrincipalDep,
     response: Response,
-    everybody: Annotated[bool, Query(description="Everybody's, for operators.")] = False,
+    everybody: Annotated[bool, Query(description="All tokens, for operators.")] = False,
 ) -> models.TokensAnswer:
-    """The caller's tokens. What expired or was revoked stays on the list for a month."""
+    """List your access tokens. Expired and revoked ones stay on the list for a month."""
     response.headers["Cache-Control"] = "no-store"
     return models.TokensAnswer(
         tokens=[models.token_answer(each) for each in await tokens_of(portal, principal, everybody=everybody)]
@@ -64,7 +64,7 @@ def token_owner(principal: Principal) -> str | None:
 async def make_token(
     request: Request, portal: PortalDep, principal: PrincipalDep, response: Response
 ) -> models.NewTokenAnswer:
-    """Make a token for a program. It is shown this once, and kept as a fingerprint."""
+    """Create an access token for a program. It is shown only once."""
     body = await read_json(request, models.TokenBody)
     token, secret = await make(portal, principal, name=body.name, scopes=body.scopes, days=body.expires_in_days)
     response.headers["Cache-Control"] = "no-store"
@@ -99,9 +99,9 @@ def scopes_for(principal: Principal, wanted: object) -> frozenset[Scope]:
 
 @router.delete("/api/tokens/{token_id}", status_code=204, tags=["tokens"], responses=problems(404), response_model=None)
 async def revoke_token(
-    token_id: Annotated[str, Path(description="The token's id.")], portal: PortalDep, principal: PrincipalDep
+    token_id: Annotated[str, Path(description="ID of the token.")], portal: PortalDep, principal: PrincipalDep
 ) -> None:
-    """Make a token good for nothing, at once. Operators may revoke anybody's."""
+    """Revoke an access token at once. Operators can revoke any token."""
     await revoke(portal, principal, token_id)
 
 
@@ -114,7 +114,7 @@ async def revoke(portal: Portal, principal: Principal, token_id: str) -> None:
 
 @router.post("/api/stack/{name}/offer", status_code=201, tags=["stacks"])
 async def offer(found: StackDep, portal: PortalDep, principal: PrincipalDep, response: Response) -> models.OfferAnswer:
-    """Make a code with which somebody may take the stack over, once, within a day. One made before counts no more."""
+    """Create a code to transfer the stack to another person. It works once, for a day, and replaces earlier codes."""
     made = await portal.transfers.offer(found, Requester(found.owner, principal.actor, "api"))
     response.headers["Cache-Control"] = "no-store"
     return models.OfferAnswer(code=made.code, expires_at=made.expires_at)
@@ -126,7 +126,7 @@ async def offer(found: StackDep, portal: PortalDep, principal: PrincipalDep, res
     openapi_extra={"requestBody": body(models.TakeOverBody, {"code": "the-code-that-was-passed-on"})},
 )
 async def take_over(request: Request, principal: PrincipalDep, response: Response) -> models.TakenOverAnswer:
-    """Take a stack over with the code that its owner has passed on, or with its manage key; it gets a new key."""
+    """Accept a stack with a transfer code or its manage key. The stack gets a new manage key."""
     body = await read_json(request, models.TakeOverBody)
     taken = await take(request, Requester(principal.owner or "", principal.actor, "api"), body.code)
     response.headers["Cache-Control"] = "no-store"
@@ -161,16 +161,14 @@ async def audit(
     request: Request,
     portal: PortalDep,
     response: Response,
-    before: Annotated[
-        str | None, Query(max_length=26, description="The id of an entry; what is older follows.")
-    ] = None,
-    stack: Annotated[str | None, Query(max_length=80, description="Only of this stack.")] = None,
+    before: Annotated[str | None, Query(max_length=26, description="ID of an entry; older entries follow.")] = None,
+    stack: Annotated[str | None, Query(max_length=80, description="Only entries of this stack.")] = None,
     actor: Annotated[
-        str | None, Query(max_length=80, description="Only of whom this is the id or the e-mail address.")
+        str | None, Query(max_length=80, description="Only entries of the person with this ID or email address.")
     ] = None,
-    limit: Annotated[int, Query(ge=1, le=1000, description="How many at most.")] = AUDIT_PAGE,
+    limit: Annotated[int, Query(ge=1, le=1000, description="Maximum number of entries.")] = AUDIT_PAGE,
 ) -> models.AuditAnswer | Response:
-    """Who did what to which stack, from where, by which means, with what outcome. For operators.
+    """List audit entries: who did what to which stack, from where, by which means, with what outcome.
 
     `Accept: application/x-ndjson` exports the whole trail as JSON lines.
     """

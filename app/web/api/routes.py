@@ -69,13 +69,13 @@ StackOrKeptDep = Annotated[StackRecord | KeptFiles, Depends(stack_or_kept_of)]
 DeploymentDep = Annotated[DeploymentRecord, Depends(deployment_of)]
 
 
-_LANG: Final = parameter("query", "lang", f"Language of sentences: {', '.join(LANGUAGES)}.")
+_LANG: Final = parameter("query", "lang", f"Language of messages: {', '.join(LANGUAGES)}.")
 _EXAMPLE: Final = {"name": "ada-lovelace"}
 
 
 @router.get("/health", tags=["health"])
 async def health(portal: PortalDep) -> schemas.HealthAnswer:
-    """Whether the process serves, and what is known of Dokploy. Always 200 while it does."""
+    """Return whether the process serves, and what it knows of Dokploy. Always 200 while it serves."""
     known = portal.health.now
     return schemas.HealthAnswer(
         version=portal.version,
@@ -98,7 +98,7 @@ async def health(portal: PortalDep) -> schemas.HealthAnswer:
 
 @router.get("/ready", tags=["health"], responses={503: {"model": schemas.ReadyAnswer}})
 async def ready(portal: PortalDep, response: Response) -> schemas.ReadyAnswer:
-    """Whether requests can be taken in: the store can be written and its schema is the one this portal knows."""
+    """Return whether the portal can accept requests: it can write to its database, and knows the schema."""
     state = await portal.readiness.look()
     response.status_code = 200 if state.trouble is None else 503
     response.headers["Cache-Control"] = "no-store"
@@ -112,13 +112,13 @@ async def ready(portal: PortalDep, response: Response) -> schemas.ReadyAnswer:
 
 @router.get("/api/check/{name:text}", tags=["names"], openapi_extra={"parameters": [_LANG]})
 async def check(
-    name: Annotated[str, Path(description="The name that is wanted.")],
+    name: Annotated[str, Path(description="The name to check.")],
     portal: PortalDep,
     principal: PrincipalDep,
     language: LanguageDep,
     response: Response,
 ) -> schemas.CheckAnswer:
-    """Whether the caller can have a name. Always 200; never asks Dokploy."""
+    """Return whether a name is available to you. Always 200; does not ask Dokploy."""
     response.headers["Cache-Control"] = "no-store"  # an owner is told of his own files
     reserved = portal.settings.reserved_names
     try:
@@ -177,7 +177,7 @@ def parse_request(body: schemas.PlanBody, portal: Portal) -> DeploymentRequest:
 async def preview(
     request: Request, portal: PortalDep, principal: PrincipalDep, language: LanguageDep
 ) -> schemas.PlanAnswer:
-    """What a deployment would make, and what would keep it from starting. Changes nothing."""
+    """Preview a deployment: what it would create, and what would block it. Changes nothing."""
     return await preview_plan(await read_json(request, schemas.PlanBody), portal, principal, language)
 
 
@@ -225,7 +225,7 @@ def _blocked(error: PortalError, language: Language) -> schemas.PlanAnswer.Block
             parameter(
                 "header",
                 "Idempotency-Key",
-                "Of a request that may be repeated.",
+                "A random key for this request, such as a UUID.",
                 minLength=MIN_KEY,
                 maxLength=MAX_KEY,
                 pattern="^[!-~]+$",
@@ -237,9 +237,9 @@ def _blocked(error: PortalError, language: Language) -> schemas.PlanAnswer.Block
 async def deploy(
     request: Request, response: Response, portal: PortalDep, principal: PrincipalDep
 ) -> schemas.AcceptedAnswer:
-    """Take in a deployment. It runs on whoever watches; follow it at `eventsUrl`.
+    """Deploy a stack. The deployment runs in the background; follow it at `eventsUrl`.
 
-    With an `Idempotency-Key` header a repeated request within 24 hours gets the first one's answer.
+    With an `Idempotency-Key`, a request repeated within 24 hours gets the first answer again.
     """
     idempotency_key = parse_idempotency_key(request.headers.get("idempotency-key"))
     body = await read_json(request, schemas.DeployBody)
@@ -283,9 +283,9 @@ async def deployment(
     language: LanguageDep,
     response: Response,
 ) -> schemas.DeploymentAnswer:
-    """The record of a deployment, at any moment of it. It holds no secret.
+    """Return the record of a deployment, running or completed. It contains no secrets.
 
-    Without accounts whoever knows the id may read it; else its owner and operators.
+    Its owner and operators can read it; on an open portal, everyone who knows the ID.
     """
     response.headers["Cache-Control"] = "no-store"
     return schemas.deployment_answer(record, language)
@@ -305,7 +305,7 @@ async def deployment(
                 minimum=0,
                 maximum=999_999_999,
             ),
-            parameter("header", "Last-Event-ID", "The same, as browsers send it; it counts rather than `after`."),
+            parameter("header", "Last-Event-ID", "The same, as browsers send it. Takes precedence over `after`."),
             _LANG,
         ]
     },
@@ -324,12 +324,12 @@ async def deployment(
 async def events(
     request: Request,
     record: DeploymentDep,
-    follow: Annotated[bool, Query(description="`false` ends JSON lines at the newest event.")] = True,
+    follow: Annotated[bool, Query(description="`false`: JSON lines end at the newest event.")] = True,
     named: Annotated[
         bool, Query(description="`false` leaves out `event:`, so that browsers take all events for a `message`.")
     ] = True,
 ) -> Response:
-    """Follow a deployment's events: replay from any number, then live, until it is over."""
+    """Stream a deployment's events: replay from any number, then live, until it is completed."""
     return stream.stream_events(request, record, follow=follow, named=named)
 
 
@@ -340,7 +340,7 @@ async def events(
     responses=problems(409),
 )
 async def cancel(record: DeploymentDep, portal: PortalDep, principal: PrincipalDep) -> schemas.FollowAnswer:
-    """Cancel a deployment: what it has made is removed again. Asking twice changes nothing."""
+    """Cancel a deployment and roll back its changes. Calling it twice changes nothing."""
     await cancel_deployment(portal, principal, record)
     return follow_answer(record.id)
 
@@ -355,7 +355,7 @@ async def cancel_deployment(portal: Portal, principal: Principal, record: Deploy
 
 @router.get("/api/stacks", tags=["stacks"])
 async def stacks(portal: PortalDep, principal: PrincipalDep, response: Response) -> schemas.StacksAnswer:
-    """The stacks that the caller manages; every stack for the operator, none for a stranger."""
+    """List your stacks, or all stacks for an operator, and volumes kept from deleted stacks."""
     response.headers["Cache-Control"] = "no-store"
     views = await stacks_of(portal, principal)
     return schemas.StacksAnswer(
@@ -374,7 +374,7 @@ async def stack(
     principal: PrincipalDep,
     response: Response,
 ) -> schemas.StackAnswer:
-    """A stack, for its owner; for others there is none. A token is told the password if made for stack:manage."""
+    """Return one of your stacks. A token sees the password only with the scope `stack:manage`."""
     newest = await portal.records.newest_deployment(found.id)
     if newest is None:
         raise PortalError("stack_not_found", name=found.name)
@@ -394,9 +394,9 @@ async def redeploy(
     portal: PortalDep,
     principal: PrincipalDep,
 ) -> schemas.FollowAnswer:
-    """Make a stack again what its plan says: what is missing is made, the image is deployed, the files stay.
+    """Redeploy a stack: create what is missing and deploy the image again. Its files stay.
 
-    Nothing is undone where it fails; what is there stays as it is.
+    If it fails, nothing is rolled back.
     """
     return _begun(
         response, await portal.operations.change(REDEPLOY, found, Requester(found.owner, principal.actor, "api"))
@@ -412,10 +412,10 @@ async def redeploy(
 async def change_password(
     response: Response, found: StackDep, portal: PortalDep, principal: PrincipalDep
 ) -> schemas.FollowAnswer:
-    """Give a stack a new password, and deploy it again with that.
+    """Give a stack a new password and redeploy it.
 
-    The old one is shown until the container was started with the new one. Where that fails, `passwordPending` stays
-    true, and the next redeployment finishes it.
+    The old password is shown until the container has started with the new one. If that fails, `passwordPending` stays
+    true, and the next redeployment finishes the change.
     """
     requester = Requester(found.owner, principal.actor, "api")
     return _begun(response, await portal.operations.change(PASSWORD, found, requester))
@@ -440,9 +440,7 @@ def follow_answer(deployment_id: str) -> schemas.FollowAnswer:
     "/api/stack/{name}",
     tags=["stacks"],
     openapi_extra={
-        "parameters": [
-            parameter("header", "Prefer", f"`wait=N`: how many seconds to wait for its end, at most {LONGEST_WAIT}.")
-        ]
+        "parameters": [parameter("header", "Prefer", f"`wait=N`: seconds to wait for the end, at most {LONGEST_WAIT}.")]
     },
     responses={202: {"model": schemas.RemovalAnswer, **LOCATION}, **problems(400, 409, 502)},
 )
@@ -453,11 +451,11 @@ async def delete_stack(
     portal: PortalDep,
     principal: PrincipalDep,
     language: LanguageDep,
-    volume: Annotated[Literal["erase", "keep"], Query(description="What happens to its files.")] = "erase",
+    volume: Annotated[Literal["erase", "keep"], Query(description="Whether to erase or keep its volume.")] = "erase",
 ) -> Any:
-    """Remove a stack with everything the portal made for it. Waits up to `Prefer: wait=N` seconds (30), else 202.
+    """Delete a stack and everything created for it. Waits up to `Prefer: wait=N` seconds (30), then answers 202.
 
-    Of a stack that is gone `volume=erase`, where it is said, erases the files that were kept.
+    For a deleted stack whose volume was kept, an explicit `volume=erase` erases the volume.
     """
     seconds = wait_preference(request, usual=USUAL_WAIT, maximum=LONGEST_WAIT)
     end = time.monotonic() + seconds
@@ -492,16 +490,16 @@ async def delete_stack(
 async def leftovers(
     portal: PortalDep,
     response: Response,
-    removed: Annotated[bool, Query(description="Also what was left once and is gone by now.")] = False,
+    removed: Annotated[bool, Query(description="Include resources that were removed since.")] = False,
 ) -> schemas.LeftoversAnswer:
-    """What could not be removed from Dokploy, and when it is tried again. For the operator."""
+    """List resources that could not be removed from Dokploy, and when the portal retries."""
     response.headers["Cache-Control"] = "no-store"
     return schemas.leftovers_answer(await portal.leftovers.all(removed=removed))
 
 
 @router.get("/api/overview", tags=["operators"])
 async def overview(portal: PortalDep, response: Response) -> schemas.OverviewAnswer:
-    """The numbers of the operator's page: the last 14 days, the newest deployments, what is left over."""
+    """Return the numbers of the operator's page: the last 14 days, the newest deployments, leftover resources."""
     response.headers["Cache-Control"] = "no-store"
     latest = await portal.records.latest(limit=LATEST)
     overview, left = await portal.statistics.overview(), await portal.leftovers.all()
