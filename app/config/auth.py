@@ -70,12 +70,12 @@ class WaysIn(BaseSettings):
     oidc_client_secret: Secret[SecretStr | None] = Field(
         None, min_length=1, examples=["what the provider shows beside the name"]
     )
-    """The secret that goes with that name; unset for a public client."""
+    """Client secret of the portal at the provider; unset for a public client."""
 
     oidc_scopes: str = Field(
         "openid email profile", pattern=r"^[!-~]+( [!-~]+)*$", examples=["openid email profile groups"]
     )
-    """What the provider is asked to tell of somebody, `openid` among it."""
+    """Scopes to request; `openid` must be among them."""
 
     oidc_groups_claim: str = Field("groups", pattern=r"^[!-~]{1,200}$", examples=["groups", "roles"])
     """Claim in which the provider lists a person's groups."""
@@ -214,7 +214,7 @@ def _web_address(value: str) -> SplitResult:
 
 
 def is_loopback(host: str) -> bool:
-    """Scopes to request; `openid` must be among them."""
+    """Whether only its own machine reaches a host that is listened on."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

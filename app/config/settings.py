@@ -57,7 +57,7 @@ class Settings(WaysIn):
         examples=["sqlite+aiosqlite:///data/portal.db", "postgresql+asyncpg://portal:secret@db/portal"],
         repr=False,
     )
-    """Where the portal keeps its record: SQLite beside it by default, PostgreSQL for several machines."""
+    """Database: a SQLite file by default, or PostgreSQL for several portals."""
 
     secret_key: Secret[CommaList] = Field((), examples=["a-long-random-text"], repr=False)
     """Signs cookies and encrypts stack passwords; at least 16 characters. Generate one with `openssl rand -hex 32`. To
@@ -92,7 +92,7 @@ class Settings(WaysIn):
     stack_image: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@-]*$", max_length=500, examples=["ghcr.io/example/oh-my-opencode:1.0"]
     )
-    """Image of a stack."""
+    """Container image of a stack."""
 
     stack_port: int = Field(8080, ge=1, le=65535, examples=["8080"])
     """Port the stack's container listens on."""
@@ -106,7 +106,7 @@ class Settings(WaysIn):
     stack_volume: str = Field(
         "portal-ai-workspace-{name}", pattern=r"^[A-Za-z0-9_.-]*\{name\}[A-Za-z0-9_.-]*$", examples=["workspace-{name}"]
     )
-    """Name of a stack's volume; `{name}` stands for the stack's name."""
+    """Name of a stack's volume; `{name}` is replaced by the stack's name."""
 
     stack_volume_path: str = Field("/workspace", pattern=r"^/[A-Za-z0-9_./-]+$", examples=["/workspace"])
     """Where the volume is mounted in the container."""
@@ -114,12 +114,12 @@ class Settings(WaysIn):
     stack_variables: Secret[Annotated[dict[str, str], NoDecode]] = Field(
         default_factory=dict, examples=['{"TZ": "Europe/Amsterdam"}'], repr=False
     )
-    """More environment variables for every stack, as a JSON object."""
+    """Additional environment variables for every stack, as a JSON object."""
 
     stack_password_variable: str = Field(
         "OPENCODE_SERVER_PASSWORD", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", examples=["OPENCODE_SERVER_PASSWORD"]
     )
-    """Environment variable through which a stack is given its generated password."""
+    """Environment variable that gives the container its generated password."""
 
     stack_probe_paths: CommaList = Field(("/", "/global/health"), examples=["/,/global/health"])
     """Paths that are asked when a stack is verified; the first that answers as expected is enough."""
@@ -127,7 +127,7 @@ class Settings(WaysIn):
     stack_probe_address: str | None = Field(
         None, pattern=r"^(\[[0-9a-f:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$", examples=["traefik:443"]
     )
-    """host:port to connect to when verifying, where the portal cannot reach the public address itself."""
+    """`host:port` to connect to for verification, if the portal cannot reach the public address itself."""
 
     stack_public_port: int | None = Field(None, ge=1, le=65535, examples=["8443"])
     """Port in a stack's address. Unset: the standard port of HTTP or HTTPS."""
@@ -137,8 +137,8 @@ class Settings(WaysIn):
         pattern=r"^(wildcard|letsencrypt|none|resolver:[A-Za-z0-9_-]+)$",
         examples=["wildcard", "letsencrypt", "resolver:dns", "none"],
     )
-    """`wildcard`: the proxy's entry point has the certificate; `resolver:<name>`: a resolver of Traefik's;
-    `letsencrypt`: one certificate a stack, at most 50 new ones a week for a domain; `none`: plain http."""
+    """Where the certificate comes from. `wildcard`: the proxy's entry point; `resolver:<name>`: a Traefik resolver;
+    `letsencrypt`: one certificate per stack, at most 50 new ones a week per domain; `none`: plain HTTP."""
 
     stack_registry_url: str | None = Field(None, examples=["ghcr.io"])
     """Registry of the stack image, if the image is private."""
@@ -152,7 +152,7 @@ class Settings(WaysIn):
     reserved_names: CommaList = Field(
         ("admin", "api", "www", "root", "system", "test", "demo", "portal", "deploy"), examples=["admin,api,www"]
     )
-    """Names that no stack gets, whatever their case."""
+    """Names that no stack can have."""
 
     max_stacks: int = Field(90, ge=0, le=100_000, examples=["90"])
     """Maximum number of stacks; 0 for no limit. The network of a Dokploy server has room for about 100 services, and a
@@ -191,7 +191,7 @@ class Settings(WaysIn):
     redis_url: Secret[SecretStr | None] = Field(
         None, examples=["redis://:password@redis:6379/0", "rediss://redis:6380"]
     )
-    """Redis in which several portals count requests together. Unset, or while it is away, each counts its own."""
+    """Redis in which several portals count requests together. Without it, or while it is down, each counts its own."""
 
     request_timeout_seconds: float = Field(10.0, ge=0.1, le=300, examples=["10"])
     """How long a request may take to arrive, and how long a client may read nothing of a response, before the
@@ -216,8 +216,8 @@ class Settings(WaysIn):
     """How long a stack may take to answer at its address after Dokploy reports `done`."""
 
     undo_timeout_seconds: float = Field(120.0, gt=0, examples=["120"])
-    """How long removing one resource is retried before it is listed as left over. Docker holds a volume for about 16
-    s."""
+    """How long removing one resource is retried before it is listed as left over. Docker holds a volume for about
+    16 s."""
 
     leftovers_retry_seconds: float = Field(30.0, gt=0, examples=["30"])
     """Pause before leftover resources are removed again. It doubles with each attempt."""
@@ -464,6 +464,6 @@ def _in_words(message: str) -> str:
 
 
 def host_and_port(address: str) -> tuple[str, int]:
-    """Redis in which several portals count requests together. Without it, or while it is down, each counts its own."""
+    """Take `host:port` apart; an IPv6 host stands in brackets."""
     parts = urlsplit(f"//{address}")
     return parts.hostname or "", parts.port or 0

@@ -85,7 +85,7 @@ class StepStarted(Event):
 
 @dataclass(frozen=True)
 class StepSucceeded(Event):
-    """A step succeeded. seconds: how long it took."""
+    """A step succeeded, after `seconds`."""
 
     type: ClassVar[str] = "step_succeeded"
     kind: str
@@ -100,7 +100,7 @@ class StepSucceeded(Event):
 
 @dataclass(frozen=True)
 class StepFailed(Event):
-    """A step failed. code: an error code; details: the parameters of its message."""
+    """A step failed. `code` says why; `details` are the parameters of its message."""
 
     type: ClassVar[str] = "step_failed"
     step: str
@@ -115,7 +115,7 @@ class StepFailed(Event):
 
 @dataclass(frozen=True)
 class QueuePosition(Event):
-    """The position in Dokploy's queue changed. position: 1 is next; estimate_seconds: null without measurements yet."""
+    """The position in Dokploy's queue changed; 1 is next. The estimate is null until there are measurements."""
 
     type: ClassVar[str] = "queue_position"
     position: int
@@ -130,7 +130,7 @@ class QueuePosition(Event):
 
 @dataclass(frozen=True)
 class Progressed(Event):
-    """Something happened within a step. what: its key, such as `container_starting`."""
+    """Something happened within a step. `what` says what, for example `container_starting`."""
 
     type: ClassVar[str] = "progressed"
     step: str
@@ -152,7 +152,7 @@ class LogLine(Event):
 
 @dataclass(frozen=True)
 class Warned(Event):
-    """A problem that does not stop the deployment. code: its key, such as `tls_not_ready`."""
+    """A problem that does not stop the deployment. `code` says which, for example `tls_not_ready`."""
 
     type: ClassVar[str] = "warning"
     code: str
@@ -172,7 +172,7 @@ class CancelRequested(Event):
 
 @dataclass(frozen=True)
 class UndoStarted(Event):
-    """The rollback of changes started; `undoing` is true from here on."""
+    """The rollback of changes started. `undoing` is true from here on."""
 
     type: ClassVar[str] = "undo_started"
 
@@ -187,7 +187,7 @@ class StepCompensated(Event):
 
 @dataclass(frozen=True)
 class StepCompensationFailed(Event):
-    """The changes of a step could not be rolled back in time. code and details: as in `step_failed`."""
+    """The changes of a step could not be rolled back in time. `code` and `details` are as in `step_failed`."""
 
     type: ClassVar[str] = "step_compensation_failed"
     step: str
@@ -197,7 +197,7 @@ class StepCompensationFailed(Event):
 
 @dataclass(frozen=True)
 class DeploymentCompleted(Event):
-    """The deployment ended. Always the last event. leftovers: resources that could not be removed, by kind and name."""
+    """The deployment ended. Always the last event. `leftovers` are the resources that could not be removed."""
 
     type: ClassVar[str] = "deployment_completed"
     name: str

@@ -98,7 +98,8 @@ def _meaning(name: str) -> str:
     """Return what a setting means, with an example where it has no default."""
     field = FIELDS[name]
     sentence = re.sub(r"\s+", " ", field.description or "").strip()
-    if default_of(name) or not field.examples:
+    # Of a secret only its form is worth showing.
+    if default_of(name) or not field.examples or (name in SECRETS and "://" not in field.examples[0]):
         return sentence
     return f"{sentence} Example: `{field.examples[0]}`."
 
@@ -198,6 +199,8 @@ def _document() -> dict[str, Any]:
     return document
 
 
+_OF_ALL: Final = frozenset({"401", "403", "429", "503"})
+_OF_BODIES: Final = frozenset({"400", "408", "413", "415", "422"})
 _WHO: Final[Mapping[Who, str]] = {
     Who.UNASKED: "everyone",
     Who.EVERYBODY: "everyone",
@@ -223,6 +226,8 @@ def api_page() -> str:
             "[access token](../how-to/access-tokens.md), the manage key of a stack, or `ADMIN_TOKEN`.\n"
             "- **Errors** are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem documents with a stable `code`, "
             "a localized `title`, `detail` and `hint`, and `errors` by field. See [error codes](error-codes.md).\n"
+            "- **Statuses**: every call that recognizes the caller can answer 401, 403, 429 and 503; a call with a body also "
+            "400, 408, 413, 415 and 422. The other statuses are listed below.\n"
             "- **Language**: `?lang=`, or `Accept-Language`.\n"
             "- **Limits**: answers carry `RateLimit-Policy` and `RateLimit`; a refusal is 429 with `Retry-After`. See "
             "[limits](../how-to/limits.md)."
@@ -255,8 +260,12 @@ def _call(route: str, operation: Mapping[str, Any], rule: Any) -> str:
     if body := operation.get("requestBody"):
         example = json.dumps(body["content"]["application/json"]["example"])
         parts.append(f"Body, for example: `{example}`")
-    statuses = [f"`{status}`" for status in operation["responses"] if status != "default"]
-    parts.append(f"Answers {', '.join(statuses)}.")
+    statuses = set(operation["responses"]) - {"default"}
+    if rule.who is not Who.UNASKED:
+        statuses -= _OF_ALL
+    if body:
+        statuses -= _OF_BODIES
+    parts.append(f"Answers {', '.join(f'`{status}`' for status in sorted(statuses))}.")
     return "\n\n".join(parts)
 
 
