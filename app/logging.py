@@ -33,7 +33,7 @@ class _Plain(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
         return self._mask.whole(printable(super().formatMessage(record)))
 
-    def formatException(self, ei: Any) -> str:  # noqa: N802
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - as above
         return self._mask.whole(_printable_lines(super().formatException(ei)))
 
 

@@ -67,7 +67,7 @@ def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
     app.add_middleware(Shutdown, stopping=app.state.stopping)
     app.add_middleware(EveryAnswer, settings=settings)
     app.add_middleware(Peer, believed=settings.forwarded_allow_ips)
-    app.openapi = lambda: openapi.describe(app)  # type: ignore[method-assign]
+    app.openapi = lambda: openapi.describe(app)  # type: ignore[method-assign]  # as FastAPI documents it
     return app
 
 

@@ -111,7 +111,7 @@ class DokployClient:
     def persisting(self, persistence: Persistence) -> Self:
         """The same client over the same connection, for somebody who waits for Dokploy in a way of his own."""
         other = copy.copy(self)
-        other._persist = persistence  # noqa: SLF001
+        other._persist = persistence  # noqa: SLF001 - of the same class
         return other
 
     @property
@@ -318,7 +318,7 @@ class DokployClient:
     async def _create(self, call: str, answer: type[T] | None, **body: Any) -> T:
         async def make() -> T:
             content = await self._send(call, body)
-            return _parse(call, content, answer) if answer else None  # type: ignore[return-value]
+            return _parse(call, content, answer) if answer else None  # type: ignore[return-value]  # T is None then
 
         return await self._persist(make, repeatable=False)
 

@@ -12,7 +12,7 @@ from app.sandbox.swarm import Spec
 
 _GATEWAY = frozenset({"gateway"})
 _TEXTS = {404: "404 page not found\n", 500: "Internal Server Error", 502: "Bad Gateway", 504: "Gateway Timeout"}
-_PASSWORD = "OPENCODE_SERVER_PASSWORD"  # noqa: S105
+_PASSWORD = "OPENCODE_SERVER_PASSWORD"  # noqa: S105 - the name of a variable
 _PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">

@@ -84,16 +84,16 @@ class database_now(FunctionElement[float]):  # noqa: N801 - reads as the SQL fun
 
 
 @compiles(database_now, "sqlite")
-def _sqlite_now(element: database_now, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ARG001
+def _sqlite_now(element: database_now, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ARG001 - as SQLAlchemy calls it
     return "((julianday('now') - 2440587.5) * 86400.0)"
 
 
 @compiles(database_now, "postgresql")
-def _postgresql_now(element: database_now, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ARG001
+def _postgresql_now(element: database_now, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ARG001 - as SQLAlchemy calls it
     return "extract(epoch from clock_timestamp())::double precision"
 
 
-class utc_day(FunctionElement[str]):  # noqa: N801
+class utc_day(FunctionElement[str]):  # noqa: N801 - as above
     """The day of a moment in UTC, as 2026-01-31, wherever the database thinks it is."""
 
     type = String()

@@ -22,7 +22,7 @@ _DAY_MS = 86_400_000
 
 
 @query("organization.all")
-def organizations(call: Call) -> Any:  # noqa: ARG001
+def organizations(call: Call) -> Any:  # noqa: ARG001 - it asks for nothing
     """List the one organization."""
     return [
         {

@@ -296,19 +296,19 @@ def stack_of(request: Request, name: StackName) -> StackRecord:  # noqa: ARG001 
     return stack
 
 
-def kept_of(request: Request, name: StackName) -> KeptFiles:  # noqa: ARG001
+def kept_of(request: Request, name: StackName) -> KeptFiles:  # noqa: ARG001 - as above
     """The files that were kept of a stack that the path names, and that `authorize` has found to be the caller's."""
     kept: KeptFiles = request.state.kept
     return kept
 
 
-def stack_or_kept_of(request: Request, name: StackName) -> StackRecord | KeptFiles:  # noqa: ARG001
+def stack_or_kept_of(request: Request, name: StackName) -> StackRecord | KeptFiles:  # noqa: ARG001 - as above
     """The stack that the path names, or what was kept of it where it is gone."""
     found: StackRecord | KeptFiles = getattr(request.state, "kept", None) or request.state.stack
     return found
 
 
-def deployment_of(request: Request, deployment_id: DeploymentId) -> DeploymentRecord:  # noqa: ARG001
+def deployment_of(request: Request, deployment_id: DeploymentId) -> DeploymentRecord:  # noqa: ARG001 - as above
     """The deployment that the path names and `authorize` has found to be the caller's to see."""
     deployment: DeploymentRecord = request.state.deployment
     return deployment

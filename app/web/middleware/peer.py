@@ -19,8 +19,7 @@ class Peer:
 
     def __init__(self, app: ASGIApp, *, believed: str) -> None:
         """`believed`: FORWARDED_ALLOW_IPS."""
-        # Its types are uvicorn's own words for the same.
-        self._app = ProxyHeadersMiddleware(app, trusted_hosts=believed)  # type: ignore[arg-type]
+        self._app = ProxyHeadersMiddleware(app, trusted_hosts=believed)  # type: ignore[arg-type]  # uvicorn's own words
         self._has_warned = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -29,7 +28,7 @@ class Peer:
             address = scope["client"][0] if scope.get("client") else None
             scope.setdefault("state", {})["peer"] = address
             self._warn_of_unknown_proxy(scope, address)
-        await self._app(scope, receive, send)  # type: ignore[arg-type]
+        await self._app(scope, receive, send)  # type: ignore[arg-type]  # as above
 
     def _warn_of_unknown_proxy(self, scope: Scope, address: str | None) -> None:
         """Say once that a proxy may be missing in the list: all its clients then have its own address."""

@@ -42,7 +42,7 @@ class TimelyProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for the first request."""
-        super().connection_made(transport)  # type: ignore[arg-type]
+        super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn's own words
         self._expect_within(self.seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -91,7 +91,7 @@ class TimelyProtocol(HttpToolsProtocol):
         if self._head > _MOST_HEAD:
             raise ValueError("the headers are too long")  # which the server answers with `send_400_response`
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - as the parent is called
         """Refuse what is no request, or one whose headers are too long."""
         is_long = self._head > _MOST_HEAD
         self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE if is_long else HTTPStatus.BAD_REQUEST)

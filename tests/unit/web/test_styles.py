@@ -219,7 +219,7 @@ _NAMES_OF_THE_SYSTEM: Final = """
     graytext highlight highlighttext linktext mark marktext selecteditem selecteditemtext visitedtext"""
 _SYSTEM: Final = frozenset(_NAMES_OF_THE_SYSTEM.split())
 _COLOUR: Final = re.compile(
-    r"#[0-9a-f]{3,8}\b|\b(?:rgba?|hsla?|hwb|lab|lch|oklab|oklch|color)\(|(?<![\w-])[a-z]+(?![\w(-])", re.I
+    r"#[0-9a-f]{3,8}\b|\b(?:rgba?|hsla?|hwb|lab|lch|oklab|oklch|color)\(|(?<![\w-])[a-z]+(?![\w(-])", re.IGNORECASE
 )
 # Nothing at all to see.
 _NOTHING: Final = frozenset({"#0000", "#00000000"})

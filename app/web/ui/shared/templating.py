@@ -76,7 +76,7 @@ def _environment(language: Language, version: str) -> Environment:
         bytecode_cache=_COMPILED,
     )
     environment.policies["ext.i18n.trimmed"] = True  # as in babel.cfg: a sentence may span lines
-    environment.install_gettext_translations(language.catalog, newstyle=True)  # type: ignore[attr-defined]
+    environment.install_gettext_translations(language.catalog, newstyle=True)  # type: ignore[attr-defined]  # the extension adds it
     environment.globals.update(
         language=language,
         languages=tuple(LANGUAGES.values()),

@@ -192,10 +192,12 @@ async def ask_to_delete(request: Request, stack: StackDep) -> Response:
 async def delete(request: Request, stack: StackDep, portal: PortalDep, principal: PrincipalDep) -> Response:
     """Delete, and on to the page of the removal."""
     fields = await read_form(request)
-    volume = fields.get("volume")
-    if volume not in {"erase", "keep"}:  # what is lost is chosen, not left out
-        raise PortalError("request_invalid", field="volume")
-    deployment_id = await portal.operations.remove(stack, volume, Requester(stack.owner, principal.actor, "user"))  # type: ignore[arg-type]
+    match fields.get("volume"):
+        case "erase" | "keep" as volume:
+            requester = Requester(stack.owner, principal.actor, "user")
+            deployment_id = await portal.operations.remove(stack, volume, requester)
+        case _:  # what is lost is chosen, not left out
+            raise PortalError("request_invalid", field="volume")
     return RedirectResponse(f"/deployments/{deployment_id}", status_code=303)
 
 
