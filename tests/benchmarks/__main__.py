@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from tests.benchmarks import attribution, flight, load, notify, takeover
+from tests.benchmarks import attribution, flight, load, notify, size, takeover
 from tests.benchmarks.table import Row, show, tell
 
 SUBJECTS: dict[str, Any] = {
@@ -19,6 +19,7 @@ SUBJECTS: dict[str, Any] = {
     "takeover": takeover,
     "notify": notify,
     "attribution": attribution,
+    "size": size,
 }
 
 
@@ -35,8 +36,14 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=16, help="takeover: so many times")
     parser.add_argument("--watched", type=int, default=40, help="notify: so many deployments")
     parser.add_argument("--interleavings", type=int, default=1000, help="attribution: so many")
+    parser.add_argument("--stored", type=int, default=100_000, help="size: so many deployments in the full store")
+    parser.add_argument("--times", type=int, default=7, help="size: each figure is the median of so many")
+    parser.add_argument("--stores", default="sqlite,postgresql", help="size: on which kinds of database")
     parser.add_argument(
-        "--seed", type=int, default=random.randrange(10**6), help="takeover, attribution: of what is left to chance"
+        "--seed",
+        type=int,
+        default=random.randrange(10**6),
+        help="takeover, attribution, size: of what is left to chance",
     )
     options = parser.parse_args()
     if unknown := set(options.subjects) - SUBJECTS.keys():

@@ -42,6 +42,10 @@ class Process:
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def cpu(self) -> float:
+        """Processor seconds so far, by the kernel's own clock for the process: far finer than its ticks."""
+        return time.clock_gettime(~self._process.pid << 3 | 2)
+
     def megabytes(self, *, peak: bool = False) -> float:
         """Resident memory, now or at its highest."""
         name = "VmHWM" if peak else "VmRSS"

@@ -7,18 +7,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Row:
-    """One figure. An empty `wanted` is told for the sake of the others."""
+    """One figure. An empty `wanted` is told for the sake of the others. more: lines that explain it."""
 
     what: str
     measured: str
     wanted: str = ""
+    more: Sequence[str] = ()
 
 
 def show(title: str, rows: Sequence[Row]) -> None:
     """Print the part of the table that belongs to one subject."""
     print(f"\n{title:<72} {'measured':>12} {'wanted':>10}")
     for row in rows:
-        print(f"  {row.what:<70} {row.measured:>12} {row.wanted:>10}")
+        print(f"  {row.what:<70} {row.measured:>12} {row.wanted:>10}".rstrip())
+        for line in row.more:
+            print(f"    {line}")
     sys.stdout.flush()
 
 
