@@ -112,7 +112,9 @@ def test_compose_with_secrets_in_files(compose, tmp_path: Path, monkeypatch: pyt
     """The second file, on top of the first, is enough beside what is no secret; with its comments taken out, too."""
     text = read("docker-compose.secrets.yml")
     head, services, rest = text.partition("services:\n")
-    override = yaml.safe_load(head + services + (re.sub(r"^( +)# ", r"\1", rest, flags=re.M) if everything else rest))
+    override = yaml.safe_load(
+        head + services + (re.sub(r"^( +)# ", r"\1", rest, flags=re.MULTILINE) if everything else rest)
+    )
     (name,) = override["services"]
     given = override["services"][name]["environment"]
     values = {"SECRET_KEY": "a-key-that-is-only-for-tests", "DOKPLOY_API_TOKEN": "a-key", "REDIS_URL": "redis://redis"}

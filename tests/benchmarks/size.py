@@ -253,7 +253,7 @@ class _Bench:
             await asyncio.gather(*(fresh.medians() for _ in range(_WAITING)))
 
         async def due() -> None:
-            await Leftovers(database, records, first_pause=30).due()
+            await Leftovers(database, records, first_pause=30, attempts=12).due()
 
         costs: Costs = {}
         parts: dict[str, Callable[[], Awaitable[None]]] = {
