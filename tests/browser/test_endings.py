@@ -112,7 +112,7 @@ def test_what_is_left_is_named_and_can_be_removed(
     expect(page.locator("#why")).to_have_text("Open to strangers")
     expect(page.locator("[aria-labelledby=left] li")).to_have_text(["The volume portal-ai-workspace-ada"])
     expect(page.locator("[aria-labelledby=next]")).to_contain_text(
-        "The name ada is kept until what is left is removed."
+        "The name ada stays reserved until the leftover resources are deleted."
     )
     stranger = visit()
     stranger.goto(page.url)
