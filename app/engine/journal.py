@@ -9,7 +9,20 @@ from functools import partial
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Row
 
@@ -102,26 +115,7 @@ class Journal:
         not alive claims nothing, or a process that was asleep would take its own runs a second time before it notices.
         """
         table = schema.deployment
-        alive = select(schema.worker.c.id).where(schema.worker.c.expires_at > database_now())
-        stack = schema.stack.c
-        is_here = exists().where(stack.id == table.c.stack_id, stack.server_id == schema.DEFAULT_SERVER)
-        unheld: list[ColumnElement[bool]] = [table.c.owner.is_(None), table.c.owner.not_in(alive)]
-        if holding is not None:
-            unheld.append(and_(table.c.owner == worker, table.c.id.not_in(holding)))
-        free = (
-            select(table.c.id)
-            .where(
-                alive.where(schema.worker.c.id == worker).exists(),
-                table.c.status != Status.COMPLETED,
-                # What a newer portal beside this one can do, or reach, is left to it.
-                table.c.kind.in_(OPERATIONS),
-                is_here,
-                or_(*unheld),
-            )
-            .order_by(table.c.created_at)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
+        free = claimable(worker, limit, holding)
         if self._database.is_sqlite and not await self._database.read(lambda each: each.execute(free).first()):
             return []  # the one writer's turn is worth more than a look
 
@@ -308,6 +302,33 @@ class Journal:
             return str(connection.scalar(select(table.c.id)))
 
         return await self._database.write(enter)
+
+
+def claimable(worker: str, limit: int, holding: Collection[str] | None = None) -> Select[tuple[str]]:
+    """Select what `Journal.claim` may take; it looks at open deployments only, however many others there are."""
+    table = schema.deployment
+    alive = select(schema.worker.c.id).where(schema.worker.c.expires_at > database_now())
+    stack = schema.stack.c
+    is_here = exists().where(stack.id == table.c.stack_id, stack.server_id == schema.DEFAULT_SERVER)
+    unheld: list[ColumnElement[bool]] = [table.c.owner.is_(None), table.c.owner.not_in(alive)]
+    if holding is not None:
+        unheld.append(and_(table.c.owner == worker, table.c.id.not_in(holding)))
+    # An expression in place of the column: SQLite would take the index by kind, which is nearly the whole table.
+    kind = func.coalesce(table.c.kind, "")
+    return (
+        select(table.c.id)
+        .where(
+            alive.where(schema.worker.c.id == worker).exists(),
+            table.c.status != Status.COMPLETED,
+            # What a newer portal beside this one can do, or reach, is left to it.
+            kind.in_(OPERATIONS),
+            is_here,
+            or_(*unheld),
+        )
+        .order_by(table.c.created_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
 
 
 _UPDATE_STEP = (

@@ -6,8 +6,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import pytest
-from sqlalchemy import Connection, event, text
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, event
 from sqlalchemy.engine import Engine
 
 from app.deployments.states import Conclusion, StepState
@@ -110,17 +109,7 @@ async def test_what_was_known_counts_while_the_store_is_away(store: Store):
 
 
 async def test_no_table_is_read_from_end_to_end(store: Store):
-    dialect = sqlite.dialect() if store.database.is_sqlite else postgresql.dialect()
-    query = last_creations().compile(dialect=dialect, compile_kwargs={"literal_binds": True})
-    explain = "EXPLAIN QUERY PLAN" if store.database.is_sqlite else "EXPLAIN"
-
-    def plan(connection: Any) -> str:
-        if not store.database.is_sqlite:
-            # A small table is read whole, as that is quicker; with this on no account where an index would do.
-            connection.execute(text("SET LOCAL enable_seqscan = off"))
-        return "\n".join(str(row) for row in connection.execute(text(f"{explain} {query}")).all())
-
-    steps = await store.database.read(plan)
+    steps = await store.plan_of(last_creations())
 
     assert "ix_deployment_ended" in steps
     assert "Seq Scan" not in steps

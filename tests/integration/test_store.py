@@ -9,8 +9,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 import pytest
-from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, Select, func, insert, select, text, update
 from sqlalchemy import event as hooks
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import OperationalError
 
 from app.audit import Means, Role
@@ -25,7 +26,7 @@ from app.deployments.events import (
 from app.deployments.model import Left, LeftoverView
 from app.deployments.states import Conclusion, ResourceState, Status, StepState
 from app.engine.broker import Broker
-from app.engine.journal import CanceledMeanwhile, Journal
+from app.engine.journal import CanceledMeanwhile, Journal, claimable
 from app.engine.run import Run
 from app.engine.saga import Checkpoint, ResourceChange, RunLost, StepChange
 from app.errors import PortalError
@@ -125,6 +126,20 @@ class Store:
                 for table in (schema.stack, schema.deployment, schema.step, schema.event, schema.resource)
             }
         )
+
+    async def plan_of(self, query: Select[Any]) -> str:
+        """How the database would answer a query, were its tables large."""
+        dialect = sqlite.dialect() if self.database.is_sqlite else postgresql.dialect()
+        words = query.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
+        explain = "EXPLAIN QUERY PLAN" if self.database.is_sqlite else "EXPLAIN"
+
+        def plan(connection: Connection) -> str:
+            if not self.database.is_sqlite:
+                # A small table is read whole, as that is quicker; with this only where no index would do.
+                connection.execute(text("SET LOCAL enable_seqscan = off"))
+            return "\n".join(str(row) for row in connection.execute(text(f"{explain} {words}")).all())
+
+        return await self.database.read(plan)
 
     async def count(self, table: Any) -> int:
         query = select(func.count()).select_from(table)
@@ -550,6 +565,15 @@ async def start_of(store: Store, deployment_id: str) -> datetime | None:
     record = await store.records.deployment(deployment_id)
     assert record is not None
     return record.started_at
+
+
+@pytest.mark.parametrize("holding", [None, ["01J"]], ids=["a look", "also for what was lost"])
+async def test_a_claim_looks_at_no_deployment_that_is_over(store: Store, holding: list[str] | None):
+    steps = await store.plan_of(claimable("01W", 5, holding))
+
+    assert "ix_deployment_open" in steps or "uq_deployment_stack_open" in steps
+    assert "ix_deployment_ended" not in steps
+    assert "Seq Scan on deployment" not in steps
 
 
 async def test_a_claimed_run_is_whole(store: Store):
