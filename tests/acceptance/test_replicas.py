@@ -127,19 +127,20 @@ def test_a_killed_replicas_runs_go_on_at_another(add_replica: StartReplica, dokp
 
 
 def test_a_replica_that_was_stopped_and_wakes_up_is_fenced(add_replica: StartReplica, dokploy: Emulator):
-    # When it wakes up, its lease has run out, and so has the deadline of its call.
-    settings = {"RUNNER_LEASE_SECONDS": "6", "DOKPLOY_TIMEOUT_SECONDS": "5"}
+    # When it wakes up, its lease has run out, and so has the deadline of its call; not before it is stopped, though.
+    settings = {"RUNNER_LEASE_SECONDS": "16", "DOKPLOY_TIMEOUT_SECONDS": "15"}
     # One run waits for Dokploy, the other is in the middle of its calls.
     dokploy.fault("stuck")
     sleeper = add_replica(**settings).ready()
     waiting = sleeper.deploy("ada")
     wait_until_at_work(dokploy, 1)
-    dokploy.fault("slow", "application.create", seconds=2)
+    dokploy.fault("hold", "application.create", match="bob")
     calling = sleeper.deploy("bob")
-    wait_until(lambda: calls(dokploy, "application.create")["application.create"] == 2)
+    wait_until(lambda: dokploy.held("application.create") == 1, tell=dokploy.state)
 
     sleeper.process.send(signal.SIGSTOP)
     # The call lands without it, and before its runs are taken over.
+    dokploy.release(match="bob")
     wait_until(lambda: len(dokploy.state()["applications"]) == 2)
     taker = add_replica(**settings).ready()
     for deployment in (waiting, calling):
