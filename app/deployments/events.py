@@ -63,7 +63,7 @@ class DeploymentResumed(Event):
 
 @dataclass(frozen=True)
 class DeploymentRetried(Event):
-    """A deployment that failed is queued again. attempt: 2 for the first retry."""
+    """The deployment failed and is queued again. `attempt` is 2 for the first retry."""
 
     type: ClassVar[str] = "deployment_retried"
     attempt: int
@@ -197,7 +197,7 @@ class StepCompensationFailed(Event):
 
 @dataclass(frozen=True)
 class DeploymentCompleted(Event):
-    """The deployment ended. Always the last event. `leftovers` are the resources that could not be removed."""
+    """The deployment, or one attempt of it, ended. `leftovers` are the resources that could not be removed."""
 
     type: ClassVar[str] = "deployment_completed"
     name: str

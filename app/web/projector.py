@@ -79,14 +79,21 @@ def project(
     """
     view = View(planned_stations(record.kind, [step.name for step in record.steps], language), cancelable=False)
     view.cancelable = record.operation.can_be_canceled
-    if events and events[0].n == 1:
-        _apply(view, events, record, language)
+    attempt = _last_attempt(events)
+    if attempt and (attempt[0].n == 1 or attempt[0].type == DeploymentRetried.type):
+        _apply(view, attempt, record, language)
     else:
         _apply(view, list(_recall(record)), record, language)
-        view.log = log_of(record, events, language)
+    view.log = log_of(record, events, language)
     for effect in effects_of_waiting(record, place, language):
         effect.apply(view)
     return view
+
+
+def _last_attempt(events: Sequence[RecordedEvent]) -> Sequence[RecordedEvent]:
+    """Return the events of the newest attempt: how those before it ended says nothing of where it is."""
+    began = [place for place, event in enumerate(events) if event.type == DeploymentRetried.type]
+    return events[began[-1] :] if began else events
 
 
 def _apply(view: View, events: Sequence[RecordedEvent], record: DeploymentRecord, language: Language) -> None:
@@ -157,7 +164,6 @@ _STILL_QUEUED: Final = "queue_slow"
 _AWAY: Final = "warning.dokploy_away"
 _CANCELED: Final = "canceled"
 _AT_DEPLOY: Final = "deploy"
-_BEGUN: Final[Sequence[StationState]] = ("now", "done", "undone", "failed", "off")
 # Where it failed stays in sight, although what it made is removed as well.
 _UNLESS_FAILED: Final[Sequence[StationState]] = ("wait", "now", "done", "undone", "off")
 
@@ -205,10 +211,6 @@ def _note(note: str | float, language: Language) -> str:
     return language.duration(note)
 
 
-def _retried(_event: RecordedEvent, language: Language) -> list[Effect]:
-    return [_step_effect("", "wait", "", language, only=_BEGUN)]
-
-
 def _started(event: RecordedEvent, language: Language) -> list[Effect]:
     return [_step_effect(event.params["step"], "now", None, language, since=event.at.isoformat())]
 
@@ -252,7 +254,6 @@ def _completed(_event: RecordedEvent, language: Language) -> list[Effect]:
 
 # What events change besides the log and the sentence; all others change no more than these.
 _CHANGES: Final[Mapping[str, Callable[[RecordedEvent, Language], list[Effect]]]] = {
-    DeploymentRetried.type: _retried,
     StepStarted.type: _started,
     StepSucceeded.type: _succeeded,
     StepFailed.type: _failed,

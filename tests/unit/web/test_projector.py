@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from app.deployments.events import (
     CancelRequested,
     DeploymentResumed,
+    DeploymentRetried,
     Event,
     LogLine,
     Progressed,
     QueuePosition,
     RecordedEvent,
+    StepStarted,
     Warned,
 )
 from app.deployments.model import DeploymentRecord, StepView
@@ -206,6 +208,25 @@ def test_the_place_in_the_portals_own_queue_is_no_event_and_is_shown_all_the_sam
     assert (canceled.sentence, canceled.queue, canceled.cancelable) == ("Cancelling was asked for.", None, False)
     spoken = [each for each in effects_of_waiting(record, place, ENGLISH) if isinstance(each, SentenceEffect)]
     assert [each.spoken for each in spoken] == [True]
+
+
+def test_a_retry_is_shown_from_its_own_beginning():
+    """The log has every attempt; steps, sentence and end are those of the newest."""
+    failed = tell(REMOVE, errors={"volume": PortalError("still_in_use")})
+    ended = failed.events[-1]
+    retried = replace(ended, n=ended.n + 1, type=DeploymentRetried.type, key=DeploymentRetried.type)
+    retried = replace(retried, params={"attempt": 2}, conclusion=None)
+    again = replace(ended, n=ended.n + 2, type=StepStarted.type, key="step_started.remove.release", conclusion=None)
+    again = replace(again, params={"kind": "remove", "step": "release"})
+    open_again = replace(failed.record, conclusion=None, problem=None, leftovers=[])
+
+    view = project(open_again, [*failed.events, retried, again], ENGLISH)
+
+    states = [station.state for station in view.stations]
+    assert states == ["now", *["wait"] * (len(states) - 1)]
+    assert (view.over, view.sentence) == (False, "Waiting until Dokploy lets go of the stack.")
+    assert [row.n for row in view.log] == [*[event.n for event in failed.events], retried.n, again.n]
+    assert "Attempt 2 is queued." in [row.text for row in view.log]
 
 
 def test_a_step_that_this_portal_does_not_know_is_shown_by_its_name():
