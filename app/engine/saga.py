@@ -195,7 +195,8 @@ class Saga:
             states: dict[str, StepState] = {}
             for task, step in running.items():
                 self._finish(step, task, states, checkpoint)
-        if checkpoint:
+        # Events alone would tell of a beginning that whoever takes the run up tells of again.
+        if checkpoint.steps:
             await self._recorder.record(checkpoint)
         raise RunLost("handed over")
 

@@ -379,6 +379,17 @@ async def test_stopping_at_any_moment_hands_over_a_clean_run(failing: Sequence[s
         assert len(world.did("undo")) == len(set(world.did("undo")))
 
 
+async def test_a_run_that_is_handed_over_before_it_began_records_nothing():
+    """Else whoever takes it up would tell of its beginning a second time."""
+    world = World()
+    world.ledger.stopping = True
+
+    with pytest.raises(RunLost):
+        await world.run()
+
+    assert (world.ledger.records, world.ledger.events) == (0, [])
+
+
 async def test_a_hand_over_records_what_is_under_way_when_something_new_could_begin():
     """A short step becomes ready while a long one runs: the long one ends and is recorded, the short one is left."""
     ledger, diary = Ledger(), list[str]()
