@@ -66,6 +66,7 @@ class DeploymentRetried(Event):
     """The deployment failed and is queued again. `attempt` is 2 for the first retry."""
 
     type: ClassVar[str] = "deployment_retried"
+    kind: str
     attempt: int
 
 

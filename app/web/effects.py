@@ -59,8 +59,7 @@ class LogRow:
 class View:
     """A deployment as it is shown while it runs, in the viewer's language. Effects change it.
 
-    sentence: what goes on now; queue: where it waits, if it does; cancelable: whether it can still be canceled;
-    over: whether there is nothing more to come, so that its result is shown in its place.
+    sentence: what goes on now; queue: where it waits, if it does; cancelable: whether it can still be canceled.
     """
 
     stations: list[Station]
@@ -70,7 +69,6 @@ class View:
     warnings: list[str] = field(default_factory=list)
     queue: QueuePlace | None = None
     undoing: bool = False
-    over: bool = False
 
 
 # The effects: a closed vocabulary, which `static/progress.js` applies to the page as `apply` does to the view.
@@ -205,8 +203,7 @@ class ReloadEffect:
     effect: Literal["reload"] = field(default="reload", kw_only=True)
 
     def apply(self, view: View) -> None:
-        """Show the result instead."""
-        view.over = True
+        """Change nothing: what is shown next is not made of effects."""
 
 
 Effect = (

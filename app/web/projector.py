@@ -30,7 +30,7 @@ from app.deployments.states import StepState
 from app.engine.queue import Place, describe_place, is_waiting
 from app.errors import N_
 from app.i18n import Language
-from app.operations.table import step_of
+from app.operations.table import operation_of, step_of
 from app.web.effects import (
     DequeueEffect,
     Effect,
@@ -79,21 +79,14 @@ def project(
     """
     view = View(planned_stations(record.kind, [step.name for step in record.steps], language), cancelable=False)
     view.cancelable = record.operation.can_be_canceled
-    attempt = _last_attempt(events)
-    if attempt and (attempt[0].n == 1 or attempt[0].type == DeploymentRetried.type):
-        _apply(view, attempt, record, language)
+    if events and events[0].n == 1:
+        _apply(view, events, record, language)
     else:
         _apply(view, list(_recall(record)), record, language)
-    view.log = log_of(record, events, language)
+        view.log = log_of(record, events, language)
     for effect in effects_of_waiting(record, place, language):
         effect.apply(view)
     return view
-
-
-def _last_attempt(events: Sequence[RecordedEvent]) -> Sequence[RecordedEvent]:
-    """Return the events of the newest attempt: how those before it ended says nothing of where it is."""
-    began = [place for place, event in enumerate(events) if event.type == DeploymentRetried.type]
-    return events[began[-1] :] if began else events
 
 
 def _apply(view: View, events: Sequence[RecordedEvent], record: DeploymentRecord, language: Language) -> None:
@@ -211,6 +204,12 @@ def _note(note: str | float, language: Language) -> str:
     return language.duration(note)
 
 
+def _retried(event: RecordedEvent, language: Language) -> list[Effect]:
+    kind = event.params["kind"]
+    stations = planned_stations(kind, operation_of(kind).step_names, language)
+    return [StepEffect(each.name, (), each.state, each.state_text, each.note, "") for each in stations]
+
+
 def _started(event: RecordedEvent, language: Language) -> list[Effect]:
     return [_step_effect(event.params["step"], "now", None, language, since=event.at.isoformat())]
 
@@ -254,6 +253,7 @@ def _completed(_event: RecordedEvent, language: Language) -> list[Effect]:
 
 # What events change besides the log and the sentence; all others change no more than these.
 _CHANGES: Final[Mapping[str, Callable[[RecordedEvent, Language], list[Effect]]]] = {
+    DeploymentRetried.type: _retried,
     StepStarted.type: _started,
     StepSucceeded.type: _succeeded,
     StepFailed.type: _failed,

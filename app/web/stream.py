@@ -133,7 +133,7 @@ async def _events(
         quiet = min(quiet, _LINE_SECONDS)
     async for events in portal_of(request).broker.follow(record.id, reading.after, quiet=quiet):
         for event in events:
-            waits = waits and event.n == 1
+            waits = waits and event.n <= record.last_event
             name = event.type if named else None
             yield ServerSentEvent(id=str(event.n), event=name, data=encode(event, record, language))
             if _is_last(event, record):
@@ -159,7 +159,7 @@ async def _lines(
     place = reading.after
     async for events in portal_of(request).broker.follow(record.id, reading.after, quiet=quiet):
         for event in events:
-            waits = waits and event.n == 1
+            waits = waits and event.n <= record.last_event
             yield encode(event, record, language) + "\n"
             place = event.n
             if _is_last(event, record):

@@ -304,7 +304,7 @@ def events_page() -> str:
             ],
         ),
         "## Messages",
-        "The key of `step_failed` ends with an [error code](error-codes.md), whose sentence is its message.",
+        "The key of `step_failed` ends with a [failure code](failure-codes.md), whose sentence is its message.",
         _table(("Key", "Message"), [(f"`{key}`", _cell(message)) for key, message in sorted(MESSAGES.items())]),
     ]
     return _page(lines)

@@ -65,7 +65,7 @@ ALL: list[Event] = [
     *(DeploymentQueued("ada", kind) for kind in OPERATIONS),
     *(DeploymentStarted("ada", kind) for kind in OPERATIONS),
     DeploymentResumed(),
-    DeploymentRetried(2),
+    DeploymentRetried("remove", 2),
     *(StepStarted(CREATE.kind, step) for step in CREATE.step_names),
     *(StepStarted(REMOVE.kind, step) for step in REMOVE.step_names),
     *(StepSucceeded(CREATE.kind, step, 1.5) for step in CREATE.step_names),

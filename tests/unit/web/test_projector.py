@@ -19,7 +19,6 @@ from app.deployments.events import (
     Progressed,
     QueuePosition,
     RecordedEvent,
-    StepStarted,
     Warned,
 )
 from app.deployments.model import DeploymentRecord, StepView
@@ -77,6 +76,26 @@ def stories(draw: st.DrawFn) -> Story:
     )
 
 
+def retried(failed: Story, again: Story) -> Story:
+    """Two runs of one deployment, one after the other."""
+    before = len(failed.events)
+    event = DeploymentRetried(again.operation.kind, attempt=2)
+    first = replace(again.events[0], type=event.type, key=event.key, params=event.params)
+    again.events = [*failed.events, *(replace(each, n=each.n + before) for each in [first, *again.events[1:]])]
+    again.records = {n + before: replace(record, last_event=n + before) for n, record in again.records.items()}
+    again.record = again.records[max(again.records)]
+    return again
+
+
+@st.composite
+def retries(draw: st.DrawFn) -> Story:
+    """A removal that failed, and a run of it after that."""
+    steps = st.sampled_from(REMOVE.step_names)
+    problems = st.just(PortalError("still_in_use"))
+    failed = tell(REMOVE, errors=draw(st.dictionaries(steps, problems, min_size=1, max_size=2)))
+    return retried(failed, tell(REMOVE, errors=draw(st.dictionaries(steps, problems, max_size=2))))
+
+
 def watched(view: View, effects: Sequence[Effect]) -> View:
     """Apply effects as they arrive at a reader, who has only their JSON."""
     for told in json.loads(json.dumps(as_json(effects))):
@@ -84,7 +103,7 @@ def watched(view: View, effects: Sequence[Effect]) -> View:
     return view
 
 
-@given(stories(), st.integers(min_value=0), st.sampled_from(["en", "ar"]))
+@given(stories() | retries(), st.integers(min_value=0), st.sampled_from(["en", "ar"]))
 def test_a_page_that_watched_is_the_page_that_is_loaded_later(story: Story, since: int, code: str):
     numbers = sorted(story.records)
     loaded_at = numbers[since % len(numbers)]
@@ -95,7 +114,6 @@ def test_a_page_that_watched_is_the_page_that_is_loaded_later(story: Story, sinc
         watched(view, effects_of(event, story.record.created_at, language))
 
     assert view == project(story.record, story.events, language)
-    assert view.over
     assert not view.cancelable
     assert view.queue is None
 
@@ -138,7 +156,7 @@ def test_what_is_no_longer_kept_is_recalled_from_the_record(story: Story):
 
     if len(failures) < 2:  # the record remembers why of the first only
         assert recalled.stations == whole.stations
-    assert (recalled.undoing, recalled.over, recalled.cancelable) == (whole.undoing, True, False)
+    assert (recalled.undoing, recalled.cancelable) == (whole.undoing, False)
     assert recalled.sentence == whole.sentence
     assert (recalled.log, recalled.warnings) == ([], [])
     half = len(story.events) // 2
@@ -210,23 +228,18 @@ def test_the_place_in_the_portals_own_queue_is_no_event_and_is_shown_all_the_sam
     assert [each.spoken for each in spoken] == [True]
 
 
-def test_a_retry_is_shown_from_its_own_beginning():
-    """The log has every attempt; steps, sentence and end are those of the newest."""
-    failed = tell(REMOVE, errors={"volume": PortalError("still_in_use")})
-    ended = failed.events[-1]
-    retried = replace(ended, n=ended.n + 1, type=DeploymentRetried.type, key=DeploymentRetried.type)
-    retried = replace(retried, params={"attempt": 2}, conclusion=None)
-    again = replace(ended, n=ended.n + 2, type=StepStarted.type, key="step_started.remove.release", conclusion=None)
-    again = replace(again, params={"kind": "remove", "step": "release"})
-    open_again = replace(failed.record, conclusion=None, problem=None, leftovers=[])
+def test_a_retry_is_shown_as_a_run_of_its_own_below_the_log_of_those_before():
+    story = retried(tell(REMOVE, errors={"volume": PortalError("still_in_use")}), tell(REMOVE))
+    begins = min(story.records)
 
-    view = project(open_again, [*failed.events, retried, again], ENGLISH)
+    view = project(story.records[begins], story.events[:begins], ENGLISH)
 
-    states = [station.state for station in view.stations]
-    assert states == ["now", *["wait"] * (len(states) - 1)]
-    assert (view.over, view.sentence) == (False, "Waiting until Dokploy lets go of the stack.")
-    assert [row.n for row in view.log] == [*[event.n for event in failed.events], retried.n, again.n]
-    assert "Attempt 2 is queued." in [row.text for row in view.log]
+    assert {station.state for station in view.stations} == {"wait"}
+    assert [station.note for station in view.stations] == [
+        station.note for station in project(tell(REMOVE).records[1], tell(REMOVE).events[:1], ENGLISH).stations
+    ]
+    assert view.sentence == "Attempt 2 is queued."
+    assert [row.n for row in view.log] == [event.n for event in story.events[:begins]]
 
 
 def test_a_step_that_this_portal_does_not_know_is_shown_by_its_name():
