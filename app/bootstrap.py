@@ -105,7 +105,7 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
             background["listener"] = hears.run
         if runs:
             janitor = Janitor(
-                leftovers, operations.retry_removal, first_pause=pause, is_active=lambda: runner.is_active
+                leftovers, operations.retry_removal, first_pause=pause, may_act=_may_retry(runner, dokploy)
             )
             background["janitor"] = janitor.run
         await closing.enter_async_context(_running(background))
@@ -187,6 +187,11 @@ def _admits(circuit: Circuit) -> Callable[[], None]:
             raise PortalError("dokploy_away", seconds=circuit.seconds_left)
 
     return admit
+
+
+def _may_retry(runner: Runner, dokploy: DokployClient) -> Callable[[], bool]:
+    """Retry where deployments run, and not while Dokploy is away: such an attempt would count for nothing."""
+    return lambda: runner.is_active and dokploy.connection.circuit.state == "closed"
 
 
 def _hear(runner: Runner, broker: Broker) -> Any:

@@ -224,7 +224,7 @@ class Settings(WaysIn):
 
     leftovers_attempts: int = Field(12, ge=1, le=30, examples=["12"])
     """How often the removal of a leftover resource may fail before it is left to an operator. With the default pause,
-    12 attempts take about a day."""
+    12 attempts take about 17 hours."""
 
     sse_timeout_seconds: float = Field(255.0, gt=0, examples=["255"])
     """How long an event stream stays open before the client is asked to reconnect."""

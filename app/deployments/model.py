@@ -3,12 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from app.audit import Actor
 from app.deployments.states import Conclusion, ResourceState, Status, StepState
 from app.operations.operation import Operation
 from app.operations.table import operation_of
+
+PORTAL_TRIGGER: Final = "portal"
+"""The trigger of what the portal does by itself, for which nobody waits."""
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from sqlalchemy.engine import Row
 from app.deployments.model import Left
 from app.deployments.states import Conclusion, ResourceState, Status, StepState
 from app.engine.broker import Broker
+from app.engine.queue import ORDER
 from app.engine.run import Resource, Run, StepRecord, Writing
 from app.engine.saga import Checkpoint, RunLost
 from app.ids import new_id
@@ -325,7 +326,7 @@ def claimable(worker: str, limit: int, holding: Collection[str] | None = None) -
             is_here,
             or_(*unheld),
         )
-        .order_by(table.c.created_at)
+        .order_by(*ORDER)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )

@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy import Connection, func, select
 
-from app.deployments.model import DeploymentRecord
+from app.deployments.model import PORTAL_TRIGGER, DeploymentRecord
 from app.deployments.states import Status
 from app.engine.estimates import Estimates
 from app.errors import N_
@@ -15,6 +15,9 @@ from app.i18n import Language
 from app.observation.tracker import SharedRead
 from app.store import schema
 from app.store.engine import Database, database_now
+
+ORDER: Final = (schema.deployment.c.trigger == PORTAL_TRIGGER, schema.deployment.c.created_at, schema.deployment.c.id)
+"""How deployments begin: as they were requested, and then the portal's own, for which nobody waits."""
 
 # A run usually begins at once; who waits no longer than this is not waiting.
 PATIENCE_SECONDS: Final = 1.0
@@ -32,7 +35,7 @@ class Place:
 
 
 class DeploymentQueue:
-    """Tells places in line: deployments begin in the order in which they were asked for."""
+    """Tells places in the queue."""
 
     def __init__(self, database: Database, estimates: Estimates, *, concurrency: int) -> None:
         """`concurrency`: how many deployments one process runs at once."""
@@ -61,7 +64,7 @@ class DeploymentQueue:
         waiting = (
             select(table.id)
             .where(table.status != Status.COMPLETED, table.status == Status.QUEUED, table.started_at.is_(None))
-            .order_by(table.created_at, table.id)
+            .order_by(*ORDER)
         )
         alive = select(func.count()).where(worker.expires_at > database_now())
 

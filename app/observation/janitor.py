@@ -23,21 +23,19 @@ Retry = Callable[[StackRecord], Awaitable[str]]
 class Janitor:
     """Queues the removal of what is due. Several portals may do so: a stack has one open deployment at a time."""
 
-    def __init__(
-        self, leftovers: Leftovers, retry: Retry, *, first_pause: float, is_active: Callable[[], bool]
-    ) -> None:
-        """`retry` queues a removal; `is_active`: whether this process runs deployments at all."""
+    def __init__(self, leftovers: Leftovers, retry: Retry, *, first_pause: float, may_act: Callable[[], bool]) -> None:
+        """`retry` queues a removal; `may_act`: whether this process is to retry anything now."""
         self._leftovers = leftovers
         self._retry = retry
         self._every = min(_LOOK_SECONDS, first_pause / 2)
-        self._is_active = is_active
+        self._may_act = may_act
         self._reported: set[Leftover] = set()
 
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
             await asyncio.sleep(self._every)
-            if not self._is_active():
+            if not self._may_act():
                 continue
             try:
                 await self._queue_what_is_due()
@@ -56,7 +54,7 @@ class Janitor:
                 log.info("leftovers_tried_again", stack_name=stack.name, deployment=deployment_id)
 
     async def _report_stuck(self) -> None:
-        """Log once what is not retried any more, so that an alert can find it."""
+        """Log what is not retried any more, once in each process, so that an alert can find it."""
         stuck = {each for each in await self._leftovers.all() if each.needs_operator}
         for each in sorted(stuck - self._reported, key=lambda each: (each.stack, each.kind)):
             log.error("leftover_needs_operator", stack_name=each.stack, kind=each.kind, name=each.name, code=each.code)

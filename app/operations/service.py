@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from app.audit import PORTAL, Action, Actor, note
 from app.config.settings import Settings
 from app.deployments.events import DeploymentQueued, DeploymentRetried, Event
-from app.deployments.model import DeploymentRecord
+from app.deployments.model import PORTAL_TRIGGER, DeploymentRecord
 from app.deployments.states import Conclusion, ResourceState, Status, StepState
 from app.errors import PortalError
 from app.ids import new_id
@@ -44,8 +44,6 @@ log = structlog.get_logger()
 # What was read before may change until it is written; others may be faster than ours.
 _TRIES: Final = 5
 VolumeChoice = Literal["erase", "keep"]
-# What the portal does by itself, and nobody waits for.
-PORTAL_TRIGGER: Final = "portal"
 
 
 @dataclass(frozen=True)
@@ -418,13 +416,19 @@ class Operations:
         newest = select(table.c.id).where(table.c.stack_id == stack.id).order_by(*NEWEST_FIRST).limit(1)
         if last_event is None or connection.scalar(newest) != deployment_id:
             raise _FactsChanged
-        anew: dict[str, Any] = {"state": StepState.PENDING, "started_at": None, "concluded_at": None, "output": {}}
+        anew: dict[str, Any] = {
+            "state": StepState.PENDING,
+            "attempts": 0,
+            "started_at": None,
+            "concluded_at": None,
+            "output": {},
+        }
         connection.execute(update(step).where(step.c.deployment_id == deployment_id).values(anew))
         retries = select(func.count()).where(
             event.c.deployment_id == deployment_id, event.c.type == DeploymentRetried.type
         )
-        attempt = (connection.scalar(retries) or 0) + 2
-        _insert_event(connection, deployment_id, last_event, DeploymentRetried(attempt))
+        retried = DeploymentRetried(REMOVE.kind, attempt=(connection.scalar(retries) or 0) + 2)
+        _insert_event(connection, deployment_id, last_event, retried)
         self._database.notify(connection, "queued")
 
     async def erase(self, kept: KeptFiles, requester: Requester) -> str:
@@ -465,12 +469,14 @@ class Operations:
         return submission.deployment_id
 
     async def cancel(self, deployment: DeploymentRecord, actor: Actor) -> bool:
-        """Ask for a deployment to be cancelled; False where it is already over.
+        """Ask for a deployment to be cancelled; False where it is already over, or its operation never can be.
 
         What is cancelled does not succeed any more. Asking twice, or while it is being undone, changes nothing. Raises
         PortalError `stack_not_found` where the stack is somebody else's by now.
         """
         table = schema.deployment
+        if not deployment.operation.can_be_canceled:
+            return False
         is_open = and_(table.c.id == deployment.id, table.c.status != Status.COMPLETED)
         new = and_(is_open, table.c.undoing.is_(False), table.c.cancel_requested_at.is_(None))
 

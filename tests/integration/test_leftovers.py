@@ -1,6 +1,7 @@
 """What could not be removed is listed, tried again with growing pauses until it is gone, and then frees the name."""
 
 import json
+import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -102,7 +103,29 @@ def test_retries_are_attempts_of_one_deployment(start_portal: StartPortal, emula
     assert len(retried) >= 2
     conclusions = [event["conclusion"] for event in events if event["type"] == "deployment_completed"]
     assert conclusions == ["failed"] * len(retried) + ["succeeded"]
-    assert {step["attempts"] for step in ended["steps"]} >= {len(retried) + 1}
+    assert {step["attempts"] for step in ended["steps"]} == {1}
+
+
+def test_no_attempt_is_made_while_dokploy_is_away(start_portal: StartPortal, emulator: Emulator):
+    """Else an outage of a night would use up all of them."""
+    portal = start_portal(
+        leftovers_retry_seconds=0.2,
+        undo_timeout_seconds=0.2,
+        verify_timeout_seconds=0.2,
+        dokploy_patience_seconds=0.2,
+        dokploy_circuit_seconds=300,
+    )
+    leave_something(portal, emulator)
+    emulator.fault("database_down")
+    wait_until(lambda: portal.client.get("/health").json()["dokploy"]["circuit"] == "open")
+    portal.wait_until_idle()
+    (before,) = listed(portal)
+
+    due = datetime.fromisoformat(before["nextTryAt"]).timestamp() + 1
+    wait_until(lambda: time.time() > due)
+
+    assert listed(portal) == [before]
+    assert not before["needsOperator"]
 
 
 def test_a_leftover_that_stays_is_left_to_an_operator(

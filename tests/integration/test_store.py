@@ -567,6 +567,23 @@ async def start_of(store: Store, deployment_id: str) -> datetime | None:
     return record.started_at
 
 
+async def test_what_the_portal_does_by_itself_waits_for_what_people_requested(store: Store):
+    """An old removal that is queued again goes after everything that was requested since."""
+    await store.deploy("left")
+    await store.conclude(await store.claim_one(), Conclusion.FAILED)
+    left = await store.records.find_stack("left")
+    assert left is not None
+    own = await store.operations.retry_removal(left)
+    await store.conclude(await store.claim_one(), Conclusion.FAILED)
+    requested = await store.deploy("ada")
+    assert await store.operations.retry_removal(left) == own
+    worker = await store.journal.register(LONG_LEASE, alone=False)
+
+    claimed = [run.id for _ in range(2) for run in await store.journal.claim(worker, 1, None)]
+
+    assert claimed == [requested.deployment_id, own]
+
+
 @pytest.mark.parametrize("holding", [None, ["01J"]], ids=["a look", "also for what was lost"])
 async def test_a_claim_looks_at_no_deployment_that_is_over(store: Store, holding: list[str] | None):
     steps = await store.plan_of(claimable("01W", 5, holding))
