@@ -13,7 +13,8 @@ from app.bootstrap import open_portal
 from app.config.settings import Settings
 from app.portal import Portal
 from app.web import problems
-from app.web.api import account, openapi, routes
+from app.web.api import openapi
+from app.web.api.router import router as api
 from app.web.auth.authorization import RULES, authorize, routes_of
 from app.web.auth.oidc import Oidc
 from app.web.middleware.headers import Compression, EveryAnswer
@@ -52,8 +53,7 @@ def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
     app.state.stopping = asyncio.Event()
     app.state.renderer = Renderer(__version__)
     app.state.limits = Limits(settings)
-    app.include_router(routes.router)
-    app.include_router(account.router)
+    app.include_router(api)
     app.include_router(pages)
     app.include_router(api_docs.router)
     app.include_router(crawlers.router)

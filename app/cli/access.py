@@ -12,7 +12,7 @@ from app.cli.repair import AsJson, opened_store, print_table
 from app.config.settings import load_settings
 from app.errors import PortalError
 from app.identity import MAX_DAYS, OPERATOR, USUAL_DAYS, Scope, Token, Tokens, parse_scopes
-from app.web.api.account_schemas import audit_line
+from app.web.api.schemas.audit import audit_line
 
 
 def make_token(

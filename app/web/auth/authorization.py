@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Annotated, Any, Final, Literal
 
 import structlog
-from fastapi import Path, Request
+from fastapi import Depends, Path, Request
 
 from app.audit import Action, Means
 from app.deployments.model import DeploymentRecord
@@ -14,7 +14,7 @@ from app.errors import PortalError
 from app.identity import Ownership, Principal, Scope, nobody
 from app.ids import could_be_id
 from app.portal import Portal
-from app.stacks.model import StackRecord, Whose
+from app.stacks.model import StackRecord, StackView, Whose
 from app.stacks.names import MAX_NAME, could_be_name, normalize_name
 from app.stacks.volumes import KeptFiles
 from app.store.engine import StoreAway
@@ -290,6 +290,14 @@ async def files_of(portal: Portal, principal: Principal, name: str | None = None
     return await portal.records.kept_files(whose, name=wanted)
 
 
+async def stacks_of(
+    portal: Portal, principal: Principal, *, after: str | None = None, limit: int | None = None
+) -> list[StackView]:
+    """The stacks that a caller manages, newest first. after: those that follow the stack with this id."""
+    whose = whose_stacks(principal)
+    return [] if whose is None else await portal.records.stack_views(whose, after=after, limit=limit)
+
+
 def stack_of(request: Request, name: StackName) -> StackRecord:  # noqa: ARG001 - `authorize` has read it
     """The stack that the path names and `authorize` has found to be the caller's."""
     stack: StackRecord = request.state.stack
@@ -312,6 +320,12 @@ def deployment_of(request: Request, deployment_id: DeploymentId) -> DeploymentRe
     """The deployment that the path names and `authorize` has found to be the caller's to see."""
     deployment: DeploymentRecord = request.state.deployment
     return deployment
+
+
+StackDep = Annotated[StackRecord, Depends(stack_of)]
+KeptDep = Annotated[KeptFiles, Depends(kept_of)]
+StackOrKeptDep = Annotated[StackRecord | KeptFiles, Depends(stack_or_kept_of)]
+DeploymentDep = Annotated[DeploymentRecord, Depends(deployment_of)]
 
 
 async def find_deployment(portal: Portal, deployment_id: str) -> DeploymentRecord:

@@ -12,15 +12,17 @@ from app.errors import N_, PortalError
 from app.i18n import Language
 from app.identity import OWN_SCOPES, SCOPE_LABELS, USUAL_DAYS, Principal, Scope, Token
 from app.portal import Portal
-from app.web.api.account import make, revoke, tokens_of
-from app.web.api.routes import LanguageDep, PortalDep, PrincipalDep
 from app.web.deps import (
+    LanguageDep,
+    PortalDep,
+    PrincipalDep,
     forget_session,
     origin_of,
     portal_of,
     read_form,
 )
 from app.web.problems import refuse, show
+from app.web.token_requests import make, revoke, tokens_of
 from app.web.ui.audit.routes import MEANS, trail_of
 from app.web.ui.record.routes import ACTORS
 from app.web.ui.shared.owners import owners_in_words

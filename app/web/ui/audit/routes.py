@@ -4,14 +4,12 @@ from typing import Final
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import StreamingResponse
 
 from app.audit import Action, AuditEntry, AuditOutcome, Means
 from app.errors import N_, PROBLEMS
 from app.i18n import Language
 from app.ids import could_be_id
-from app.web.api.account import AUDIT_PAGE, NDJSON, export
-from app.web.api.routes import LanguageDep, PortalDep
+from app.web.deps import LanguageDep, PortalDep
 from app.web.ui.record.routes import ACTORS
 from app.web.ui.shared.rendering import respond
 from app.web.ui.shared.timeline import moment
@@ -20,6 +18,7 @@ from app.web.ui.views import AuditPage
 router = APIRouter()
 
 ADDRESS: Final = "/operator/audit"
+PAGE: Final = 100
 # How much of a browser's id tells it from another.
 _MARK: Final = 6
 # An e-mail address has at most so many letters.
@@ -60,17 +59,17 @@ async def trail(
     """Who did what, newest first."""
     stack, actor = stack.strip()[:_LONGEST], actor.strip()[:_LONGEST]
     entries = await portal.trail.entries(
-        limit=AUDIT_PAGE + 1,
+        limit=PAGE + 1,
         before=before if could_be_id(before) else None,
         stack=stack or None,
         actor=actor or None,
     )
-    shown = entries[:AUDIT_PAGE]
+    shown = entries[:PAGE]
     page = AuditPage(
         entries=[_entry(each, language) for each in shown],
         stack=stack,
         actor=actor,
-        older=trail_of(stack, actor, shown[-1].id) if len(entries) > AUDIT_PAGE else "",
+        older=trail_of(stack, actor, shown[-1].id) if len(entries) > PAGE else "",
         newest=trail_of(stack, actor) if could_be_id(before) else "",
     )
     return respond(request, page)
@@ -101,10 +100,3 @@ def _entry(entry: AuditEntry, language: Language) -> AuditPage.Entry:
         refused=(entry.code or str(entry.outcome)) if refused else "",
         reason=language.text(PROBLEMS[entry.code].title) if entry.code in PROBLEMS else "",
     )
-
-
-@router.get(f"{ADDRESS}.jsonl")
-async def trail_as_file(portal: PortalDep) -> Response:
-    """All of it as JSON lines, the oldest first."""
-    headers = {"Cache-Control": "no-store", "Content-Disposition": "attachment;filename=audit.jsonl"}
-    return StreamingResponse(export(portal), media_type=NDJSON, headers=headers)

@@ -14,9 +14,20 @@ from app.operations.create import CREATE
 from app.portal import Portal
 from app.stacks.availability import NAME_REFUSED
 from app.stacks.names import MAX_NAME, MIN_NAME
-from app.web.api.routes import LanguageDep, PortalDep, PrincipalDep, parse_request, preview_plan, requester_of
-from app.web.api.schemas import DeployBody
-from app.web.deps import actor_of, origin_of, owner_of, portal_of, read_form, remember_browser
+from app.stacks.plan import Plan
+from app.web.deps import (
+    LanguageDep,
+    PortalDep,
+    PrincipalDep,
+    actor_of,
+    origin_of,
+    owner_of,
+    portal_of,
+    read_form,
+    remember_browser,
+    requester_of,
+)
+from app.web.preview import parse_request, preview_plan
 from app.web.problems import refuse, show
 from app.web.projector import planned_stations
 from app.web.ui.shared.rendering import respond
@@ -39,12 +50,12 @@ async def form(request: Request, portal: PortalDep, principal: PrincipalDep, lan
 
 
 async def _preview(portal: Portal, name: str, principal: Principal, language: Language) -> PlanPreview:
-    answer = await preview_plan(DeployBody(name=name), portal, principal, language)
-    blocked = [ShownProblem(each.code, each.title, each.detail, each.hint, "user") for each in answer.blocked]
-    plan = answer.plan
+    preview = await preview_plan(portal, principal, language, name)
+    blocked = [show(each, language) for each in preview.blocked]
+    plan = preview.plan
     if plan is None:
         return PlanPreview(blocked=blocked)
-    alive = ", ".join(str(status) for status in sorted(portal.template.alive))
+    alive = ", ".join(str(status) for status in sorted(plan.alive))
     facts = [
         Fact(language.text(N_("Address")), plan.url, code=True),
         Fact(language.text(N_("Image")), plan.image, code=True),
@@ -53,16 +64,17 @@ async def _preview(portal: Portal, name: str, principal: Principal, language: La
         Fact(language.text(N_("Memory")), language.size(plan.memory_bytes)),
         Fact(language.text(N_("Processors")), language.number(plan.cpus)),
         Fact(language.text(N_("Variables")), ", ".join(plan.variables), code=True),
-        Fact(language.text(N_("Certificate")), _certificate(plan.certificate, language, https=portal.settings.https)),
-        Fact(language.text(N_("Health check")), f"{portal.template.probe_paths[0]} → {alive}", code=True),
+        Fact(language.text(N_("Certificate")), _certificate(plan, language)),
+        Fact(language.text(N_("Health check")), f"{plan.probe_paths[0]} → {alive}", code=True),
     ]
-    warnings = [describe(f"warning.{code}", {}, language) for code in answer.warnings]
-    return PlanPreview(answer.sentences, facts, warnings, blocked)
+    warnings = [describe(f"warning.{code}", {}, language) for code in plan.warnings]
+    return PlanPreview(preview.sentences, facts, warnings, blocked)
 
 
-def _certificate(said: str, language: Language, *, https: bool) -> str:
-    if not https:
+def _certificate(plan: Plan, language: Language) -> str:
+    if not plan.https:
         return language.text(N_("none, plain http"))
+    said = plan.certificate_resolver or plan.certificate_type
     return language.text(N_("the proxy's own")) if said == "none" else said
 
 
@@ -103,7 +115,7 @@ async def deploy(request: Request, portal: PortalDep, principal: PrincipalDep, l
     name = fields.get("name", "")
     owner = owner_of(request)
     try:
-        wanted = parse_request(DeployBody(name=name), portal)
+        wanted = parse_request(portal, name)
         accepted = await portal.operations.create(
             wanted, portal.template, requester_of(principal, "user", owner=owner, actor=actor_of(request))
         )

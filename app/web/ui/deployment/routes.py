@@ -16,12 +16,11 @@ from app.identity import Principal
 from app.portal import Portal
 from app.stacks.model import is_there
 from app.stacks.queries import PAGE
-from app.web.api.routes import DeploymentDep, LanguageDep, PortalDep, PrincipalDep, cancel_deployment
-from app.web.auth.authorization import owns_deployment
-from app.web.deps import portal_of
+from app.web.auth.authorization import DeploymentDep, owns_deployment
+from app.web.deps import LanguageDep, PortalDep, PrincipalDep, portal_of
+from app.web.passwords import password_of
 from app.web.problems import show_code
 from app.web.projector import project
-from app.web.ui.shared.passwords import password_of
 from app.web.ui.shared.qr import qr_code
 from app.web.ui.shared.rendering import respond
 from app.web.ui.views import DeploymentPage
@@ -159,7 +158,7 @@ def name_resource(kind: str, name: str, language: Language) -> str:
 async def cancel(record: DeploymentDep, portal: PortalDep, principal: PrincipalDep) -> Response:
     """Cancel from the page; one that has just ended is simply shown."""
     try:
-        await cancel_deployment(portal, principal, record)
+        await portal.operations.cancel_or_refuse(record, principal.actor)
     except PortalError as error:
         if error.code != "deployment_over":
             raise

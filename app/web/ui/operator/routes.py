@@ -18,7 +18,7 @@ from app.reporting.statistics import Overview
 from app.stacks.model import StackState
 from app.stacks.quotas import Quotas
 from app.store.readiness import StoreState
-from app.web.api.routes import LATEST, LanguageDep, PortalDep, PrincipalDep
+from app.web.deps import LanguageDep, PortalDep, PrincipalDep
 from app.web.problems import STORE_CODES
 from app.web.ui.deployment.routes import RESOURCES, name_resource
 from app.web.ui.shared.charts import days_chart, dots, stair
@@ -28,6 +28,9 @@ from app.web.ui.stacks.routes import shown_state
 from app.web.ui.views import OperatorPage, ShownState
 
 router = APIRouter()
+
+# How many of the newest deployments are shown.
+LATEST: Final = 10
 
 # The rows of the chart; a stack whose redeployment failed or was cancelled is there all the same.
 _ROWS: Final[Sequence[Sequence[StackState]]] = (

@@ -14,8 +14,8 @@ from app.errors import N_
 from app.i18n import Language
 from app.identity import Principal
 from app.stacks.plan import certificate_in_dokploys_words
-from app.web.api.routes import DeploymentDep, LanguageDep, PrincipalDep
-from app.web.auth.authorization import owns_deployment
+from app.web.auth.authorization import DeploymentDep, owns_deployment
+from app.web.deps import LanguageDep, PrincipalDep
 from app.web.ui.deployment.routes import left_over
 from app.web.ui.shared.rendering import respond
 from app.web.ui.shared.timeline import duration, kind_of, moment, outcome

@@ -16,14 +16,13 @@ from app.portal import Portal
 from app.stacks.model import STANDING, StackRecord, StackState, StackView
 from app.stacks.plan import version_of
 from app.stacks.requester import Requester
-from app.web.api.routes import KeptDep, LanguageDep, PortalDep, PrincipalDep, StackDep, stacks_of
-from app.web.auth.authorization import files_of, whose_stacks
-from app.web.deps import read_form
+from app.web.auth.authorization import KeptDep, StackDep, files_of, stacks_of, whose_stacks
+from app.web.deps import LanguageDep, PortalDep, PrincipalDep, read_form
+from app.web.passwords import password_of
 from app.web.projector import log_of
 from app.web.ui.deployment.routes import events_of
 from app.web.ui.record.routes import certificate_of
 from app.web.ui.shared.owners import owners_in_words
-from app.web.ui.shared.passwords import password_of
 from app.web.ui.shared.qr import qr_code
 from app.web.ui.shared.rendering import respond
 from app.web.ui.shared.timeline import moment, past_deployment
