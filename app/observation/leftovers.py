@@ -8,10 +8,11 @@ from typing import Any, Final, cast
 from sqlalchemy import Connection, case, delete, exists, insert, select, update
 
 from app.deployments.model import Left
+from app.deployments.queries import newest_of_each
 from app.deployments.states import Status
 from app.operations.table import kinds
 from app.stacks.model import StackRecord
-from app.stacks.queries import Records, newest_of_each
+from app.stacks.queries import Records
 from app.store import schema
 from app.store.engine import Database
 

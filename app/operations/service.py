@@ -15,6 +15,7 @@ from app.audit import PORTAL, Action, Actor, note
 from app.config.settings import Settings
 from app.deployments.events import DeploymentQueued, DeploymentRetried, Event
 from app.deployments.model import PORTAL_TRIGGER, DeploymentRecord
+from app.deployments.queries import NEWEST_FIRST
 from app.deployments.states import Conclusion, ResourceState, Status, StepState
 from app.errors import PortalError
 from app.ids import new_id
@@ -31,7 +32,7 @@ from app.stacks.model import STANDING, StackRecord, stack_state
 from app.stacks.names import DeploymentRequest
 from app.stacks.ownership import must_be_unchanged, must_match
 from app.stacks.plan import Plan, declare, make_plan
-from app.stacks.queries import NEWEST_FIRST, Records
+from app.stacks.queries import Records
 from app.stacks.quotas import Quotas, count_stacks
 from app.stacks.requester import Requester
 from app.stacks.templates import StackSecrets, Template

@@ -7,11 +7,11 @@ from typing import Final
 
 from sqlalchemy import Connection, and_, func, or_, select
 
+from app.deployments.queries import newest_of_each
 from app.deployments.states import Conclusion, Status, StepState
 from app.operations.create import CREATE
 from app.operations.table import kinds
 from app.stacks.model import StackState, stack_state
-from app.stacks.queries import newest_of_each
 from app.store import schema
 from app.store.engine import Database, utc_day
 

@@ -24,6 +24,7 @@ from app.deployments.events import (
     UndoStarted,
 )
 from app.deployments.model import Left, LeftoverView
+from app.deployments.queries import PAGE
 from app.deployments.states import Conclusion, ResourceState, Status, StepState
 from app.engine.broker import Broker
 from app.engine.journal import CanceledMeanwhile, Journal, claimable
@@ -38,7 +39,7 @@ from app.security.vault import Vault, fingerprint
 from app.stacks.availability import Names
 from app.stacks.model import StackState, Whose
 from app.stacks.names import DeploymentRequest
-from app.stacks.queries import PAGE, Records
+from app.stacks.queries import Records
 from app.stacks.requester import Requester
 from app.stacks.templates import StackSecrets, built_in_template
 from app.store import schema

@@ -9,13 +9,13 @@ from fastapi.responses import RedirectResponse
 
 from app.deployments.events import RecordedEvent
 from app.deployments.model import DeploymentRecord
+from app.deployments.queries import PAGE
 from app.deployments.states import Conclusion, ResourceState
 from app.errors import N_, PortalError
 from app.i18n import Language
 from app.identity import Principal
 from app.portal import Portal
 from app.stacks.model import is_there
-from app.stacks.queries import PAGE
 from app.web.auth.authorization import DeploymentDep, owns_deployment
 from app.web.deps import LanguageDep, PortalDep, PrincipalDep, portal_of
 from app.web.passwords import password_of
