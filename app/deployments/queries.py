@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Select, and_, or_, select
+from sqlalchemy import Connection, Select, literal, select, tuple_
 from sqlalchemy.engine import Row
 
 from app.audit import Actor, Means, Role
@@ -14,6 +15,7 @@ from app.deployments.model import DeploymentRecord, LeftoverView, ResourceView, 
 from app.deployments.states import Conclusion, ResourceState, Status, StepState
 from app.store import schema
 from app.store.engine import Database
+from app.store.paging import Order, Page, PageRequest
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -45,10 +47,9 @@ def newest_of_each() -> Any:
     return schema.deployment.c.id == newest
 
 
-def older_than(table: Any, row_id: str) -> Any:
-    """Hold a query to what comes after a row in a list that has the newest first."""
-    moment = select(table.c.created_at).where(table.c.id == row_id).scalar_subquery()
-    return or_(table.c.created_at < moment, and_(table.c.created_at == moment, table.c.id < row_id))
+_OF_A_STACK: Final = Order("deployments-of-stack", (schema.deployment.c.created_at, schema.deployment.c.id))
+# Ids are ULIDs, which are in the order of time, and have an index.
+_OF_ALL: Final = Order("deployments", (schema.deployment.c.id,))
 
 
 class DeploymentRecords:
@@ -64,18 +65,32 @@ class DeploymentRecords:
 
     async def newest_deployment(self, stack_id: str) -> DeploymentRecord | None:
         """The newest deployment of a stack."""
-        found = await self.deployments_of(stack_id, limit=1)
+        return await self._first(DEPLOYMENTS.where(schema.deployment.c.stack_id == stack_id))
+
+    async def deployment_before(self, record: DeploymentRecord) -> DeploymentRecord | None:
+        """The deployment of the same stack before another one."""
+        table = schema.deployment.c
+        earlier = tuple_(table.created_at, table.id) < tuple_(
+            literal(record.created_at, table.created_at.type), literal(record.id, table.id.type)
+        )
+        return await self._first(DEPLOYMENTS.where(table.stack_id == record.stack_id, earlier))
+
+    async def _first(self, query: Select[Any]) -> DeploymentRecord | None:
+        found = await self._deployments(query.order_by(*NEWEST_FIRST).limit(1))
         return found[0] if found else None
 
-    async def latest(self, *, limit: int) -> list[DeploymentRecord]:
-        """The newest deployments of all stacks."""
-        # Ids are ULIDs, which are in the order of time, and have an index.
-        return await self._deployments(DEPLOYMENTS.order_by(schema.deployment.c.id.desc()).limit(limit))
+    async def latest(self, request: PageRequest) -> Page[DeploymentRecord]:
+        """Deployments of all stacks, newest first."""
+        return await self._page(DEPLOYMENTS, _OF_ALL, request)
 
-    async def deployments_of(self, stack_id: str, *, limit: int, after: str | None = None) -> list[DeploymentRecord]:
-        """Deployments of a stack, newest first. after: only those that follow the one with this id."""
-        query = DEPLOYMENTS.where(schema.deployment.c.stack_id == stack_id).order_by(*NEWEST_FIRST).limit(limit)
-        return await self._deployments(query if after is None else query.where(older_than(schema.deployment, after)))
+    async def deployments_of(self, stack_id: str, request: PageRequest) -> Page[DeploymentRecord]:
+        """Deployments of a stack, newest first."""
+        return await self._page(DEPLOYMENTS.where(schema.deployment.c.stack_id == stack_id), _OF_A_STACK, request)
+
+    async def _page(self, query: Select[Any], order: Order, request: PageRequest) -> Page[DeploymentRecord]:
+        return await self._database.read(
+            lambda connection: order.page(partial(read_deployments, connection), query, request)
+        )
 
     async def _deployments(self, query: Select[Any]) -> list[DeploymentRecord]:
         return await self._database.read(

@@ -1,15 +1,24 @@
 """Queries for stacks and the files kept of them."""
 
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Collection, Sequence
+from functools import partial
+from typing import Any, Final
 
-from sqlalchemy import Select, select
+from sqlalchemy import Connection, Row, Select, select
 
 from app.deployments.model import DeploymentRecord
-from app.deployments.queries import DEPLOYMENTS, DeploymentRecords, newest_of_each, older_than, read_deployments
+from app.deployments.queries import DEPLOYMENTS, DeploymentRecords, newest_of_each, read_deployments
 from app.stacks.model import EVERYBODY, StackRecord, StackView, Whose
-from app.stacks.volumes import KeptFiles, kept_of_row, of_volumes, unused
+from app.stacks.volumes import BY_TIME, LAST_FIRST, KeptFiles, kept_of_row, of_volumes, unused
 from app.store import schema
+from app.store.paging import Order, Page, PageRequest, every
+
+# Without the sealed secrets, which a list has no use for.
+_STACKS: Final = select(
+    *(column for column in schema.stack.c if column.name not in {"secrets", "next_secrets", "removed_at"}),
+    schema.stack.c.next_secrets.is_not(None).label("is_password_pending"),
+)
+_STANDING: Final = Order("stacks", (schema.stack.c.created_at, schema.stack.c.id))
 
 
 class Records(DeploymentRecords):
@@ -17,55 +26,53 @@ class Records(DeploymentRecords):
 
     async def find_stack(self, name: str) -> StackRecord | None:
         """The stack that holds a name."""
-        found = await self._stacks(select(schema.stack).where(schema.stack.c.name == name))
+        found = await self._stacks(_STACKS.where(schema.stack.c.name == name))
         return found[0] if found else None
 
     async def list_stacks(self, ids: Collection[str] | None = None) -> list[StackRecord]:
         """Return every stack, newest first. ids: only these."""
-        query = select(schema.stack).order_by(schema.stack.c.created_at.desc())
+        query = _STACKS.order_by(schema.stack.c.created_at.desc())
         return await self._stacks(query if ids is None else query.where(schema.stack.c.id.in_(ids)))
 
     async def _stacks(self, query: Select[Any]) -> list[StackRecord]:
         rows = await self._rows(query.where(schema.stack.c.removed_at.is_(None)))
         return [_stack_record(row) for row in rows]
 
-    async def stack_views(
-        self, whose: Whose = EVERYBODY, *, after: str | None = None, limit: int | None = None
-    ) -> list[StackView]:
-        """Stacks with their newest deployments, newest first; the same few queries, however many there are.
+    async def sealed_secrets(self, stack_id: str) -> bytes | None:
+        """What a stack's container was last started with, encrypted; None once the stack is gone."""
+        rows = await self._rows(
+            select(schema.stack.c.secrets).where(schema.stack.c.id == stack_id, schema.stack.c.removed_at.is_(None))
+        )
+        return rows[0].secrets if rows else None
 
-        after: only those that follow the stack with this id; limit: at most so many.
-        """
+    async def stack_views(self, whose: Whose, request: PageRequest) -> Page[StackView]:
+        """Stacks with their newest deployments, newest first; the same few queries, however many there are."""
         stack = schema.stack.c
-        query = (
-            DEPLOYMENTS.add_columns(
-                stack.server_id,
-                stack.template,
-                stack.secrets,
-                stack.next_secrets,
-                stack.plan.label("stack_plan"),
-                stack.created_at.label("stack_created_at"),
-            )
-            .where(stack.removed_at.is_(None), newest_of_each(), *_held_to(whose))
-            .order_by(stack.created_at.desc(), stack.id.desc())
-            .limit(limit)
-        )
-        if after is not None:
-            query = query.where(older_than(schema.stack, after))
-        return await self._database.read(
-            lambda connection: [
-                StackView(_stack_of(row), record) for row, record in read_deployments(connection, query)
-            ]
-        )
+        query = DEPLOYMENTS.add_columns(
+            stack.server_id,
+            stack.template,
+            stack.next_secrets.is_not(None).label("is_password_pending"),
+            stack.plan.label("stack_plan"),
+            stack.created_at.label("stack_created_at"),
+        ).where(stack.removed_at.is_(None), newest_of_each(), *_held_to(whose))
+
+        def read(connection: Connection, query: Select[Any]) -> list[tuple[Row[Any], StackView]]:
+            found = read_deployments(connection, query)
+            return [(row, StackView(_stack_of(row), record)) for row, record in found]
+
+        return await self._database.read(lambda connection: _STANDING.page(partial(read, connection), query, request))
+
+    def every_stack(self) -> AsyncIterator[StackView]:
+        """Every stack with its newest deployment, newest first, a page in memory at a time."""
+        return every(partial(self.stack_views, EVERYBODY))
 
     async def lately_gone(self, whose: Whose, *, limit: int) -> list[DeploymentRecord]:
         """The last deployments of stacks that are gone, those that went last first."""
-        order = (schema.stack.c.removed_at.desc(), schema.stack.c.id.desc())
         # These few first: what is looked up for each stack would be looked up for all.
         gone = select(schema.stack.c.id).where(schema.stack.c.removed_at.is_not(None), *_held_to(whose))
-        few = gone.order_by(*order).limit(limit).subquery()
+        few = gone.order_by(*LAST_FIRST).limit(limit).subquery()
         return await self._deployments(
-            DEPLOYMENTS.where(schema.stack.c.id.in_(select(few.c.id)), newest_of_each()).order_by(*order)
+            DEPLOYMENTS.where(schema.stack.c.id.in_(select(few.c.id)), newest_of_each()).order_by(*LAST_FIRST)
         )
 
     async def held(self, names: Collection[str]) -> set[str]:
@@ -85,10 +92,19 @@ class Records(DeploymentRecords):
         rows = await self._rows(select(schema.stack.c.id).where(schema.stack.c.manage_key_hash == key_hash).limit(1))
         return bool(rows)
 
-    async def kept_files(self, whose: Whose = EVERYBODY, *, name: str | None = None) -> list[KeptFiles]:
-        """What is kept of stacks that are gone, the last first. name: only of stacks that were called so."""
-        called = [] if name is None else [schema.stack.c.name == name]
-        rows = await self._rows(unused(*_held_to(whose), *called))
+    async def kept_files(self, whose: Whose, request: PageRequest) -> Page[KeptFiles]:
+        """What is kept of stacks that are gone, the last first."""
+
+        def read(connection: Connection, query: Select[Any]) -> list[tuple[Row[Any], KeptFiles]]:
+            return [(row, kept_of_row(row)) for row in connection.execute(query)]
+
+        query = unused(*_held_to(whose))
+        return await self._database.read(lambda connection: BY_TIME.page(partial(read, connection), query, request))
+
+    async def kept_under(self, name: str, whose: Whose = EVERYBODY) -> list[KeptFiles]:
+        """What is kept of stacks that had a name, the last first."""
+        query = unused(schema.stack.c.name == name, schema.stack.c.removed_at.is_not(None), *_held_to(whose))
+        rows = await self._rows(query.order_by(*LAST_FIRST))
         return [kept_of_row(row) for row in rows]
 
     # For runs, which wait while the store is away
@@ -128,9 +144,8 @@ def _stack_record(row: Any) -> StackRecord:
         template=row.template,
         plan=row.plan,
         manage_key_hash=row.manage_key_hash,
-        secrets=row.secrets,
         created_at=row.created_at,
-        is_password_pending=row.next_secrets is not None,
+        is_password_pending=row.is_password_pending,
     )
 
 
@@ -144,7 +159,6 @@ def _stack_of(row: Any) -> StackRecord:
         template=row.template,
         plan=row.stack_plan,
         manage_key_hash=row.manage_key_hash,
-        secrets=row.secrets,
         created_at=row.stack_created_at,
-        is_password_pending=row.next_secrets is not None,
+        is_password_pending=row.is_password_pending,
     )

@@ -1,6 +1,6 @@
 """The tables: stacks, deployments and their journal, accounts, sessions, tokens, and the audit trail."""
 
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     Boolean,
@@ -27,6 +27,12 @@ DEFAULT_SERVER: Final = "main"
 """The id of a portal's first Dokploy server. Not a setting: a portal would disown its stacks where that is changed."""
 
 _SERVER_ID = String(40)
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """Hold an index to some rows, on both databases."""
+    return {"postgresql_where": text(condition), "sqlite_where": text(condition)}
+
 
 # One row: which portal this is. The id is part of every marker in Dokploy.
 installation = Table(
@@ -72,10 +78,15 @@ stack = Table(
         "uq_stack_name_held",
         "name",
         unique=True,
-        postgresql_where=text("removed_at IS NULL"),
-        sqlite_where=text("removed_at IS NULL"),
+        **_where("removed_at IS NULL"),
     ),
     Index("ix_stack_owner", "owner"),
+    # Lists of what is there, newest first, of an owner and of all; an owner's limit is counted from the first, too.
+    Index("ix_stack_held_owner", "owner", "created_at", "id", **_where("removed_at IS NULL")),
+    Index("ix_stack_held", "created_at", "id", **_where("removed_at IS NULL")),
+    # What is gone, the last first, and who had a name.
+    Index("ix_stack_gone_owner", "owner", "removed_at", "id", **_where("removed_at IS NOT NULL")),
+    Index("ix_stack_gone_name", "name", "removed_at", **_where("removed_at IS NOT NULL")),
     Index("ix_stack_manage_key_hash", "manage_key_hash"),
 )
 
@@ -108,22 +119,21 @@ deployment = Table(
     # Fencing: a process writes only where both are still its own.
     Column("owner", ID),
     Column("epoch", Integer, nullable=False, server_default="0"),
-    Index("ix_deployment_stack_id", "stack_id"),
+    # A stack's history, and its newest deployment.
+    Index("ix_deployment_of_stack", "stack_id", "created_at", "id"),
     # How those of a kind ended lately, without a look at the rows.
     Index("ix_deployment_ended", "kind", "concluded_at", "conclusion"),
     Index(
         "ix_deployment_open",
         "created_at",
-        postgresql_where=text("status <> 'completed'"),
-        sqlite_where=text("status <> 'completed'"),
+        **_where("status <> 'completed'"),
     ),
     # One run at a time changes a stack.
     Index(
         "uq_deployment_stack_open",
         "stack_id",
         unique=True,
-        postgresql_where=text("status <> 'completed'"),
-        sqlite_where=text("status <> 'completed'"),
+        **_where("status <> 'completed'"),
     ),
 )
 
@@ -168,6 +178,8 @@ resource = Table(
     Column("intended_at", Moment),
     Column("changed_at", Moment, nullable=False),
     Index("ix_resource_kind_name", "kind", "name"),
+    # Kept files, the last first.
+    Index("ix_resource_kept", "changed_at", "stack_id", **_where("kind = 'volume' AND state = 'kept'")),
 )
 
 # What could not be removed; removed_at is set once it is.
@@ -183,12 +195,11 @@ leftover = Table(
     Column("left_at", Moment, nullable=False),
     Column("tried_at", Moment, nullable=False),
     Column("removed_at", Moment),
-    Index(
-        "ix_leftover_open",
-        "tried_at",
-        postgresql_where=text("removed_at IS NULL"),
-        sqlite_where=text("removed_at IS NULL"),
-    ),
+    # What is due: of each number of attempts, what has waited long enough.
+    Index("ix_leftover_due", "attempts", "tried_at", **_where("removed_at IS NULL")),
+    # Lists, the oldest first.
+    Index("ix_leftover_left", "left_at", "stack_id", "kind", **_where("removed_at IS NULL")),
+    Index("ix_leftover_all", "left_at", "stack_id", "kind"),
 )
 
 # A code with which somebody may take a stack over, once; the code itself is shown to the owner only.
@@ -262,7 +273,8 @@ token = Table(
     Column("used_at", Moment),
     Column("revoked_at", Moment),
     Index("uq_token_hash", "hash", unique=True),
-    Index("ix_token_owner", "owner"),
+    Index("ix_token_owner", "owner", "created_at", "id"),
+    Index("ix_token_all", "created_at", "id"),
 )
 
 # Who did what; a trigger keeps rows as they are.
@@ -282,7 +294,8 @@ audit = Table(
     Column("stack", String(AUDIT_TEXT)),
     Column("deployment_id", ID),
     Column("subject", String(AUDIT_TEXT)),
-    Index("ix_audit_at", "at"),
-    Index("ix_audit_stack", "stack"),
-    Index("ix_audit_actor", "actor"),
+    Index("ix_audit_all", "at", "id"),
+    Index("ix_audit_of_stack", "stack", "at", "id"),
+    Index("ix_audit_of_actor", "actor", "at", "id"),
+    Index("ix_audit_of_email", "email", "at", "id"),
 )

@@ -6,11 +6,12 @@ from app.stacks.model import StackRecord
 from app.stacks.templates import StackSecrets
 
 
-def password_of(portal: Portal, principal: Principal, stack: StackRecord) -> str | None:
+async def password_of(portal: Portal, principal: Principal, stack: StackRecord) -> str | None:
     """The password that the container was last started with; None for a caller who is not to see it.
 
     A token that was made to list stacks only is not told what opens them.
     """
     if not principal.owns(Ownership(stack.owner, stack.manage_key_hash)) or not principal.may(Scope.STACK_MANAGE):
         return None
-    return StackSecrets.decrypt(stack.secrets, portal.vault).password
+    sealed = await portal.records.sealed_secrets(stack.id)
+    return None if sealed is None else StackSecrets.decrypt(sealed, portal.vault).password

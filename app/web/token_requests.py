@@ -3,16 +3,17 @@
 from app.errors import PortalError
 from app.identity import OPERATOR, Principal, Scope, Token, parse_scopes
 from app.portal import Portal
+from app.store.paging import Page, PageRequest
 
 
-async def tokens_of(portal: Portal, principal: Principal, *, everybody: bool) -> list[Token]:
+async def tokens_of(portal: Portal, principal: Principal, request: PageRequest, *, everybody: bool) -> Page[Token]:
     """The tokens that a caller may see. Raises PortalError `not_operator`."""
     if everybody and not principal.is_operator:
         raise PortalError("not_operator")
     owner = token_owner(principal)
     if owner is None and not everybody:
-        return []
-    return await portal.tokens.of(None if everybody else owner)
+        return Page([])
+    return await portal.tokens.of(None if everybody else owner, request)
 
 
 def token_owner(principal: Principal) -> str | None:

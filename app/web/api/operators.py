@@ -8,14 +8,16 @@ from fastapi.responses import StreamingResponse
 
 from app.portal import Portal
 from app.stacks.quotas import Quotas
+from app.store.paging import PageRequest
+from app.web.api.paging import PageDep
 from app.web.api.schemas.audit import AuditAnswer, audit_entry, audit_line
+from app.web.api.schemas.deployments import DeploymentsAnswer, deployments_answer
 from app.web.api.schemas.operators import LeftoversAnswer, OverviewAnswer, leftovers_answer, overview_answer
 from app.web.deps import PortalDep
 
 router = APIRouter()
 
 
-AUDIT_PAGE: Final = 100
 NDJSON: Final = "application/x-ndjson"
 # How many of the newest deployments the operator is told of.
 LATEST: Final = 10
@@ -25,20 +27,28 @@ LATEST: Final = 10
 async def leftovers(
     portal: PortalDep,
     response: Response,
+    page: PageDep,
     removed: Annotated[bool, Query(description="Include resources that were removed since.")] = False,
 ) -> LeftoversAnswer:
     """List resources that could not be removed from Dokploy, and when the portal retries."""
     response.headers["Cache-Control"] = "no-store"
-    return leftovers_answer(await portal.leftovers.all(removed=removed))
+    return leftovers_answer(await portal.leftovers.page(page, removed=removed))
+
+
+@router.get("/api/deployments", tags=["operators"])
+async def deployments(portal: PortalDep, response: Response, page: PageDep) -> DeploymentsAnswer:
+    """List the deployments of all stacks, newest first."""
+    response.headers["Cache-Control"] = "no-store"
+    return deployments_answer(await portal.records.latest(page))
 
 
 @router.get("/api/overview", tags=["operators"])
 async def overview(portal: PortalDep, response: Response) -> OverviewAnswer:
     """Return the numbers of the operator's page: the last 14 days, the newest deployments, leftover resources."""
     response.headers["Cache-Control"] = "no-store"
-    latest = await portal.records.latest(limit=LATEST)
-    overview, left = await portal.statistics.overview(), await portal.leftovers.all()
-    return overview_answer(overview, latest, left, Quotas.of(portal.settings))
+    latest = await portal.records.latest(PageRequest(LATEST))
+    overview, left = await portal.statistics.overview(), await portal.leftovers.page(PageRequest())
+    return overview_answer(overview, latest.items, left.items, Quotas.of(portal.settings))
 
 
 @router.get(
@@ -56,12 +66,11 @@ async def audit(
     request: Request,
     portal: PortalDep,
     response: Response,
-    before: Annotated[str | None, Query(max_length=26, description="ID of an entry; older entries follow.")] = None,
+    page: PageDep,
     stack: Annotated[str | None, Query(max_length=80, description="Only entries of this stack.")] = None,
     actor: Annotated[
-        str | None, Query(max_length=80, description="Only entries of the person with this ID or email address.")
+        str | None, Query(max_length=320, description="Only entries of the person with this ID or email address.")
     ] = None,
-    limit: Annotated[int, Query(ge=1, le=1000, description="Maximum number of entries.")] = AUDIT_PAGE,
 ) -> AuditAnswer | Response:
     """List audit entries: who did what to which stack, from where, by which means, with what outcome.
 
@@ -70,11 +79,8 @@ async def audit(
     if NDJSON in request.headers.get("accept", ""):
         return StreamingResponse(export(portal), media_type=NDJSON, headers={"Cache-Control": "no-store"})
     response.headers["Cache-Control"] = "no-store"
-    entries = await portal.trail.entries(limit=limit + 1, before=before, stack=stack, actor=actor)
-    shown = entries[:limit]
-    return AuditAnswer(
-        entries=[audit_entry(each) for each in shown], next=shown[-1].id if len(entries) > limit else None
-    )
+    found = await portal.trail.entries(page, stack=stack, actor=actor)
+    return AuditAnswer(items=[audit_entry(each) for each in found.items], next_cursor=found.next_cursor)
 
 
 async def export(portal: Portal) -> AsyncIterator[str]:

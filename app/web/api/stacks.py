@@ -16,13 +16,24 @@ from app.stacks.requester import Requester
 from app.stacks.volumes import KeptFiles
 from app.web import stream
 from app.web.api.openapi import LOCATION, parameter, problems
+from app.web.api.paging import PageDep
 from app.web.api.schemas.deployments import (
+    DeploymentsAnswer,
     FollowAnswer,
+    deployments_answer,
     events_url,
     follow_answer,
     status_url,
 )
-from app.web.api.schemas.stacks import KeptAnswer, RemovalAnswer, StackAnswer, StacksAnswer, stack_answer
+from app.web.api.schemas.stacks import (
+    KeptFilesAnswer,
+    RemovalAnswer,
+    StackAnswer,
+    StacksAnswer,
+    kept_files_answer,
+    stack_answer,
+    stacks_answer,
+)
 from app.web.auth.authorization import (
     StackDep,
     StackOrKeptDep,
@@ -47,17 +58,17 @@ USUAL_WAIT: Final = 30
 
 
 @router.get("/api/stacks", tags=["stacks"])
-async def stacks(portal: PortalDep, principal: PrincipalDep, response: Response) -> StacksAnswer:
-    """List your stacks, or all stacks for an operator, and volumes kept from deleted stacks."""
+async def stacks(portal: PortalDep, principal: PrincipalDep, response: Response, page: PageDep) -> StacksAnswer:
+    """List your stacks, or all stacks for an operator, newest first."""
     response.headers["Cache-Control"] = "no-store"
-    views = await stacks_of(portal, principal)
-    return StacksAnswer(
-        stacks=[stack_answer(view) for view in views],
-        kept=[
-            KeptAnswer(name=each.name, volume=each.volume, since=each.since)
-            for each in await files_of(portal, principal)
-        ],
-    )
+    return stacks_answer(await stacks_of(portal, principal, page))
+
+
+@router.get("/api/kept-files", tags=["stacks"])
+async def kept_files(portal: PortalDep, principal: PrincipalDep, response: Response, page: PageDep) -> KeptFilesAnswer:
+    """List volumes kept from your deleted stacks, or from all deleted stacks for an operator."""
+    response.headers["Cache-Control"] = "no-store"
+    return kept_files_answer(await files_of(portal, principal, page))
 
 
 @router.get("/api/stack/{name}", tags=["stacks"])
@@ -72,7 +83,16 @@ async def stack(
     if newest is None:
         raise PortalError("stack_not_found", name=found.name)
     response.headers["Cache-Control"] = "no-store"
-    return stack_answer(StackView(found, newest), password=password_of(portal, principal, found))
+    return stack_answer(StackView(found, newest), password=await password_of(portal, principal, found))
+
+
+@router.get("/api/stack/{name}/deployments", tags=["stacks"])
+async def deployments_of_stack(
+    found: StackDep, portal: PortalDep, response: Response, page: PageDep
+) -> DeploymentsAnswer:
+    """List the deployments of one of your stacks, newest first."""
+    response.headers["Cache-Control"] = "no-store"
+    return deployments_answer(await portal.records.deployments_of(found.id, page))
 
 
 @router.post(

@@ -5,7 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from app.web.api.openapi import body, problems
-from app.web.api.schemas.tokens import NewTokenAnswer, TokenBody, TokensAnswer, token_answer
+from app.web.api.paging import PageDep
+from app.web.api.schemas.tokens import NewTokenAnswer, TokenBody, TokensAnswer, token_answer, tokens_answer
 from app.web.deps import PortalDep, PrincipalDep, read_json
 from app.web.token_requests import make, revoke, tokens_of
 
@@ -17,11 +18,12 @@ async def tokens(
     portal: PortalDep,
     principal: PrincipalDep,
     response: Response,
+    page: PageDep,
     everybody: Annotated[bool, Query(description="All tokens, for operators.")] = False,
 ) -> TokensAnswer:
     """List your access tokens. Expired and revoked ones stay on the list for a month."""
     response.headers["Cache-Control"] = "no-store"
-    return TokensAnswer(tokens=[token_answer(each) for each in await tokens_of(portal, principal, everybody=everybody)])
+    return tokens_answer(await tokens_of(portal, principal, page, everybody=everybody))
 
 
 @router.post(

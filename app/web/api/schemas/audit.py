@@ -4,11 +4,11 @@ import json
 from datetime import datetime
 
 from app.audit import AuditEntry
-from app.web.api.schemas.base import Answer
+from app.web.api.schemas.base import Answer, PageAnswer
 from app.web.api.schemas.deployments import ActorAnswer
 
 
-class AuditAnswer(Answer):
+class AuditAnswer(PageAnswer):
     """The audit trail, newest first."""
 
     class Entry(Answer):
@@ -30,9 +30,7 @@ class AuditAnswer(Answer):
         subject: str | None
         """What it was about besides a stack, such as the name of a token."""
 
-    entries: list[Entry]
-    next: str | None
-    """Ask for `?before=` this to read on."""
+    items: list[Entry]
 
 
 def audit_line(entry: AuditEntry) -> str:

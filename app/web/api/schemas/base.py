@@ -16,3 +16,10 @@ class Answer(BaseModel):
     model_config = ConfigDict(
         alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True, serialize_by_alias=True
     )
+
+
+class PageAnswer(Answer):
+    """A page of a list, which has its `items`."""
+
+    next_cursor: str | None
+    """Send it as `cursor` for the next page; null on the last one."""

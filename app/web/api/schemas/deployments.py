@@ -11,7 +11,8 @@ from app.deployments.model import DeploymentRecord
 from app.deployments.sentences import label_of
 from app.deployments.states import phase_of
 from app.i18n import Language
-from app.web.api.schemas.base import Answer
+from app.store.paging import Page
+from app.web.api.schemas.base import Answer, PageAnswer
 from app.web.problems import show_code
 
 
@@ -113,6 +114,25 @@ class DeploymentAnswer(Answer):
     events_url: str
 
 
+class DeploymentSummary(Answer):
+    """One deployment of a list; its record is at `statusUrl`."""
+
+    id: str
+    stack: str
+    kind: str
+    undoing: bool
+    conclusion: str | None
+    created_at: datetime
+    concluded_at: datetime | None
+    status_url: str
+
+
+class DeploymentsAnswer(PageAnswer):
+    """Deployments, newest first."""
+
+    items: list[DeploymentSummary]
+
+
 class FollowAnswer(Answer):
     """A deployment that was begun or is being cancelled, and where it can be followed."""
 
@@ -143,6 +163,25 @@ def follow_answer(deployment_id: str) -> FollowAnswer:
 def _public_id(actor: Actor) -> str:
     """Which account it was, or what kind of somebody: which browser it was is nobody else's business."""
     return actor.id if actor.kind == "account" else actor.kind
+
+
+def deployments_answer(page: Page[DeploymentRecord]) -> DeploymentsAnswer:
+    """A page of deployments as JSON."""
+    return DeploymentsAnswer(items=[deployment_summary(each) for each in page.items], next_cursor=page.next_cursor)
+
+
+def deployment_summary(record: DeploymentRecord) -> DeploymentSummary:
+    """A deployment of a list as JSON."""
+    return DeploymentSummary(
+        id=record.id,
+        stack=record.name,
+        kind=record.kind,
+        undoing=record.undoing,
+        conclusion=record.conclusion,
+        created_at=record.created_at,
+        concluded_at=record.concluded_at,
+        status_url=status_url(record.id),
+    )
 
 
 def deployment_answer(record: DeploymentRecord, language: Language) -> DeploymentAnswer:

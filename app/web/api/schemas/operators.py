@@ -8,11 +8,12 @@ from app.deployments.model import DeploymentRecord
 from app.observation.leftovers import Leftover
 from app.reporting.statistics import Overview
 from app.stacks.quotas import Quotas
-from app.web.api.schemas.base import Answer
-from app.web.api.schemas.deployments import LeftoverAnswer, status_url
+from app.store.paging import Page
+from app.web.api.schemas.base import Answer, PageAnswer
+from app.web.api.schemas.deployments import DeploymentSummary, LeftoverAnswer, deployment_summary, status_url
 
 
-class LeftoversAnswer(Answer):
+class LeftoversAnswer(PageAnswer):
     """Everything that could not be removed yet."""
 
     class Item(LeftoverAnswer):
@@ -29,7 +30,7 @@ class LeftoversAnswer(Answer):
         deployment_id: str
         status_url: str
 
-    leftovers: list[Item]
+    items: list[Item]
 
 
 class OverviewAnswer(Answer):
@@ -50,18 +51,6 @@ class OverviewAnswer(Answer):
         median: float
         slow: float
         """What only the slowest 5 % took longer than."""
-
-    class Deployment(Answer):
-        """One of the newest deployments."""
-
-        id: str
-        stack: str
-        kind: str
-        undoing: bool
-        conclusion: str | None
-        created_at: datetime
-        concluded_at: datetime | None
-        status_url: str
 
     class Stacks(Answer):
         """How many stacks are in each state.
@@ -95,19 +84,21 @@ class OverviewAnswer(Answer):
     days: list[Day]
     """Oldest first; the last is today."""
     steps: list[Step]
-    latest: list[Deployment]
+    latest: list[DeploymentSummary]
     leftovers: list[LeftoversAnswer.Item]
+    """The oldest ones; `/api/leftovers` lists all of them."""
 
 
-def leftovers_answer(leftovers: Sequence[Leftover]) -> LeftoversAnswer:
-    """What is left over as JSON."""
-    return LeftoversAnswer(
-        leftovers=[
-            LeftoversAnswer.Item(
-                **asdict(each), needs_operator=each.needs_operator, status_url=status_url(each.deployment_id)
-            )
-            for each in leftovers
-        ]
+def leftovers_answer(page: Page[Leftover]) -> LeftoversAnswer:
+    """A page of what is left over as JSON."""
+    return LeftoversAnswer(items=[_leftover(each) for each in page.items], next_cursor=page.next_cursor)
+
+
+def _leftover(leftover: Leftover) -> LeftoversAnswer.Item:
+    return LeftoversAnswer.Item(
+        **asdict(leftover),
+        needs_operator=leftover.needs_operator,
+        status_url=status_url(leftover.deployment_id),
     )
 
 
@@ -126,18 +117,6 @@ def overview_answer(
         measured=overview.measured,
         days=[OverviewAnswer.Day(**asdict(day)) for day in overview.days],
         steps=[OverviewAnswer.Step(**asdict(step)) for step in overview.steps],
-        latest=[
-            OverviewAnswer.Deployment(
-                id=each.id,
-                stack=each.name,
-                kind=each.kind,
-                undoing=each.undoing,
-                conclusion=each.conclusion,
-                created_at=each.created_at,
-                concluded_at=each.concluded_at,
-                status_url=status_url(each.id),
-            )
-            for each in latest
-        ],
-        leftovers=leftovers_answer(leftovers).leftovers,
+        latest=[deployment_summary(each) for each in latest],
+        leftovers=[_leftover(each) for each in leftovers],
     )

@@ -5,7 +5,9 @@ from datetime import datetime
 from typing import Final, Literal
 
 from app.stacks.model import StackState, StackView
-from app.web.api.schemas.base import Answer
+from app.stacks.volumes import KeptFiles
+from app.store.paging import Page
+from app.web.api.schemas.base import Answer, PageAnswer
 from app.web.api.schemas.deployments import status_url
 
 
@@ -34,11 +36,16 @@ class KeptAnswer(Answer):
     since: datetime
 
 
-class StacksAnswer(Answer):
-    """The stacks that the caller manages, newest first, and the files that are kept of those that are gone."""
+class StacksAnswer(PageAnswer):
+    """The stacks that the caller manages, newest first."""
 
-    stacks: list[StackAnswer]
-    kept: list[KeptAnswer]
+    items: list[StackAnswer]
+
+
+class KeptFilesAnswer(PageAnswer):
+    """Volumes kept from deleted stacks, the last deleted first."""
+
+    items: list[KeptAnswer]
 
 
 class RemovalAnswer(Answer):
@@ -77,3 +84,14 @@ def stack_answer(view: StackView, *, password: str | None = None) -> StackAnswer
         password=password,
         password_pending=stack.is_password_pending,
     )
+
+
+def stacks_answer(page: Page[StackView]) -> StacksAnswer:
+    """A page of stacks as JSON."""
+    return StacksAnswer(items=[stack_answer(each) for each in page.items], next_cursor=page.next_cursor)
+
+
+def kept_files_answer(page: Page[KeptFiles]) -> KeptFilesAnswer:
+    """A page of kept files as JSON."""
+    items = [KeptAnswer(name=each.name, volume=each.volume, since=each.since) for each in page.items]
+    return KeptFilesAnswer(items=items, next_cursor=page.next_cursor)

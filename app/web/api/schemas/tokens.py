@@ -6,7 +6,8 @@ from typing import Any
 from pydantic import Field
 
 from app.identity import MAX_DAYS, USUAL_DAYS, Scope, Token
-from app.web.api.schemas.base import Answer, Body
+from app.store.paging import Page
+from app.web.api.schemas.base import Answer, Body, PageAnswer
 
 
 class TokenBody(Body):
@@ -44,10 +45,10 @@ class NewTokenAnswer(TokenAnswer):
     """The token itself, shown this once: send it as `Authorization: Bearer`."""
 
 
-class TokensAnswer(Answer):
+class TokensAnswer(PageAnswer):
     """Tokens, newest first."""
 
-    tokens: list[TokenAnswer]
+    items: list[TokenAnswer]
 
 
 def token_answer(token: Token) -> TokenAnswer:
@@ -62,3 +63,8 @@ def token_answer(token: Token) -> TokenAnswer:
         used_at=token.used_at,
         revoked_at=token.revoked_at,
     )
+
+
+def tokens_answer(page: Page[Token]) -> TokensAnswer:
+    """A page of tokens as JSON."""
+    return TokensAnswer(items=[token_answer(each) for each in page.items], next_cursor=page.next_cursor)

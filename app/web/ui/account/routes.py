@@ -12,6 +12,7 @@ from app.errors import N_, PortalError
 from app.i18n import Language
 from app.identity import OWN_SCOPES, SCOPE_LABELS, USUAL_DAYS, Principal, Scope, Token
 from app.portal import Portal
+from app.store.paging import PageRequest
 from app.web.deps import (
     LanguageDep,
     PortalDep,
@@ -26,6 +27,7 @@ from app.web.token_requests import make, revoke, tokens_of
 from app.web.ui.audit.routes import MEANS, trail_of
 from app.web.ui.record.routes import ACTORS
 from app.web.ui.shared.owners import owners_in_words
+from app.web.ui.shared.paging import links_of
 from app.web.ui.shared.rendering import respond
 from app.web.ui.shared.timeline import moment
 from app.web.ui.sign_in.routes import SIGNED_OUT
@@ -34,6 +36,7 @@ from app.web.ui.views import AccountPage, Fact, NewTokenPage, ShownProblem
 router = APIRouter()
 
 ADDRESS: Final = "/account"
+PAGE: Final = 50
 LIVES: Final = (7, 30, USUAL_DAYS, 365)
 # A name that is too long is shown as it was typed, but not a book.
 _LONGEST_SHOWN: Final = 200
@@ -73,9 +76,15 @@ class _Typed:
 
 
 @router.get(ADDRESS)
-async def account(request: Request, principal: PrincipalDep, language: LanguageDep, everybody: str = "") -> Response:
+async def account(
+    request: Request,
+    principal: PrincipalDep,
+    language: LanguageDep,
+    everybody: str = "",
+    cursor: str | None = None,
+) -> Response:
     """Who somebody is, with everybody's tokens where an operator asks for those (`?everybody=1`)."""
-    return respond(request, await _page(request, principal, language, everybody=bool(everybody)))
+    return respond(request, await _page(request, principal, language, everybody=bool(everybody), cursor=cursor))
 
 
 async def _page(
@@ -84,16 +93,17 @@ async def _page(
     language: Language,
     *,
     everybody: bool = False,
+    cursor: str | None = None,
     typed: _Typed | None = None,
     problem: ShownProblem | None = None,
 ) -> AccountPage:
     portal, typed = portal_of(request), typed or _Typed()
-    tokens = await tokens_of(portal, principal, everybody=everybody)
-    names = await owners_in_words(portal, [each.owner for each in tokens], language)
+    tokens = await tokens_of(portal, principal, PageRequest(PAGE, cursor), everybody=everybody)
+    names = await owners_in_words(portal, [each.owner for each in tokens.items], language)
     offered = [scope for scope in Scope if scope in OWN_SCOPES | principal.scopes and scope not in _NOT_OFFERED]
     return AccountPage(
         facts=_facts(principal, language),
-        tokens=[_token(each, names, language) for each in tokens],
+        tokens=[_token(each, names, language) for each in tokens.items],
         choices=[
             AccountPage.Choice(scope.value, language.text(SCOPE_LABELS[scope]), scope in typed.scopes)
             for scope in offered
@@ -106,6 +116,7 @@ async def _page(
         cookie_only=principal.actor.means in {Means.NOTHING, Means.BROWSER},
         is_operator=principal.is_operator,
         everybody=everybody,
+        links=links_of(tokens, ADDRESS, cursor, anchor="tokens", everybody="1" if everybody else ""),
         name=typed.name[:_LONGEST_SHOWN],
         problem=problem,
     )

@@ -8,9 +8,10 @@ from fastapi import APIRouter, Request, Response
 from app.audit import Action, AuditEntry, AuditOutcome, Means
 from app.errors import N_, PROBLEMS
 from app.i18n import Language
-from app.ids import could_be_id
+from app.store.paging import PageRequest
 from app.web.deps import LanguageDep, PortalDep
 from app.web.ui.record.routes import ACTORS
+from app.web.ui.shared.paging import links_of
 from app.web.ui.shared.rendering import respond
 from app.web.ui.shared.timeline import moment
 from app.web.ui.views import AuditPage
@@ -54,30 +55,28 @@ ACTIONS: Final = {
 
 @router.get(ADDRESS)
 async def trail(
-    request: Request, portal: PortalDep, language: LanguageDep, before: str = "", stack: str = "", actor: str = ""
+    request: Request,
+    portal: PortalDep,
+    language: LanguageDep,
+    stack: str = "",
+    actor: str = "",
+    cursor: str | None = None,
 ) -> Response:
     """Who did what, newest first."""
     stack, actor = stack.strip()[:_LONGEST], actor.strip()[:_LONGEST]
-    entries = await portal.trail.entries(
-        limit=PAGE + 1,
-        before=before if could_be_id(before) else None,
-        stack=stack or None,
-        actor=actor or None,
-    )
-    shown = entries[:PAGE]
+    entries = await portal.trail.entries(PageRequest(PAGE, cursor), stack=stack or None, actor=actor or None)
     page = AuditPage(
-        entries=[_entry(each, language) for each in shown],
+        entries=[_entry(each, language) for each in entries.items],
         stack=stack,
         actor=actor,
-        older=trail_of(stack, actor, shown[-1].id) if len(entries) > PAGE else "",
-        newest=trail_of(stack, actor) if could_be_id(before) else "",
+        links=links_of(entries, ADDRESS, cursor, stack=stack, actor=actor),
     )
     return respond(request, page)
 
 
-def trail_of(stack: str = "", actor: str = "", before: str = "") -> str:
+def trail_of(stack: str = "", actor: str = "") -> str:
     """Where a part of the trail is shown."""
-    said = {name: value for name, value in (("stack", stack), ("actor", actor), ("before", before)) if value}
+    said = {name: value for name, value in (("stack", stack), ("actor", actor)) if value}
     return f"{ADDRESS}?{urlencode(said)}" if said else ADDRESS
 
 

@@ -109,15 +109,15 @@ async def _erases(portal: Portal, record: DeploymentRecord) -> bool:
     """Whether it is about files that were kept: the removal before it came to its end, and left nothing else."""
     if not record.operation.ends_stack:
         return False
-    before = await portal.records.deployments_of(record.stack_id, limit=1, after=record.id)
-    return any(each.operation.ends_stack and each.conclusion is Conclusion.SUCCEEDED for each in before)
+    before = await portal.records.deployment_before(record)
+    return before is not None and before.operation.ends_stack and before.conclusion is Conclusion.SUCCEEDED
 
 
 async def _kept(portal: Portal, record: DeploymentRecord) -> str:
     """The volume that is kept of a stack that is gone; empty where there is none, or a newer stack has it."""
     if not record.operation.ends_stack or record.stack_exists:
         return ""
-    found = await portal.records.kept_files(name=record.name)
+    found = await portal.records.kept_under(record.name)
     return next((each.volume for each in found if each.stack_id == record.stack_id), "")
 
 
@@ -125,7 +125,7 @@ async def _password(portal: Portal, principal: Principal, record: DeploymentReco
     stack = await portal.records.find_stack(record.name)
     if stack is None or stack.id != record.stack_id:
         return None
-    return password_of(portal, principal, stack)
+    return await password_of(portal, principal, stack)
 
 
 def left_over(record: DeploymentRecord, language: Language) -> list[str]:

@@ -1,6 +1,7 @@
 """The operator's page: numbers and charts of the last days, the newest deployments, and what needs a hand."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
@@ -17,11 +18,13 @@ from app.portal import Portal
 from app.reporting.statistics import Overview
 from app.stacks.model import StackState
 from app.stacks.quotas import Quotas
+from app.store.paging import PageRequest
 from app.store.readiness import StoreState
 from app.web.deps import LanguageDep, PortalDep, PrincipalDep
 from app.web.problems import STORE_CODES
 from app.web.ui.deployment.routes import RESOURCES, name_resource
 from app.web.ui.shared.charts import days_chart, dots, stair
+from app.web.ui.shared.paging import links_of
 from app.web.ui.shared.rendering import respond
 from app.web.ui.shared.timeline import past_deployment
 from app.web.ui.stacks.routes import shown_state
@@ -44,13 +47,27 @@ _ROWS: Final[Sequence[Sequence[StackState]]] = (
 
 
 @router.get("/operator")
-async def operator(request: Request, portal: PortalDep, principal: PrincipalDep, language: LanguageDep) -> Response:
-    """The portal as a whole; whoever has not signed in is asked to."""
+async def operator(
+    request: Request,
+    portal: PortalDep,
+    principal: PrincipalDep,
+    language: LanguageDep,
+    cursor: str | None = None,
+    left: str | None = None,
+) -> Response:
+    """The portal as a whole; whoever has not signed in is asked to. left: a cursor of the leftovers."""
     overview = await portal.statistics.overview()
-    latest = await portal.records.latest(limit=LATEST)
-    left = await portal.leftovers.all()
+    latest = await portal.records.latest(PageRequest(LATEST, cursor))
+    leftovers = await portal.leftovers.page(PageRequest(cursor=left))
     store = await portal.readiness.look()
-    page = _operator_page(portal, overview, latest, left, store, language, in_session=principal.session is not None)
+    page = _operator_page(
+        portal, overview, latest.items, leftovers.items, store, language, in_session=principal.session is not None
+    )
+    page = replace(
+        page,
+        links=links_of(latest, "/operator", cursor, anchor="latest"),
+        left_links=links_of(leftovers, "/operator", left, parameter="left", anchor="left"),
+    )
     return respond(request, page)
 
 

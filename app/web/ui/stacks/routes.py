@@ -9,13 +9,14 @@ from fastapi.responses import RedirectResponse
 from app.deployments.model import DeploymentRecord
 from app.errors import N_, PortalError
 from app.i18n import Language
-from app.ids import could_be_id
 from app.operations.password import PASSWORD
 from app.operations.redeploy import REDEPLOY
 from app.portal import Portal
 from app.stacks.model import STANDING, StackRecord, StackState, StackView
 from app.stacks.plan import version_of
 from app.stacks.requester import Requester
+from app.stacks.volumes import KeptFiles
+from app.store.paging import Page, PageRequest
 from app.web.auth.authorization import KeptDep, StackDep, files_of, stacks_of, whose_stacks
 from app.web.deps import LanguageDep, PortalDep, PrincipalDep, read_form
 from app.web.passwords import password_of
@@ -23,6 +24,7 @@ from app.web.projector import log_of
 from app.web.ui.deployment.routes import events_of
 from app.web.ui.record.routes import certificate_of
 from app.web.ui.shared.owners import owners_in_words
+from app.web.ui.shared.paging import links_of
 from app.web.ui.shared.qr import qr_code
 from app.web.ui.shared.rendering import respond
 from app.web.ui.shared.timeline import moment, past_deployment
@@ -46,27 +48,33 @@ _STATES: Final = {
 
 @router.get("/stacks")
 async def stacks(
-    request: Request, portal: PortalDep, principal: PrincipalDep, language: LanguageDep, after: str = ""
+    request: Request,
+    portal: PortalDep,
+    principal: PrincipalDep,
+    language: LanguageDep,
+    cursor: str | None = None,
+    kept: str | None = None,
 ) -> Response:
-    """The stacks that the visitor manages, and what became of those that are gone."""
-    views = await stacks_of(portal, principal, after=_id_or_none(after), limit=PAGE + 1)
+    """The stacks that the visitor manages, and what became of those that are gone. kept: a cursor of kept files."""
+    views = await stacks_of(portal, principal, PageRequest(PAGE, cursor))
+    links = links_of(views, "/stacks", cursor)
     whose = whose_stacks(principal)
     gone: Sequence[DeploymentRecord] = []
-    if whose is not None and _id_or_none(after) is None and not principal.is_operator:
+    if whose is not None and links.is_first and not principal.is_operator:
         gone = await portal.records.lately_gone(whose, limit=LATELY)
-    kept = await files_of(portal, principal) if _id_or_none(after) is None else []
-    shown = views[:PAGE]
+    # Only beside the newest stacks: what is kept has pages of its own.
+    files = await files_of(portal, principal, PageRequest(PAGE, kept)) if links.is_first else Page[KeptFiles]([])
     owners = {}
     if principal.is_operator:
-        owners = await owners_in_words(portal, [view.stack.owner for view in shown], language)
+        owners = await owners_in_words(portal, [view.stack.owner for view in views.items], language)
     page = StacksPage(
-        rows=[_row(view, owners.get(view.stack.owner, ""), language) for view in shown],
+        rows=[_row(view, owners.get(view.stack.owner, ""), language) for view in views.items],
         lately=[past_deployment(record, language, title=record.name) for record in gone],
-        kept=[StacksPage.Kept(each.name, each.volume, moment(each.since, language)) for each in kept],
+        kept=[StacksPage.Kept(each.name, each.volume, moment(each.since, language)) for each in files.items],
         everybody=principal.is_operator,
         of_browser=portal.settings.auth_mode == "open",
-        after=shown[-1].stack.id if len(views) > PAGE else None,
-        first=_id_or_none(after) is None,
+        links=links,
+        kept_links=links_of(files, "/stacks", kept, parameter="kept", anchor="kept"),
     )
     return respond(request, page)
 
@@ -88,11 +96,6 @@ def shown_state(state: StackState, language: Language) -> ShownState:
     return ShownState(language.text(shown.words), shown.dot)
 
 
-def _id_or_none(text: str) -> str | None:
-    """The id in an address, from which a list goes on; one that cannot be an id is passed over."""
-    return text if could_be_id(text) else None
-
-
 @router.get("/stacks/{name}")
 async def one_stack(
     request: Request,
@@ -100,12 +103,11 @@ async def one_stack(
     portal: PortalDep,
     principal: PrincipalDep,
     language: LanguageDep,
-    after: str = "",
+    cursor: str | None = None,
 ) -> Response:
     """One stack: how it is, how to get in, what it is made of, what was done to it, and what can be."""
     newest = await _newest(portal, stack)
-    deployments = await portal.records.deployments_of(stack.id, limit=PAGE + 1, after=_id_or_none(after))
-    shown = deployments[:PAGE]
+    deployments = await portal.records.deployments_of(stack.id, PageRequest(PAGE, cursor))
     view = StackView(stack, newest)
     plan, state = stack.plan, view.state
     page = StackPage(
@@ -126,14 +128,13 @@ async def one_stack(
         volume_path=plan["volume_path"],
         certificate=certificate_of(plan, language)[0],
         created=moment(stack.created_at, language),
-        deployments=[past_deployment(record, language) for record in shown],
+        deployments=[past_deployment(record, language) for record in deployments.items],
         log=log_of(newest, await events_of(portal, newest), language),
         running=newest.id if newest.conclusion is None else None,
-        password=password_of(portal, principal, stack) if view.opens else None,
+        password=await password_of(portal, principal, stack) if view.opens else None,
         password_pending=stack.is_password_pending,
         qr=qr_code(plan["url"]) if view.opens else None,
-        after=shown[-1].id if len(deployments) > PAGE else None,
-        first=_id_or_none(after) is None,
+        links=links_of(deployments, f"/stacks/{stack.name}", cursor, anchor="deployments"),
     )
     return respond(request, page)
 

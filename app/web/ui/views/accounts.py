@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from app.web.ui.shared.paging import ONE_PAGE, PageLinks
 from app.web.ui.views.parts import Fact, Moment, Section, ShownProblem
 
 
@@ -34,8 +35,8 @@ class AccountPage:
     """Who somebody is here, where he is signed in, and his tokens.
 
     facts: who, and how that is known; cookie_only: whether nothing but this browser's cookie tells; sessions: none
-    where there are no sessions; everybody: whether the tokens are everybody's; choices, lives: what a new token may be
-    allowed and for how many days; name: what was typed; problem: why no token was made.
+    where there are no sessions; everybody: whether the tokens are everybody's; links: to more of them; choices, lives:
+    what a new token may be allowed and for how many days; name: what was typed; problem: why no token was made.
     """
 
     template: ClassVar[str] = "account.html"
@@ -80,6 +81,7 @@ class AccountPage:
     cookie_only: bool = False
     is_operator: bool = False
     everybody: bool = False
+    links: PageLinks = ONE_PAGE
     name: str = ""
     problem: ShownProblem | None = None
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from app.web.ui.shared.charts import DayBars, Dots, StairStep
+from app.web.ui.shared.paging import ONE_PAGE, PageLinks
 from app.web.ui.views.parts import Moment, PastDeployment, Section, ShownState
 
 
@@ -13,7 +14,8 @@ class OperatorPage:
     """The portal as a whole, for its operator: numbers and charts of the last days, from the record alone.
 
     Everything is in the viewer's language; at: the moment (UTC) of all of it; room: how many stacks there are of how
-    many there may be, where that runs out; is_full: none is left; is_empty: there is nothing to draw yet.
+    many there may be, where that runs out; is_full: none is left; is_empty: there is nothing to draw yet;
+    links, left_links: to more deployments, and to more leftovers.
     """
 
     template: ClassVar[str] = "operator.html"
@@ -103,11 +105,13 @@ class OperatorPage:
     is_full: bool = False
     is_empty: bool = False
     in_session: bool = True
+    links: PageLinks = ONE_PAGE
+    left_links: PageLinks = ONE_PAGE
 
 
 @dataclass(frozen=True)
 class AuditPage:
-    """Who did what, newest first. stack, actor: what it was narrowed to; older, newest: addresses, empty for none."""
+    """Who did what, newest first. stack, actor: what it was narrowed to."""
 
     template: ClassVar[str] = "audit.html"
     section: ClassVar[Section] = "operator"
@@ -138,5 +142,4 @@ class AuditPage:
     entries: Sequence[Entry]
     stack: str = ""
     actor: str = ""
-    older: str = ""
-    newest: str = ""
+    links: PageLinks = ONE_PAGE

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from app.web.effects import LogRow
+from app.web.ui.shared.paging import ONE_PAGE, PageLinks
 from app.web.ui.shared.qr import QrCode
 from app.web.ui.views.parts import Moment, PastDeployment, Section, ShownProblem, ShownState
 
@@ -14,8 +15,7 @@ class StacksPage:
     """The stacks that the viewer manages, newest first, a page at a time.
 
     everybody: whether these are everybody's; of_browser: whether they belong to this browser, and to no account;
-    lately: how it ended with those that are gone; kept: their files; after: the id of the last stack here where there
-    are more; first: whether these are the newest.
+    lately: how it ended with those that are gone; kept: their files.
     """
 
     template: ClassVar[str] = "stacks.html"
@@ -45,8 +45,8 @@ class StacksPage:
     kept: Sequence[Kept] = ()
     everybody: bool = False
     of_browser: bool = True
-    after: str | None = None
-    first: bool = True
+    links: PageLinks = ONE_PAGE
+    kept_links: PageLinks = ONE_PAGE
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class StackPage:
 
     running: the deployment that changes it now; opens: whether its address is worth opening; password: only then;
     password_pending: whether it is being changed, or such a change was not finished; redeployable, deletable: whether
-    that would be taken in now; after, first: as in StacksPage, of its deployments.
+    that would be taken in now; links: to more of its deployments.
     """
 
     template: ClassVar[str] = "stack.html"
@@ -84,8 +84,7 @@ class StackPage:
     password_pending: bool = False
     user_name: str = "opencode"
     qr: QrCode | None = None
-    after: str | None = None
-    first: bool = True
+    links: PageLinks = ONE_PAGE
 
 
 @dataclass(frozen=True)
