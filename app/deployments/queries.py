@@ -6,7 +6,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Select, literal, select, tuple_
+from sqlalchemy import Connection, ScalarSelect, Select, literal, select, tuple_
 from sqlalchemy.engine import Row
 
 from app.audit import Actor, Means, Role
@@ -35,8 +35,13 @@ NEWEST_FIRST: Final = (schema.deployment.c.created_at.desc(), schema.deployment.
 
 def newest_of_each() -> Any:
     """Hold a query to the newest deployment of each stack."""
+    return schema.deployment.c.id == newest_id()
+
+
+def newest_id() -> ScalarSelect[str]:
+    """Select, beside a stack, the id of its newest deployment."""
     other = schema.deployment.alias()
-    newest = (
+    return (
         select(other.c.id)
         .where(other.c.stack_id == schema.stack.c.id)
         .order_by(other.c.created_at.desc(), other.c.id.desc())
@@ -44,7 +49,6 @@ def newest_of_each() -> Any:
         .correlate(schema.stack)
         .scalar_subquery()
     )
-    return schema.deployment.c.id == newest
 
 
 _OF_A_STACK: Final = Order("deployments-of-stack", (schema.deployment.c.created_at, schema.deployment.c.id))

@@ -32,7 +32,8 @@ from app.store import schema
 from app.store.engine import Database
 from app.store.paging import Order, Page, PageRequest
 
-# Doubling a pause more often than this would leave what a timedelta can hold.
+# However long the first pause is, and however often it is doubled: what a moment can be moved by.
+_LONGEST_PAUSE: Final = timedelta(days=365)
 _DOUBLINGS: Final = 20
 # Stacks at one look: more of them wait for the next one, seconds later.
 _DUE: Final = 50
@@ -64,8 +65,14 @@ class Leftover:
         return self.removed_at is None and self.next_try_at is None
 
 
-_LEFTOVERS: Final = select(schema.leftover, schema.stack.c.name.label("stack")).join(
-    schema.stack, schema.stack.c.id == schema.leftover.c.stack_id
+# The name of each stack of a page, rather than a join, which a database may begin at the stacks.
+_LEFTOVERS: Final = select(
+    schema.leftover,
+    select(schema.stack.c.name)
+    .where(schema.stack.c.id == schema.leftover.c.stack_id)
+    .correlate(schema.leftover)
+    .scalar_subquery()
+    .label("stack"),
 )
 _OLDEST_FIRST: Final = Order(
     "leftovers", (schema.leftover.c.left_at, schema.leftover.c.stack_id, schema.leftover.c.kind), descending=False
@@ -82,7 +89,7 @@ class Leftovers:
         """
         self._database = database
         self._records = records
-        self._first_pause = timedelta(seconds=first_pause)
+        self._first_pause = min(timedelta(seconds=first_pause), _LONGEST_PAUSE)
         self._attempts = attempts
 
     async def page(self, request: PageRequest, *, removed: bool = False) -> Page[Leftover]:
@@ -166,7 +173,7 @@ class Leftovers:
         return cast("datetime", row.tried_at + self._pause(row.attempts))
 
     def _pause(self, tried: int) -> timedelta:
-        return self._first_pause * (1 << min(max(tried - 1, 0), _DOUBLINGS))
+        return min(self._first_pause * 2.0 ** min(max(tried - 1, 0), _DOUBLINGS), _LONGEST_PAUSE)
 
 
 def settle(connection: Connection, stack_id: str, deployment_id: str, left: Sequence[Left], at: datetime) -> None:

@@ -7,9 +7,9 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, Select, select
 
 from app.deployments.model import DeploymentRecord
-from app.deployments.queries import DEPLOYMENTS, DeploymentRecords, newest_of_each, read_deployments
+from app.deployments.queries import DEPLOYMENTS, DeploymentRecords, newest_id, newest_of_each, read_deployments
 from app.stacks.model import EVERYBODY, StackRecord, StackView, Whose
-from app.stacks.volumes import BY_TIME, LAST_FIRST, KeptFiles, kept_of_row, of_volumes, unused
+from app.stacks.volumes import LAST_FIRST, OF_ALL, OF_SOME, KeptFiles, kept_of_row, of_volumes, unused
 from app.store import schema
 from app.store.paging import Order, Page, PageRequest, every
 
@@ -47,20 +47,11 @@ class Records(DeploymentRecords):
 
     async def stack_views(self, whose: Whose, request: PageRequest) -> Page[StackView]:
         """Stacks with their newest deployments, newest first; the same few queries, however many there are."""
-        stack = schema.stack.c
-        query = DEPLOYMENTS.add_columns(
-            stack.server_id,
-            stack.template,
-            stack.next_secrets.is_not(None).label("is_password_pending"),
-            stack.plan.label("stack_plan"),
-            stack.created_at.label("stack_created_at"),
-        ).where(stack.removed_at.is_(None), newest_of_each(), *_held_to(whose))
-
-        def read(connection: Connection, query: Select[Any]) -> list[tuple[Row[Any], StackView]]:
-            found = read_deployments(connection, query)
-            return [(row, StackView(_stack_of(row), record)) for row, record in found]
-
-        return await self._database.read(lambda connection: _STANDING.page(partial(read, connection), query, request))
+        query = _STACKS.add_columns(newest_id().label("newest_id"))
+        query = query.where(schema.stack.c.removed_at.is_(None), *_held_to(whose))
+        return await self._database.read(
+            lambda connection: _STANDING.page(partial(_read_views, connection), query, request)
+        )
 
     def every_stack(self) -> AsyncIterator[StackView]:
         """Every stack with its newest deployment, newest first, a page in memory at a time."""
@@ -98,8 +89,8 @@ class Records(DeploymentRecords):
         def read(connection: Connection, query: Select[Any]) -> list[tuple[Row[Any], KeptFiles]]:
             return [(row, kept_of_row(row)) for row in connection.execute(query)]
 
-        query = unused(*_held_to(whose))
-        return await self._database.read(lambda connection: BY_TIME.page(partial(read, connection), query, request))
+        query, order = unused(*_held_to(whose)), OF_ALL if whose == EVERYBODY else OF_SOME
+        return await self._database.read(lambda connection: order.page(partial(read, connection), query, request))
 
     async def kept_under(self, name: str, whose: Whose = EVERYBODY) -> list[KeptFiles]:
         """What is kept of stacks that had a name, the last first."""
@@ -135,6 +126,14 @@ def _held_to(whose: Whose) -> list[Any]:
     return [column == value for column, value in wanted if value is not None]
 
 
+def _read_views(connection: Connection, query: Select[Any]) -> list[tuple[Row[Any], StackView]]:
+    """Read stacks, and then their newest deployments: in one query, these would be looked up for more than a page."""
+    rows = connection.execute(query).all()
+    newest = DEPLOYMENTS.where(schema.deployment.c.id.in_([row.newest_id for row in rows]))
+    records = {record.stack_id: record for _, record in read_deployments(connection, newest)}
+    return [(row, StackView(_stack_record(row), records[row.id])) for row in rows]
+
+
 def _stack_record(row: Any) -> StackRecord:
     return StackRecord(
         id=row.id,
@@ -145,20 +144,5 @@ def _stack_record(row: Any) -> StackRecord:
         plan=row.plan,
         manage_key_hash=row.manage_key_hash,
         created_at=row.created_at,
-        is_password_pending=row.is_password_pending,
-    )
-
-
-def _stack_of(row: Any) -> StackRecord:
-    """The stack in a row that begins with its newest deployment."""
-    return StackRecord(
-        id=row.stack_id,
-        server_id=row.server_id,
-        name=row.name,
-        owner=row.owner_of_stack,
-        template=row.template,
-        plan=row.stack_plan,
-        manage_key_hash=row.manage_key_hash,
-        created_at=row.stack_created_at,
         is_password_pending=row.is_password_pending,
     )

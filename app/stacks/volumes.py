@@ -15,8 +15,10 @@ _stack, _volume = schema.stack, schema.resource
 _other, _others = schema.stack.alias(), schema.resource.alias()
 
 LAST_FIRST: Final = (_stack.c.removed_at.desc(), _stack.c.id.desc())
-# A volume was marked as kept just before its stack was gone.
-BY_TIME: Final = Order("kept-files", (_volume.c.changed_at, _volume.c.stack_id))
+# A volume was marked as kept just before its stack was gone: of all there is an index of the one, of an owner's of the
+# other.
+OF_ALL: Final = Order("kept-files", (_volume.c.changed_at, _volume.c.stack_id))
+OF_SOME: Final = Order("kept-files-of", (_stack.c.removed_at, _stack.c.id))
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,7 @@ def kept_files(*conditions: Any) -> Select[Any]:
         )
         .join(_volume, _volume.c.stack_id == _stack.c.id)
         .where(
-            # In the statement's own words, as the index of what is kept has them.
-            _volume.c.kind == literal("volume", literal_execute=True),
+            # Nothing but volumes is ever kept. In the statement's own words, as the index of what is kept has them.
             _volume.c.state == literal(ResourceState.KEPT.value, literal_execute=True),
             _stack.c.removed_at.is_not(None),
             ~_has_had(later),
@@ -64,7 +65,7 @@ def kept_files(*conditions: Any) -> Select[Any]:
 
 def of_volumes(volumes: Collection[str]) -> Select[Any]:
     """Select what is kept of some volumes, whoever holds their names now."""
-    return kept_files(_volume.c.name.in_(volumes))
+    return kept_files(_volume.c.kind == "volume", _volume.c.name.in_(volumes))
 
 
 def unused(*conditions: Any) -> Select[Any]:

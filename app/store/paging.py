@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Row, Select, literal, tuple_
+from sqlalchemy import ColumnElement, DateTime, Row, Select, String, TypeDecorator, literal, tuple_
 
 from app.errors import PortalError
 
@@ -130,13 +130,13 @@ def _decoded(cursor: str) -> list[Any]:
 
 def _value(value: object, column: ColumnElement[Any]) -> object:
     """Read a value for a column. Raises PortalError `cursor_invalid`."""
-    kind = column.type.python_type
+    kind = column.type.impl_instance if isinstance(column.type, TypeDecorator) else column.type
     try:
-        if kind is datetime and type(value) is int:
+        if isinstance(kind, DateTime) and type(value) is int:
             return _EPOCH + value * _MICROSECOND
     except OverflowError:
         raise PortalError("cursor_invalid", field="cursor") from None
-    if kind is str and isinstance(value, str) and len(value) <= _LONGEST_TEXT and value.isprintable():
+    if isinstance(kind, String) and isinstance(value, str) and len(value) <= _LONGEST_TEXT and value.isprintable():
         return value
     raise PortalError("cursor_invalid", field="cursor")
 

@@ -179,7 +179,7 @@ resource = Table(
     Column("changed_at", Moment, nullable=False),
     Index("ix_resource_kind_name", "kind", "name"),
     # Kept files, the last first.
-    Index("ix_resource_kept", "changed_at", "stack_id", **_where("kind = 'volume' AND state = 'kept'")),
+    Index("ix_resource_kept", "changed_at", "stack_id", **_where("state = 'kept'")),
 )
 
 # What could not be removed; removed_at is set once it is.

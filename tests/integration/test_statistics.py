@@ -345,7 +345,7 @@ async def test_no_table_is_read_from_end_to_end(database_url: str):
     )
     # What is gone through whole is an index of what there is now, or is left after ten rows.
     assert {line for line in lines if line.startswith("SCAN ")} == {
-        "SCAN stack USING INDEX uq_stack_name_held",
+        "SCAN stack USING INDEX ix_stack_held",
         "SCAN deployment USING INDEX ix_deployment_open",
         "SCAN deployment USING INDEX sqlite_autoindex_deployment_1",
     }

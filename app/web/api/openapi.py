@@ -171,6 +171,8 @@ def _statuses(operation: Mapping[str, Any], path: str, rule: Rule, settings: Set
         statuses.add(429)
     if "requestBody" in operation:
         statuses.update(_OF_BODY)
+    if any(each["name"] == "cursor" for each in operation.get("parameters", ())):
+        statuses.add(400)
     # Those that the framework reads have a title. In a path every text is one.
     if any(each["in"] == "query" and "title" in each["schema"] for each in operation.get("parameters", ())):
         statuses.add(422)

@@ -21,7 +21,7 @@ INDEXES = (
     ("ix_stack_gone_owner", "stack", ["owner", "removed_at", "id"], "removed_at IS NOT NULL"),
     ("ix_stack_gone_name", "stack", ["name", "removed_at"], "removed_at IS NOT NULL"),
     ("ix_deployment_of_stack", "deployment", ["stack_id", "created_at", "id"], None),
-    ("ix_resource_kept", "resource", ["changed_at", "stack_id"], "kind = 'volume' AND state = 'kept'"),
+    ("ix_resource_kept", "resource", ["changed_at", "stack_id"], "state = 'kept'"),
     ("ix_leftover_due", "leftover", ["attempts", "tried_at"], "removed_at IS NULL"),
     ("ix_leftover_left", "leftover", ["left_at", "stack_id", "kind"], "removed_at IS NULL"),
     ("ix_leftover_all", "leftover", ["left_at", "stack_id", "kind"], None),

@@ -11,7 +11,7 @@ from app.web.deps import LANGUAGE_COOKIE, language_of, principal_of, remember_ch
 from app.web.ui.views import Page, Viewer
 
 # What an address says besides its language. Anything else is nobody's.
-_KEPT: Final = frozenset({"name", "plan", "next", "after", "before", "stack", "actor", "everybody"})
+_KEPT: Final = frozenset({"name", "plan", "next", "cursor", "kept", "left", "stack", "actor", "everybody"})
 
 # What has just been done, as the page that follows says it: a word in its address, which no link takes along.
 _DONE: Final = {
