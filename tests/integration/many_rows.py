@@ -12,12 +12,26 @@ from app.ids import new_id
 from app.operations.create import CREATE
 from app.operations.redeploy import REDEPLOY
 from app.operations.remove import REMOVE
+from app.security.vault import Vault
+from app.stacks.names import DeploymentRequest
+from app.stacks.plan import make_plan
+from app.stacks.templates import StackSecrets, built_in_template
 from app.store import schema
 from app.store.engine import Database
+from tests.servers import portal_settings
 
 BEGAN: Final = datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)
 ADA, BOB = "browser:ada", "browser:bob"
 ADA_EMAIL: Final = "ada@example.com"
+
+# By the key that the portals of tests have: one that cannot read what is there does not start.
+_SEALED: Final = StackSecrets("a-password", {}).encrypt(Vault(["a-key-that-is-only-for-tests"]))
+_SETTINGS: Final = portal_settings("http://dokploy:3000", "sqlite+aiosqlite:///:memory:")
+
+
+def plan_of(name: str) -> dict[str, Any]:
+    """The plan of a stack, as its deployments have it."""
+    return make_plan(DeploymentRequest(name), built_in_template(_SETTINGS), _SETTINGS).to_json()
 
 
 def at(number: int) -> datetime:
@@ -51,9 +65,9 @@ class ManyRows:
                 "name": name,
                 "owner": owner,
                 "template": "opencode",
-                "plan": {"url": f"https://{name}.example.com", "host": f"{name}.example.com", "image": "image:1"},
+                "plan": plan_of(name),
                 "manage_key_hash": stack_id,
-                "secrets": b"sealed",
+                "secrets": _SEALED,
                 "created_at": moment,
                 "removed_at": moment + timedelta(seconds=1) if is_gone else None,
             }
@@ -85,7 +99,7 @@ class ManyRows:
             "trigger": "user",
             "actor": ADA,
             "options": {},
-            "plan": {"url": f"https://{name}.example.com", "host": f"{name}.example.com", "image": "image:1"},
+            "plan": plan_of(name),
             "created_at": at(number),
             "started_at": at(number),
             "concluded_at": at(number) + timedelta(seconds=30),
