@@ -264,7 +264,7 @@ async def test_the_new_password_is_the_stack_s_in_the_very_transaction_of_the_st
         await store.journal.record(late, Checkpoint(steps=done.steps, secrets=late.next_secrets))
     still = await store.records.find_stack("ada")
     assert still is not None
-    assert (still.secrets, still.is_password_pending) == (after.secrets, True)
+    assert (await store.secrets(still.id), still.is_password_pending) == (new, True)
     await store.database.close()
 
 
