@@ -39,7 +39,9 @@ from app.stacks.queries import Records
 from app.stacks.quotas import Quotas
 from app.stacks.templates import built_in_template
 from app.stacks.transfer import Transfers
-from app.store.engine import Database, FileLock, Listener
+from app.store.engine import Database
+from app.store.listener import Listener
+from app.store.lock import FileLock
 from app.store.readiness import Readiness, open_store
 
 log = structlog.get_logger()

@@ -36,7 +36,9 @@ from app.ids import new_id
 from app.observation.leftovers import settle
 from app.operations.table import OPERATIONS
 from app.store import schema
-from app.store.engine import Database, StoreAway, database_now
+from app.store.dialects import database_now
+from app.store.engine import Database
+from app.store.errors import StoreAway
 
 log = structlog.get_logger()
 

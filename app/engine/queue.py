@@ -14,7 +14,8 @@ from app.errors import N_
 from app.i18n import Language
 from app.observation.tracker import SharedRead
 from app.store import schema
-from app.store.engine import Database, database_now
+from app.store.dialects import database_now
+from app.store.engine import Database
 
 ORDER: Final = (schema.deployment.c.trigger == PORTAL_TRIGGER, schema.deployment.c.created_at, schema.deployment.c.id)
 """How deployments begin: as they were requested, and then the portal's own, for which nobody waits."""

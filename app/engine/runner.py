@@ -27,7 +27,8 @@ from app.errors import PortalError, SettingsError
 from app.security.vault import Vault
 from app.stacks.plan import Plan
 from app.stacks.templates import StackSecrets
-from app.store.engine import FileLock, StoreAway
+from app.store.errors import StoreAway
+from app.store.lock import FileLock
 
 log = structlog.get_logger()
 

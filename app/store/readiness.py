@@ -12,8 +12,9 @@ import structlog
 from sqlalchemy.exc import ArgumentError
 
 from app.errors import SettingsError
-from app.store.engine import Database, FileLock, StoreAway
-from app.store.errors import Reason
+from app.store.engine import Database
+from app.store.errors import Reason, StoreAway
+from app.store.lock import FileLock
 from app.store.migrations import HEAD, check, migrate
 
 log = structlog.get_logger()

@@ -21,7 +21,8 @@ from app.engine.broker import Broker
 from app.engine.journal import Journal
 from app.stacks.queries import Records
 from app.store import migrations, schema
-from app.store.engine import Database, metadata
+from app.store.dialects import metadata
+from app.store.engine import Database
 from app.store.migrations import HEAD, current, migrate
 from tests.together import run_together
 

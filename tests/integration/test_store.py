@@ -42,7 +42,8 @@ from app.stacks.queries import PAGE, Records
 from app.stacks.requester import Requester
 from app.stacks.templates import StackSecrets, built_in_template
 from app.store import schema
-from app.store.engine import Database, StoreAway
+from app.store.engine import Database
+from app.store.errors import StoreAway
 from tests.servers import portal_settings, requester
 from tests.waiting import until
 
