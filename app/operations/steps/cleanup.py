@@ -25,8 +25,8 @@ log = structlog.get_logger()
 _UNANSWERED: Final = 2
 
 
-class Removal:
-    """The parts of a removal. Only what bears this stack's marker is touched."""
+class Cleanup:
+    """The parts of a cleanup. Only what bears this stack's marker is touched."""
 
     def __init__(self, context: RunContext) -> None:
         self._context = context

@@ -1,4 +1,4 @@
-"""The station at which Dokploy works: asks for the deployment once, and follows that very one to its end."""
+"""The step in which Dokploy works: triggers the deployment once, and follows that very one to its end."""
 
 import time
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from app.dokploy import DokployDeployment, DokployError, QueueJob
 from app.engine.saga import Outcome, ResourceChange
 from app.errors import PortalError
 from app.observation.tracker import DEFAULT_TITLE, Pace, Queue, find_row
-from app.operations.steps.create import CreateStep
+from app.operations.steps.base import CreateStep
 
 log = structlog.get_logger()
 
@@ -65,7 +65,7 @@ class Deploy(CreateStep):
 
     async def undo(self) -> Outcome:
         """Wait until Dokploy has let go of the application."""
-        await self.removal.release(self.name)
+        await self.cleanup.release(self.name)
         return Outcome()
 
     # Asking

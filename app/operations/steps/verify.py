@@ -1,4 +1,4 @@
-"""The last station: sees the container run, opens the address as a stranger would, and says what is wrong with it."""
+"""The last step: sees the container run, and opens the address as a visitor without credentials."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from app.engine.saga import Outcome
 from app.errors import PortalError
 from app.observation.probe import NOBODY, ProbeResult
 from app.observation.tracker import Pace
-from app.operations.steps.create import CreateStep
+from app.operations.steps.base import CreateStep
 
 # Docker starts a container again after five seconds; one that stopped this often will not stay up.
 _CRASHES = 3
@@ -65,9 +65,9 @@ class Verify(CreateStep):
     async def _remove_doubles(self) -> None:
         """Remove what creates that landed later than any deadline have made beside what counts."""
         if "project" in self.context.doubted:
-            await self.removal.remove_double_projects(self.context.resource("project").dokploy_id or "")
+            await self.cleanup.remove_double_projects(self.context.resource("project").dokploy_id or "")
         if "application" in self.context.doubted:
-            await self.removal.remove_double_applications(self.application_id)
+            await self.cleanup.remove_double_applications(self.application_id)
 
     def _problem_of_tasks(self, tasks: Sequence[Task], missing: PortalError) -> PortalError | None:
         """What keeps the newest task from running; raises once it is sure that it never will."""
