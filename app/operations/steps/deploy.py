@@ -12,7 +12,7 @@ from app.deployments.states import ResourceState, Status
 from app.dokploy import DokployDeployment, DokployError, QueueJob
 from app.engine.saga import Outcome, ResourceChange
 from app.errors import PortalError
-from app.observation.tracker import DEFAULT_TITLE, Pace, Queue, find_row
+from app.observation.tracker import DEFAULT_TITLE, DokployQueue, Pace, find_row
 from app.operations.steps.base import CreateStep
 
 log = structlog.get_logger()
@@ -134,7 +134,7 @@ class Deploy(CreateStep):
                     return None
             await self._rest()
 
-    async def _queue(self) -> Queue:
+    async def _queue(self) -> DokployQueue:
         return await self.context.persist(self.context.deps.tracker.queue, repeatable=True)
 
     @property
@@ -142,7 +142,7 @@ class Deploy(CreateStep):
         """The portal's settings."""
         return self.context.settings
 
-    def _job(self, queue: Queue) -> QueueJob | None:
+    def _job(self, queue: DokployQueue) -> QueueJob | None:
         """Our job, by its title, or by our marker where the title was dropped.
 
         Where both may have been, one without a name may be ours: it is waited for, and proves nothing.
@@ -176,7 +176,7 @@ class Deploy(CreateStep):
             self.context.deps.tracker.keeps_titles = True
         return row
 
-    async def _row(self, queue: Queue, job: QueueJob | None) -> DokployDeployment | None:
+    async def _row(self, queue: DokployQueue, job: QueueJob | None) -> DokployDeployment | None:
         """Our row. While the job is active the row only tells that it runs, so it is read for its log's sake alone."""
         if job is not None and not self._log_is_due():
             return None
@@ -206,7 +206,7 @@ class Deploy(CreateStep):
             raise PortalError("deploy_not_found", seconds=self.settings.deploy_appear_seconds)
         return False
 
-    async def _waits(self, queue: Queue, job: QueueJob) -> None:
+    async def _waits(self, queue: DokployQueue, job: QueueJob) -> None:
         """Tell the place in line when it changes, and watch the time."""
         place = (queue.place(job), queue.waiting)
         if place != self._place:
