@@ -16,6 +16,7 @@ from app.dokploy.masking import SHORTEST
 from app.engine.broker import Broker
 from app.engine.estimates import Estimates
 from app.engine.journal import Journal
+from app.engine.leases import Leases
 from app.engine.run import Resource, Run
 from app.engine.saga import Checkpoint, ResourceChange, RunLost, StepChange
 from app.errors import PortalError
@@ -44,6 +45,7 @@ class RunnerDeps:
     dokploy: DokployClient
     tracker: Tracker
     prober: Prober
+    leases: Leases
     journal: Journal
     records: Records
     broker: Broker

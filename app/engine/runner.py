@@ -135,7 +135,7 @@ class Runner:
             self._held_until = float("-inf")
             try:
                 async with asyncio.timeout(_LEAVE_SECONDS):
-                    await self._deps.journal.leave(worker)
+                    await self._deps.leases.leave(worker)
             except Exception as error:  # noqa: BLE001 - then the lease runs out by itself
                 _tell(error)
             log.info("runs_handed_over", worker=worker, runs=runs, seconds=round(_now() - began, 3))
@@ -174,7 +174,7 @@ class Runner:
                 await asyncio.sleep(0.2)
         seconds = self._deps.settings.runner_lease_seconds
         began = _now()
-        self._worker = await self._deps.journal.register(seconds, alone=self._lock is not None)
+        self._worker = await self._deps.leases.register(seconds, alone=self._lock is not None)
         self._held_until = began + seconds
         log.info("runner_active", worker=self._worker)
         return self._worker
@@ -205,7 +205,7 @@ class Runner:
             holding = list(self._runs)
         await self._let_requests_in()
         free = self._free()
-        claimed = await self._deps.journal.claim(worker, free, holding) if free > 0 else []
+        claimed = await self._deps.leases.claim(worker, free, holding) if free > 0 else []
         if self._worker != worker:
             return False  # lost meanwhile, and with it what was claimed
         for run in claimed:
@@ -234,7 +234,7 @@ class Runner:
         if not self._runs:
             return
         try:
-            asked = await self._deps.journal.cancellations(worker)
+            asked = await self._deps.leases.cancellations(worker)
         except StoreAway:
             self._look_for_cancellations = True
             raise
@@ -251,7 +251,7 @@ class Runner:
             try:
                 # On PostgreSQL no longer than there is something to renew.
                 async with asyncio.timeout(seconds if self._lock else self._held_until - began):
-                    if not await self._deps.journal.renew(worker, seconds):
+                    if not await self._deps.leases.renew(worker, seconds):
                         break
                 self._held_until = began + seconds
             except Exception as error:  # noqa: BLE001 - as above
@@ -281,7 +281,7 @@ class Runner:
                 async with asyncio.timeout(min(_BROKEN_SECONDS * 2 ** (self._broken[run.id] - 1), _LONGEST_BROKEN)):
                     await run.stopping.wait()
             with suppress(StoreAway):
-                await self._deps.journal.let_go(run)
+                await self._deps.leases.let_go(run)
         else:
             self._broken.pop(run.id, None)
         finally:
