@@ -18,7 +18,7 @@ class CreateApplication(CreateStep):
         application = await self.find_or_create("application", self.cleanup.find_applications, self._create)
         if application is None:
             return Outcome()
-        if "application" in self.context.doubted:
+        if self.context.doubts.may_have_doubled("application"):
             await self.cleanup.remove_double_applications(application.application_id)
         return Outcome(
             output={"app_name": application.app_name, "seen": {"application": application.app_name}},

@@ -30,7 +30,7 @@ class CreateStep:
 
     async def run(self) -> Outcome:
         """Do the work, with Dokploy's failures as problems, unless the run was cancelled before."""
-        await self.context.check_canceled()
+        await self.context.clock.check_canceled()
         async with dokploy_blamed():
             return await self.work()
 
@@ -66,7 +66,7 @@ class CreateStep:
             # An earlier run made it, and much can have happened since.
             if found := await find():
                 return found[0]
-        if self.context.is_in_doubt(kind) and (found := await self._find_in_doubt(kind, find)):
+        if self.context.doubts.is_open(kind) and (found := await self._find_in_doubt(kind, find)):
             return found[0]
         for last_try in (False, True):
             began = time.monotonic()
@@ -75,9 +75,9 @@ class CreateStep:
             except DokployError as error:
                 if not error.uncertain:
                     raise
-                self.context.doubt(kind, began)
+                self.context.doubts.add(kind, began)
                 if isinstance(error, DokployServerError):  # it has answered, so it is no longer at it
-                    self.context.clear_doubt(kind)
+                    self.context.doubts.clear(kind)
                 if found := await self._find_in_doubt(kind, find):
                     return found[0]
                 if last_try or isinstance(error, DokployServerError):
@@ -87,7 +87,7 @@ class CreateStep:
     async def _find_in_doubt(self, kind: str, find: Callable[[], Awaitable[Sequence[T]]]) -> Sequence[T]:
         """Look at once, and if there is nothing, again when it can no longer land."""
         found = await find()
-        if not found and self.context.is_in_doubt(kind):
-            await self.context.wait_out_doubt(kind)
+        if not found and self.context.doubts.is_open(kind):
+            await self.context.doubts.wait_out(kind)
             found = await find()
         return found

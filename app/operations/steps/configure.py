@@ -29,7 +29,7 @@ class Configure(CreateStep):
         )
         if mount is None:
             return Outcome()
-        if "mount" in self.context.doubted:
+        if self.context.doubts.may_have_doubled("mount"):
             # Two mounts at one path, and Docker would refuse to start the container.
             for double in (await self._find_mounts())[1:]:
                 await gone(self.dokploy.remove_mount(double.mount_id))

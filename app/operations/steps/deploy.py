@@ -95,7 +95,7 @@ class Deploy(CreateStep):
         except DokployError as error:
             if not error.uncertain:
                 raise
-            self.context.doubt(self.name, self._triggered)
+            self.context.doubts.add(self.name, self._triggered)
             log.warning("deploy_answer_lost", detail=str(error))
 
     # Following
@@ -105,7 +105,7 @@ class Deploy(CreateStep):
         self._pace.moved()
         absent_since: float | None = None
         while True:
-            await self.context.check_canceled()
+            await self.context.clock.check_canceled()
             queue = await self._queue()
             job = self._job(queue)
             if job is not None and job.state == "waiting":
@@ -126,16 +126,16 @@ class Deploy(CreateStep):
                 absent_since = None
                 words = job.data if job else None
                 if row is not None or (words and self._is_ours(words.title_log, words.description_log)):
-                    self.context.clear_doubt(self.name)
+                    self.context.doubts.clear(self.name)
                 await self._runs(row)
             else:
-                absent_since = absent_since or self.context.clock()
+                absent_since = absent_since or self.context.clock.now()
                 if self._is_lost(absent_since):
                     return None
             await self._rest()
 
     async def _queue(self) -> DokployQueue:
-        return await self.context.persist(self.context.deps.tracker.queue, repeatable=True)
+        return await self.context.outages.persist(self.context.deps.tracker.queue, repeatable=True)
 
     @property
     def settings(self) -> Any:
@@ -197,8 +197,8 @@ class Deploy(CreateStep):
 
     def _is_lost(self, absent_since: float) -> bool:
         """Whether Dokploy has forgotten our job. Raises PortalError once a second one does not appear either."""
-        absent = self.context.clock() - absent_since
-        if self.context.may_land(self.name):
+        absent = self.context.clock.now() - absent_since
+        if self.context.doubts.may_land(self.name):
             return False
         if self._asked < 2:
             return absent > _LOST_AFTER
@@ -228,7 +228,7 @@ class Deploy(CreateStep):
 
     async def _runs(self, row: DokployDeployment | None) -> None:
         """Note that it runs, hand on its log, and keep the deadline, which begins when the job does."""
-        now = self.context.clock()
+        now = self.context.clock.now()
         if self._running_since is None:
             self._running_since = now
             self._pace.moved()
@@ -241,7 +241,7 @@ class Deploy(CreateStep):
     def _log_is_due(self) -> bool:
         """Whether to read the log again: not of a deployment that is over soon, and not at every look at the queue."""
         since = self._running_since
-        runs_long = since is not None and self.context.clock() - since >= _LOG_AFTER
+        runs_long = since is not None and self.context.clock.now() - since >= _LOG_AFTER
         return runs_long and time.monotonic() - self._log_read_at > _LOG_EVERY
 
     async def _read_log(self, row: DokployDeployment, *, last: bool = False) -> None:
@@ -272,4 +272,4 @@ class Deploy(CreateStep):
         return output
 
     async def _rest(self) -> None:
-        await self.context.pause(self._pace.interval(watched=self.context.is_watched()))
+        await self.context.clock.pause(self._pace.interval(watched=self.context.is_watched()))

@@ -19,7 +19,7 @@ class CreateDomain(CreateStep):
         domain = await self.find_or_create("domain", self._find, self._create)
         if domain is None:
             return Outcome()
-        if "domain" in self.context.doubted:
+        if self.context.doubts.may_have_doubled("domain"):
             for double in (await self._find())[1:]:
                 await gone(self.dokploy.delete_domain(double.domain_id))
         return Outcome(

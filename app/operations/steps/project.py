@@ -18,7 +18,7 @@ class CreateProject(CreateStep):
         if ids is None:
             return Outcome()
         project_id, environment_id, name = ids
-        if "project" in self.context.doubted:
+        if self.context.doubts.may_have_doubled("project"):
             await self.cleanup.remove_double_projects(project_id)
         return Outcome(
             output={"environment_id": environment_id, "seen": {"project": name}},

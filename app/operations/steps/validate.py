@@ -27,14 +27,16 @@ class Validate(CreateStep):
         return Outcome(resources=[ResourceChange("volume", ResourceState.KEPT)] if kept else [])
 
     async def _project_is_free(self) -> None:
-        projects = await self.context.persist(self.context.deps.tracker.projects, repeatable=True)
+        projects = await self.context.outages.persist(self.context.deps.tracker.projects, repeatable=True)
         for project in projects.get(self.plan.project, ()):
             if not self.context.marker.is_on(project.description):
                 raise PortalError("project_conflict", field="name", name=self.plan.project)
 
     async def _volume_is_ours(self) -> bool:
         """Whether a volume of that name is there, kept by an earlier stack of the same owner."""
-        if self.plan.volume not in await self.context.persist(self.context.deps.tracker.volumes, repeatable=True):
+        if self.plan.volume not in await self.context.outages.persist(
+            self.context.deps.tracker.volumes, repeatable=True
+        ):
             return False
         if await self.context.deps.records.is_kept_volume(self.plan.volume, self.context.run.owner_of_stack):
             return True
