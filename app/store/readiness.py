@@ -1,4 +1,4 @@
-"""Whether the store can be used: opens it at the start, and knows afterwards whether it can still be written."""
+"""Readiness of the store: opens it at the start, and knows afterwards whether it can still be written."""
 
 import asyncio
 import os

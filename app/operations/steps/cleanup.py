@@ -1,4 +1,4 @@
-"""Removes what a stack has in Dokploy, in the order that really cleans up; each part may be asked for again.
+"""The cleanup of what a stack has in Dokploy, in the order that works; each part may be asked for again.
 
 First let Dokploy finish with the application, or it would make the service after the delete. Then the route, then the
 application, then see its containers go, then the volume, and the project last: removing a project with something in it
