@@ -19,6 +19,7 @@ from app.engine.context import RunnerDeps
 from app.engine.estimates import Estimates
 from app.engine.failpoints import Failpoints
 from app.engine.journal import Journal
+from app.engine.leases import Leases
 from app.engine.queue import DeploymentQueue
 from app.engine.runner import Runner
 from app.errors import PortalError
@@ -39,7 +40,10 @@ from app.stacks.queries import Records
 from app.stacks.quotas import Quotas
 from app.stacks.templates import built_in_template
 from app.stacks.transfer import Transfers
-from app.store.engine import Database, FileLock, Listener
+from app.store.engine import Database
+from app.store.installation import installation_id
+from app.store.listener import Listener
+from app.store.lock import FileLock
 from app.store.readiness import Readiness, open_store
 
 log = structlog.get_logger()
@@ -66,7 +70,7 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
         records = Records(database)
         broker = Broker(records.events)
         journal = Journal(database, broker)
-        installation = await journal.installation_id()
+        installation = await installation_id(database)
         await Reencryption(database, vault).recognise()
         prober = Prober(settings.stack_probe_address)
         closing.push_async_callback(prober.close)
@@ -83,6 +87,7 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
             dokploy=dokploy,
             tracker=Tracker(dokploy),
             prober=prober,
+            leases=Leases(database),
             journal=journal,
             records=records,
             broker=broker,

@@ -12,10 +12,8 @@ from uvicorn.loops.auto import auto_loop_factory
 
 from app.bootstrap import open_portal
 from app.config.settings import Settings, load_settings, require_postgresql
-from app.engine.broker import Broker
-from app.engine.journal import Journal
+from app.engine.leases import Leases
 from app.logging import configure_logging
-from app.stacks.queries import Records
 from app.store.engine import Database
 
 log = structlog.get_logger()
@@ -69,7 +67,7 @@ async def _run(settings: Settings) -> None:
 async def _living_here(settings: Settings) -> list[int]:
     database = Database(settings.database_url)
     try:
-        return await Journal(database, Broker(Records(database).events)).living_here()
+        return await Leases(database).living_here()
     finally:
         await database.close()
 

@@ -16,7 +16,7 @@ from sqlalchemy import (
     text,
 )
 
-from app.store.engine import Json, Moment, metadata
+from app.store.dialects import Json, Moment, metadata
 
 ID = String(26)  # a ULID
 

@@ -15,8 +15,7 @@ from starlette.routing import Match
 
 from app.errors import PROBLEMS, PortalError, SettingsError
 from app.i18n import Language
-from app.store.engine import StoreAway
-from app.store.errors import Reason
+from app.store.errors import Reason, StoreAway
 from app.web.auth.authorization import audit_refusal
 from app.web.deps import MAX_BODY, InvalidBodyError, language_of, principal_of
 from app.web.middleware.headers import add_headers

@@ -18,7 +18,7 @@ from app.deployments.model import DeploymentRecord
 from app.engine.queue import describe_place, is_waiting
 from app.errors import PortalError
 from app.i18n import Language
-from app.store.engine import StoreAway
+from app.store.errors import StoreAway
 from app.web.api.schemas import event_json
 from app.web.deps import address_of, language_of, portal_of
 from app.web.effects import ReloadEffect, as_json

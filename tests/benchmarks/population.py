@@ -12,7 +12,8 @@ from typing import Any, Final, Protocol
 from sqlalchemy import JSON, Column, Table
 from ulid import ULID
 
-from app.store.engine import Database, Moment, metadata
+from app.store.dialects import Moment, metadata
+from app.store.engine import Database
 from app.store.migrations import migrate
 from tests.benchmarks.histories import GONE, KEPT, LEFT, STANDING, Rows, name_of
 

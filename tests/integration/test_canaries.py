@@ -28,7 +28,8 @@ from app.i18n import LANGUAGES
 from app.security.vault import Vault
 from app.stacks.templates import StackSecrets
 from app.store import schema
-from app.store.engine import Database, metadata
+from app.store.dialects import metadata
+from app.store.engine import Database
 from app.web.auth.authorization import RULES
 from tests.integration.holding import wait_for_held
 from tests.ports import reserve_port

@@ -18,6 +18,7 @@ from app.security.vault import Vault
 from app.stacks.templates import StackSecrets
 from app.store import schema
 from app.store.engine import Database
+from app.store.installation import installation_id
 from app.store.migrations import migrate
 from tests.integration.test_store import Store
 from tests.servers import Emulator, PortalServer, portal_settings
@@ -50,7 +51,7 @@ async def store(any_database_url: str) -> AsyncIterator[Store]:
     opened.vault = Vault([OLD])
     opened.operations = Operations(opened.database, opened.records, opened.vault, opened.settings, opened.woken.append)
     await migrate(opened.database)
-    await opened.journal.installation_id()
+    await installation_id(opened.database)
     await Reencryption(opened.database, opened.vault).recognise()
     yield opened
     await opened.database.close()

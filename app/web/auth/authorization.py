@@ -17,7 +17,7 @@ from app.portal import Portal
 from app.stacks.model import StackRecord, Whose
 from app.stacks.names import MAX_NAME, could_be_name, normalize_name
 from app.stacks.volumes import KeptFiles
-from app.store.engine import StoreAway
+from app.store.errors import StoreAway
 from app.web.deps import (
     address_of,
     identify,
