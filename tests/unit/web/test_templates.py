@@ -14,7 +14,7 @@ from app.web.effects import LogRow, QueuePlace, Station, StationState
 from app.web.projector import STATE_TEXTS
 from app.web.ui.shared.charts import Bar, DayBars, Dots, Riser, StairStep
 from app.web.ui.shared.qr import qr_code
-from app.web.ui.shared.templating import STATIC_DIR, TEMPLATES_DIR, Renderer, asset
+from app.web.ui.shared.templating import STATIC_DIR, Renderer, asset
 from app.web.ui.views import (
     AccountPage,
     AuditPage,
@@ -46,6 +46,7 @@ from app.web.ui.views import (
     Viewer,
 )
 from tests.check_catalogs import problems
+from tests.sources import TEMPLATES
 
 EVIL = "<script>alert('x')</script>\"&"
 EVIL_ESCAPED = "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&#34;&amp;"
@@ -800,17 +801,16 @@ def test_assets_change_their_address_with_their_content():
 
 
 def test_every_asset_that_is_asked_for_exists():
-    for template in TEMPLATES_DIR.glob("*.html"):
-        for name in re.findall(r"""asset\(["']([\w.-]+)["']\)""", template.read_text()):
-            assert (STATIC_DIR / name).is_file(), f"{template.name}: {name}"
+    for template, source in TEMPLATES.items():
+        for name in re.findall(r"""asset\(["']([\w.-]+)["']\)""", source):
+            assert (STATIC_DIR / name).is_file(), f"{template}: {name}"
 
 
 def test_every_symbol_that_is_used_exists():
     sprite = (STATIC_DIR / "line.svg").read_text()
-    for template in TEMPLATES_DIR.glob("*.html"):
-        text = template.read_text()
+    for template, text in TEMPLATES.items():
         for name in re.findall(r"""icon\(["'](\w+)["']""", text) + re.findall(r"""\)\s*\}\}#(\w+)""", text):
-            assert f'id="{name}"' in sprite, f"{template.name}: {name}"
+            assert f'id="{name}"' in sprite, f"{template}: {name}"
 
 
 def test_catalogs_are_complete():

@@ -16,7 +16,7 @@ class SignInPage:
     lasts: for how long, in words; left: whether he has just signed out; there_too: where he signs out of the provider.
     """
 
-    template: ClassVar[str] = "sign_in.html"
+    template: ClassVar[str] = "sign_in/sign_in.html"
     section: ClassVar[Section] = "account"
     next: str
     possible: bool = True
@@ -38,7 +38,7 @@ class AccountPage:
     allowed and for how many days; name: what was typed; problem: why no token was made.
     """
 
-    template: ClassVar[str] = "account.html"
+    template: ClassVar[str] = "account/account.html"
     section: ClassVar[Section] = "account"
 
     @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class AccountPage:
 class NewTokenPage:
     """A token that was made, this once. secret: the token itself; call: of the API that it may make, or empty."""
 
-    template: ClassVar[str] = "token.html"
+    template: ClassVar[str] = "account/token.html"
     section: ClassVar[Section] = "account"
     name: str
     secret: str

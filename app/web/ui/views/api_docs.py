@@ -11,7 +11,7 @@ from app.web.ui.views.parts import Section
 class DocsPage:
     """The API's documentation, in English: every call, and every code of a problem."""
 
-    template: ClassVar[str] = "docs.html"
+    template: ClassVar[str] = "api_docs/docs.html"
     section: ClassVar[Section] = ""
 
     @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class DeployPage:
     origin: scheme and host by which the portal was reached, for search engines, which want whole addresses.
     """
 
-    template: ClassVar[str] = "deploy.html"
+    template: ClassVar[str] = "deploy/deploy.html"
     section: ClassVar[Section] = "deploy"
     name: str
     suffix: str
@@ -55,7 +55,7 @@ class DeploymentPage:
     files of a stack that was gone is removed by it.
     """
 
-    template: ClassVar[str] = "deployment.html"
+    template: ClassVar[str] = "deployment/deployment.html"
     section: ClassVar[Section] = "deploy"
     id: str
     begins_stack: bool
@@ -98,7 +98,7 @@ class RecordPage:
     was recorded at all; pieces: the stack's things in Dokploy; manager: whether the viewer manages the stack.
     """
 
-    template: ClassVar[str] = "record.html"
+    template: ClassVar[str] = "record/record.html"
     section: ClassVar[Section] = "deploy"
 
     @dataclass(frozen=True)

@@ -16,7 +16,7 @@ class OperatorPage:
     many there may be, where that runs out; is_full: none is left; is_empty: there is nothing to draw yet.
     """
 
-    template: ClassVar[str] = "operator.html"
+    template: ClassVar[str] = "operator/operator.html"
     section: ClassVar[Section] = "operator"
 
     @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class OperatorPage:
 class AuditPage:
     """Who did what, newest first. stack, actor: what it was narrowed to; older, newest: addresses, empty for none."""
 
-    template: ClassVar[str] = "audit.html"
+    template: ClassVar[str] = "audit/audit.html"
     section: ClassVar[Section] = "operator"
 
     @dataclass(frozen=True)

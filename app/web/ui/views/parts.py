@@ -96,7 +96,7 @@ class ErrorPage:
     it was about a stack, so that his stacks are a way on.
     """
 
-    template: ClassVar[str] = "error.html"
+    template: ClassVar[str] = "shared/error.html"
     section: ClassVar[Section] = ""
     status: int
     problem: ShownProblem

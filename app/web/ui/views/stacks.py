@@ -18,7 +18,7 @@ class StacksPage:
     are more; first: whether these are the newest.
     """
 
-    template: ClassVar[str] = "stacks.html"
+    template: ClassVar[str] = "stacks/stacks.html"
     section: ClassVar[Section] = "stacks"
 
     @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class StackPage:
     that would be taken in now; after, first: as in StacksPage, of its deployments.
     """
 
-    template: ClassVar[str] = "stack.html"
+    template: ClassVar[str] = "stacks/stack.html"
     section: ClassVar[Section] = "stacks"
     name: str
     host: str
@@ -92,7 +92,7 @@ class StackPage:
 class DeletePage:
     """Asks before a stack is deleted, naming what will be lost."""
 
-    template: ClassVar[str] = "delete.html"
+    template: ClassVar[str] = "stacks/delete.html"
     section: ClassVar[Section] = "stacks"
     name: str
     host: str
@@ -103,7 +103,7 @@ class DeletePage:
 class RedeployPage:
     """Asks before a stack is deployed again, and says what that does. password_pending: as in StackPage."""
 
-    template: ClassVar[str] = "redeploy.html"
+    template: ClassVar[str] = "stacks/redeploy.html"
     section: ClassVar[Section] = "stacks"
     name: str
     password_pending: bool = False
@@ -113,7 +113,7 @@ class RedeployPage:
 class OfferPage:
     """Asks before a stack is handed over, and says what that does. is_own: whether it is the viewer's."""
 
-    template: ClassVar[str] = "offer.html"
+    template: ClassVar[str] = "transfer/offer.html"
     section: ClassVar[Section] = "stacks"
     name: str
     is_own: bool = True
@@ -123,7 +123,7 @@ class OfferPage:
 class OfferedPage:
     """The code with which somebody may take a stack over, this once. address: of the page where he does that."""
 
-    template: ClassVar[str] = "offered.html"
+    template: ClassVar[str] = "transfer/offered.html"
     section: ClassVar[Section] = "stacks"
     name: str
     code: str
@@ -135,7 +135,7 @@ class OfferedPage:
 class TakeOverPage:
     """Asks for the code, or the manage key, of a stack to take over. problem: why the one that was sent does not do."""
 
-    template: ClassVar[str] = "take_over.html"
+    template: ClassVar[str] = "transfer/take_over.html"
     section: ClassVar[Section] = "stacks"
     problem: ShownProblem | None = None
 
@@ -144,7 +144,7 @@ class TakeOverPage:
 class TakenOverPage:
     """A stack that was taken over, with its new manage key, this once."""
 
-    template: ClassVar[str] = "taken_over.html"
+    template: ClassVar[str] = "transfer/taken_over.html"
     section: ClassVar[Section] = "stacks"
     name: str
     manage_key: str | None
@@ -154,7 +154,7 @@ class TakenOverPage:
 class ErasePage:
     """Asks before the files of a stack that is gone are erased."""
 
-    template: ClassVar[str] = "erase.html"
+    template: ClassVar[str] = "stacks/erase.html"
     section: ClassVar[Section] = "stacks"
     name: str
     volume: str
@@ -164,6 +164,6 @@ class ErasePage:
 class PasswordPage:
     """Asks before a stack's password is changed, and says what that does."""
 
-    template: ClassVar[str] = "password.html"
+    template: ClassVar[str] = "stacks/password.html"
     section: ClassVar[Section] = "stacks"
     name: str
