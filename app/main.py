@@ -24,7 +24,7 @@ from app.web.rate_limits import Limits, limit_deploys
 from app.web.ui.api_docs import routes as api_docs
 from app.web.ui.crawlers import routes as crawlers
 from app.web.ui.router import router as pages
-from app.web.ui.shared.templating import STATIC_DIR, Renderer
+from app.web.ui.shared.renderer import STATIC_DIR, Renderer
 
 
 def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:

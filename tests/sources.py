@@ -17,7 +17,7 @@ from jinja2.lexer import (
     TOKEN_VARIABLE_END,
 )
 
-from app.web.ui.shared.templating import TEMPLATES_DIR
+from app.web.ui.shared.renderer import TEMPLATES_DIR
 
 # Every template by its path below templates/, as pages name it.
 TEMPLATES: Final = {

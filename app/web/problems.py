@@ -21,7 +21,7 @@ from app.web.auth.authorization import audit_refusal
 from app.web.deps import MAX_BODY, InvalidBodyError, language_of, principal_of
 from app.web.middleware.headers import add_headers
 from app.web.rate_limits import note_limit
-from app.web.ui.shared.rendering import respond
+from app.web.ui.shared.responses import respond
 from app.web.ui.views import ErrorPage, Page, ShownProblem
 
 log = structlog.get_logger()

@@ -32,7 +32,7 @@ from app.operations.redeploy import REDEPLOY
 from app.operations.remove import REMOVE
 from app.web.effects import Effect, QueuePlace, SentenceEffect, Station, View, as_json
 from app.web.projector import effects_of, effects_of_waiting, project
-from app.web.ui.shared.templating import STATIC_DIR
+from app.web.ui.shared.renderer import STATIC_DIR
 from tests.runs import Story, tell
 
 ENGLISH: Final = LANGUAGES["en"]

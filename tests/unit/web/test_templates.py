@@ -14,7 +14,7 @@ from app.web.effects import LogRow, QueuePlace, Station, StationState
 from app.web.projector import STATE_TEXTS
 from app.web.ui.shared.charts import Bar, DayBars, Dots, Riser, StairStep
 from app.web.ui.shared.qr import qr_code
-from app.web.ui.shared.templating import STATIC_DIR, Renderer, asset
+from app.web.ui.shared.renderer import STATIC_DIR, Renderer, asset
 from app.web.ui.views import (
     AccountPage,
     AuditPage,

@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from app.web.ui.shared.templating import STATIC_DIR, TEMPLATES_DIR
+from app.web.ui.shared.renderer import STATIC_DIR, TEMPLATES_DIR
 from tests.sources import FILLED, TEMPLATES, read_script, read_template
 
 ROOT: Final = Path(__file__).parents[3]
@@ -22,7 +22,7 @@ ENGLISH_TEMPLATES: Final = ("api_docs/docs.html",)
 UI: Final = ROOT / "app/web/ui"
 ENGLISH_PYTHON: Final = (UI / "api_docs" / "routes.py",)
 # They say nothing but headers and addresses.
-WORDLESS: Final = (UI / "crawlers" / "routes.py", UI / "shared" / "rendering.py")
+WORDLESS: Final = (UI / "crawlers" / "routes.py", UI / "shared" / "responses.py")
 PYTHON: Final = tuple(sorted(set(UI.rglob("*.py")) - set(WORDLESS)))
 
 WORD: Final = re.compile(r"[^\W\d_]{2,}")

@@ -23,8 +23,8 @@ from app.web.deps import (
 from app.web.problems import refuse, show
 from app.web.ui.audit.routes import MEANS, trail_of
 from app.web.ui.record.routes import ACTORS
-from app.web.ui.shared.owners import owners_in_words
-from app.web.ui.shared.rendering import respond
+from app.web.ui.shared.actors import owners_in_words
+from app.web.ui.shared.responses import respond
 from app.web.ui.shared.timeline import moment
 from app.web.ui.sign_in.routes import SIGNED_OUT
 from app.web.ui.views import AccountPage, Fact, NewTokenPage, ShownProblem

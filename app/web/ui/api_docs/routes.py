@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request, Response
 
 from app.errors import PROBLEMS
 from app.web.problems import status_of
-from app.web.ui.shared.rendering import respond
+from app.web.ui.shared.responses import respond
 from app.web.ui.views import DocsPage
 
 router = APIRouter(include_in_schema=False)

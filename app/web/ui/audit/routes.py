@@ -13,7 +13,7 @@ from app.ids import could_be_id
 from app.web.api.account import AUDIT_PAGE, NDJSON, export
 from app.web.api.routes import LanguageDep, PortalDep
 from app.web.ui.record.routes import ACTORS
-from app.web.ui.shared.rendering import respond
+from app.web.ui.shared.responses import respond
 from app.web.ui.shared.timeline import moment
 from app.web.ui.views import AuditPage
 

@@ -19,7 +19,7 @@ from app.web.api.schemas import DeployBody
 from app.web.deps import actor_of, origin_of, owner_of, portal_of, read_form, remember_browser
 from app.web.problems import refuse, show
 from app.web.projector import planned_stations
-from app.web.ui.shared.rendering import respond
+from app.web.ui.shared.responses import respond
 from app.web.ui.views import DeployPage, Fact, PlanPreview, ShownProblem
 
 router = APIRouter()

@@ -23,7 +23,7 @@ from app.web.problems import show_code
 from app.web.projector import project
 from app.web.ui.shared.passwords import password_of
 from app.web.ui.shared.qr import qr_code
-from app.web.ui.shared.rendering import respond
+from app.web.ui.shared.responses import respond
 from app.web.ui.views import DeploymentPage
 
 router = APIRouter()

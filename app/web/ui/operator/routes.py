@@ -22,7 +22,7 @@ from app.web.api.routes import LATEST, LanguageDep, PortalDep, PrincipalDep
 from app.web.problems import STORE_CODES
 from app.web.ui.deployment.routes import RESOURCES, name_resource
 from app.web.ui.shared.charts import days_chart, dots, stair
-from app.web.ui.shared.rendering import respond
+from app.web.ui.shared.responses import respond
 from app.web.ui.shared.timeline import past_deployment
 from app.web.ui.stacks.routes import shown_state
 from app.web.ui.views import OperatorPage, ShownState

@@ -17,7 +17,7 @@ from app.stacks.plan import certificate_in_dokploys_words
 from app.web.api.routes import DeploymentDep, LanguageDep, PrincipalDep
 from app.web.auth.authorization import owns_deployment
 from app.web.ui.deployment.routes import left_over
-from app.web.ui.shared.rendering import respond
+from app.web.ui.shared.responses import respond
 from app.web.ui.shared.timeline import duration, kind_of, moment, outcome
 from app.web.ui.views import Moment, RecordPage
 

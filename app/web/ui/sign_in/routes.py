@@ -17,7 +17,7 @@ from app.web.auth.oidc import Oidc
 from app.web.deps import address_of, browser_of, forget_session, path_here, read_form, remember_session
 from app.web.problems import refuse, show
 from app.web.rate_limits import limits_of
-from app.web.ui.shared.rendering import respond
+from app.web.ui.shared.responses import respond
 from app.web.ui.views import ShownProblem, SignInPage
 
 log = structlog.get_logger()

@@ -22,10 +22,10 @@ from app.web.deps import read_form
 from app.web.projector import log_of
 from app.web.ui.deployment.routes import events_of
 from app.web.ui.record.routes import certificate_of
-from app.web.ui.shared.owners import owners_in_words
+from app.web.ui.shared.actors import owners_in_words
 from app.web.ui.shared.passwords import password_of
 from app.web.ui.shared.qr import qr_code
-from app.web.ui.shared.rendering import respond
+from app.web.ui.shared.responses import respond
 from app.web.ui.shared.timeline import moment, past_deployment
 from app.web.ui.views import DeletePage, ErasePage, PasswordPage, RedeployPage, ShownState, StackPage, StacksPage
 

@@ -10,7 +10,7 @@ from app.web.api.account import take
 from app.web.api.routes import LanguageDep, PortalDep, PrincipalDep, StackDep
 from app.web.deps import actor_of, origin_of, owner_of, read_form, remember_browser
 from app.web.problems import refuse, show
-from app.web.ui.shared.rendering import respond
+from app.web.ui.shared.responses import respond
 from app.web.ui.shared.timeline import moment
 from app.web.ui.views import OfferedPage, OfferPage, TakenOverPage, TakeOverPage
 

@@ -1,10 +1,10 @@
 """What each page is given: one frozen dataclass a template, so that a template has nothing else to reach for."""
 
-from app.web.ui.views.accounts import AccountPage, NewTokenPage, SignInPage
-from app.web.ui.views.api_docs import DocsPage
-from app.web.ui.views.deployments import DeploymentPage, DeployPage, PlanPreview, RecordPage
-from app.web.ui.views.operator import AuditPage, OperatorPage
-from app.web.ui.views.parts import (
+from app.web.ui.account.view import AccountPage, NewTokenPage, SignInPage
+from app.web.ui.api_docs.view import DocsPage
+from app.web.ui.deployment.view import DeploymentPage, DeployPage, PlanPreview, RecordPage
+from app.web.ui.operator.view import AuditPage, OperatorPage
+from app.web.ui.shared.view import (
     ErrorPage,
     Fact,
     LineEnd,
@@ -16,7 +16,7 @@ from app.web.ui.views.parts import (
     SmallLine,
     Viewer,
 )
-from app.web.ui.views.stacks import (
+from app.web.ui.stacks.view import (
     DeletePage,
     ErasePage,
     OfferedPage,

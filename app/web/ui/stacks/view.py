@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from app.web.effects import LogRow
 from app.web.ui.shared.qr import QrCode
-from app.web.ui.views.parts import Moment, PastDeployment, Section, ShownProblem, ShownState
+from app.web.ui.shared.view import Moment, PastDeployment, Section, ShownProblem, ShownState
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from app.web.ui.views.parts import Fact, Moment, Section, ShownProblem
+from app.web.ui.shared.view import Fact, Moment, Section, ShownProblem
 
 
 @dataclass(frozen=True)

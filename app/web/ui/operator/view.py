@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from app.web.ui.shared.charts import DayBars, Dots, StairStep
-from app.web.ui.views.parts import Moment, PastDeployment, Section, ShownState
+from app.web.ui.shared.view import Moment, PastDeployment, Section, ShownState
 
 
 @dataclass(frozen=True)

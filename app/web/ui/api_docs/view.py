@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from app.web.ui.views.parts import Section
+from app.web.ui.shared.view import Section
 
 
 @dataclass(frozen=True)

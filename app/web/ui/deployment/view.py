@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from app.web.effects import LogRow, QueuePlace, Station
 from app.web.ui.shared.qr import QrCode
-from app.web.ui.views.parts import Fact, Moment, Section, ShownProblem
+from app.web.ui.shared.view import Fact, Moment, Section, ShownProblem
 
 
 @dataclass(frozen=True)
