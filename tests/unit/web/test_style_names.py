@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html.parser import HTMLParser
 from typing import Final
 
-from app.web.ui.shared.renderer import STATIC_DIR
+from app.web.assets import STATIC_DIR
 from tests.sources import FILLED, TEMPLATES, read_script, read_template
 from tests.stylesheets import SHEETS, classes, rules, states
 from tests.unit.web.test_templates import every_document, read

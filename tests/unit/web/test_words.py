@@ -10,7 +10,8 @@ from typing import Final
 
 import pytest
 
-from app.web.ui.shared.renderer import STATIC_DIR, TEMPLATES_DIR
+from app.web.assets import STATIC_DIR
+from app.web.ui.shared.renderer import TEMPLATES_DIR
 from tests.sources import FILLED, TEMPLATES, read_script, read_template
 
 ROOT: Final = Path(__file__).parents[3]
@@ -20,7 +21,7 @@ NAMES: Final = ("AI Stack Deployer", "opencode attach", 'curl -H "Authorization:
 # For developers, and so in English: said once here, and by `lang="en" dir="ltr"` in the templates themselves.
 ENGLISH_TEMPLATES: Final = ("api_docs/docs.html",)
 UI: Final = ROOT / "app/web/ui"
-ENGLISH_PYTHON: Final = (UI / "api_docs" / "routes.py",)
+ENGLISH_PYTHON: Final = (UI / "api_docs" / "view.py",)
 # They say nothing but headers and addresses.
 WORDLESS: Final = (UI / "crawlers" / "routes.py", UI / "shared" / "responses.py")
 PYTHON: Final = tuple(sorted(set(UI.rglob("*.py")) - set(WORDLESS)))

@@ -1,36 +1,61 @@
-"""What the pages of who somebody is are given: signing in, an account, a token that was made."""
+"""What the pages of an account are given: who the viewer is here, their sessions and tokens, and a new token."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Final
 
-from app.web.ui.shared.view import Fact, Moment, Section, ShownProblem
+from app.audit import Means
+from app.errors import N_
+from app.i18n import Language
+from app.identity import OWN_SCOPES, SCOPE_LABELS, USUAL_DAYS, Principal, Scope, Token
+from app.portal import Portal
+from app.web.api.account import tokens_of
+from app.web.problems import ShownProblem
+from app.web.ui.shared.actors import MEANS, kind_in_words, owners_in_words
+from app.web.ui.shared.addresses import trail_of
+from app.web.ui.shared.timeline import moment
+from app.web.ui.shared.view import Fact, Moment, Page
+
+LIVES: Final = (7, 30, USUAL_DAYS, 365)
+# A name that is too long is shown as it was typed, but not a book.
+_LONGEST_SHOWN: Final = 200
+
+_MAY: Final = (
+    (True, N_("Manage every stack, as an operator")),
+    (False, N_("Manage your own stacks")),
+)
+# No route asks for it yet: somebody would choose what does nothing, and one day does something.
+_NOT_OFFERED: Final = frozenset({Scope.DEPLOY_ROLLBACK})
+# A call that a token may make whichever stacks there are, the first that fits.
+_CALLS: Final = (
+    (Scope.ADMIN, "/api/stacks"),
+    (Scope.STACK_READ, "/api/stacks"),
+    (Scope.DEPLOY_START, "/api/check/ada"),
+)
 
 
 @dataclass(frozen=True)
-class SignInPage:
-    """Where somebody signs in. next: where he goes on to; possible: whether there is an operator's token to do it with.
+class TokenForm:
+    """The form of a token, as somebody has filled it in."""
 
-    problem: why he was refused; ended: whether he was signed in before; provider: whether there is a provider to sign
-    in at; proxy: whether a proxy in front of the portal does it. Where there is neither, only the operator signs in.
-    lasts: for how long, in words; left: whether he has just signed out; there_too: where he signs out of the provider.
-    """
+    name: str = ""
+    scopes: Sequence[Scope] = ()
+    days: int = USUAL_DAYS
 
-    template: ClassVar[str] = "sign_in/sign_in.html"
-    section: ClassVar[Section] = "account"
-    next: str
-    possible: bool = True
-    problem: ShownProblem | None = None
-    ended: bool = False
-    provider: bool = False
-    proxy: bool = False
-    lasts: str = ""
-    left: bool = False
-    there_too: str = ""
+    @classmethod
+    def read(cls, fields: Mapping[str, str]) -> "TokenForm":
+        """Read what a browser sends: a field of its own for each box that is ticked."""
+        days = fields.get("days", "")
+        return cls(
+            name=fields.get("name", ""),
+            scopes=[scope for scope in Scope if scope.value in fields],
+            # What is no number is no number of days that a token may have.
+            days=int(days) if days.isascii() and days.isdecimal() and len(days) <= 4 else 0,
+        )
 
 
 @dataclass(frozen=True)
-class AccountPage:
+class AccountPage(Page):
     """Who somebody is here, where he is signed in, and his tokens.
 
     facts: who, and how that is known; cookie_only: whether nothing but this browser's cookie tells; sessions: none
@@ -38,8 +63,8 @@ class AccountPage:
     allowed and for how many days; name: what was typed; problem: why no token was made.
     """
 
-    template: ClassVar[str] = "account/account.html"
-    section: ClassVar[Section] = "account"
+    template = "account/account.html"
+    section = "account"
 
     @dataclass(frozen=True)
     class Session:
@@ -85,13 +110,115 @@ class AccountPage:
 
 
 @dataclass(frozen=True)
-class NewTokenPage:
+class NewTokenPage(Page):
     """A token that was made, this once. secret: the token itself; call: of the API that it may make, or empty."""
 
-    template: ClassVar[str] = "account/token.html"
-    section: ClassVar[Section] = "account"
+    template = "account/token.html"
+    section = "account"
     name: str
     secret: str
     may: Sequence[str]
     ends: Moment
     call: str = ""
+
+
+async def account_page(
+    portal: Portal,
+    principal: Principal,
+    language: Language,
+    *,
+    everybody: bool = False,
+    typed: TokenForm | None = None,
+    problem: ShownProblem | None = None,
+) -> AccountPage:
+    """Read what belongs to an account, and show it. everybody, problem: as in AccountPage; typed: the form as sent."""
+    typed = typed or TokenForm()
+    tokens = await tokens_of(portal, principal, everybody=everybody)
+    names = await owners_in_words(portal, [each.owner for each in tokens], language)
+    offered = [scope for scope in Scope if scope in OWN_SCOPES | principal.scopes and scope not in _NOT_OFFERED]
+    return AccountPage(
+        facts=_facts(principal, language),
+        tokens=[_token(each, names, language) for each in tokens],
+        choices=[
+            AccountPage.Choice(scope.value, language.text(SCOPE_LABELS[scope]), scope in typed.scopes)
+            for scope in offered
+        ],
+        lives=[
+            AccountPage.Choice(str(days), language.plural("{count} day", "{count} days", days), days == typed.days)
+            for days in LIVES
+        ],
+        sessions=await _sessions(portal, principal, language),
+        cookie_only=principal.actor.means in {Means.NOTHING, Means.BROWSER},
+        is_operator=principal.is_operator,
+        everybody=everybody,
+        name=typed.name[:_LONGEST_SHOWN],
+        problem=problem,
+    )
+
+
+def _facts(principal: Principal, language: Language) -> list[Fact]:
+    actor = principal.actor
+    if actor.email is not None:
+        who = Fact(language.text(N_("You are")), actor.email, code=True)
+    elif actor.means in {Means.NOTHING, Means.BROWSER}:
+        who = Fact(language.text(N_("You are")), language.text(N_("This browser")))
+    else:
+        who = Fact(language.text(N_("You are")), kind_in_words(actor.kind, language))
+    return [
+        who,
+        Fact(language.text(N_("Known by")), language.text(MEANS[actor.means])),
+        Fact(language.text(N_("You may")), language.text(dict(_MAY)[principal.is_operator])),
+    ]
+
+
+async def _sessions(portal: Portal, principal: Principal, language: Language) -> list[AccountPage.Session]:
+    """Where somebody is signed in; sessions that began with an earlier token of the operator's count no more."""
+    if principal.session is None:
+        return []
+    binding = portal.authentication.admin_binding
+    return [
+        AccountPage.Session(
+            began=moment(each.created_at, language),
+            address=each.address or "",
+            browser=each.browser or "",
+            here=each.id == principal.session.id,
+        )
+        for each in await portal.sessions.of(principal.session.account)
+        if each.account is not None or each.bound_to == binding
+    ]
+
+
+def _token(token: Token, names: Mapping[str, str], language: Language) -> AccountPage.Token:
+    state = ""
+    if token.revoked_at is not None:
+        state = language.text(N_("Revoked"))
+    elif token.is_over:
+        state = language.text(N_("Expired"))
+    return AccountPage.Token(
+        id=token.id,
+        name=token.name,
+        may=_may(token.scopes, language),
+        made=moment(token.created_at, language),
+        ends=moment(token.expires_at, language),
+        used=moment(token.used_at, language) if token.used_at else None,
+        state=state,
+        who=names[token.owner],
+        trail=trail_of(actor=token.owner),
+    )
+
+
+def new_token_page(token: Token, secret: str, language: Language, *, origin: str) -> NewTokenPage:
+    """Show a token that was created. origin: of the portal, for a call that the token may make."""
+    call = next((path for scope, path in _CALLS if scope in token.scopes), "")
+    return NewTokenPage(
+        name=token.name,
+        secret=secret,
+        may=_may(token.scopes, language),
+        ends=moment(token.expires_at, language),
+        call=f"{origin}{call}" if call else "",
+    )
+
+
+def _may(scopes: frozenset[Scope], language: Language) -> list[str]:
+    """What a token may, in the order in which that is offered."""
+    return [language.text(SCOPE_LABELS[scope]) for scope in Scope if scope in scopes]

@@ -5,7 +5,7 @@ from typing import Final
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter()
 
 _ROBOTS: Final = """\
 User-agent: *

@@ -1,47 +1,28 @@
-"""What the pages of deployments are given: the form, the progress and the result, the record."""
+"""What the page of a deployment is given: its progress while it runs, its result or its failure when it is over."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from datetime import UTC, datetime
 
+from app.deployments.model import DeploymentRecord
+from app.deployments.states import Conclusion, ResourceState
+from app.i18n import Language
+from app.identity import Principal
+from app.portal import Portal
+from app.stacks.model import is_there
+from app.web.auth.authorization import owns_deployment
 from app.web.effects import LogRow, QueuePlace, Station
-from app.web.ui.shared.qr import QrCode
-from app.web.ui.shared.view import Fact, Moment, Section, ShownProblem
+from app.web.problems import ShownProblem, show_code
+from app.web.projector import project
+from app.web.ui.shared.events import events_of
+from app.web.ui.shared.passwords import password_of
+from app.web.ui.shared.qr import QrCode, qr_code
+from app.web.ui.shared.resources import RESOURCES, left_over, name_resource
+from app.web.ui.shared.view import Page
 
 
 @dataclass(frozen=True)
-class PlanPreview:
-    """What a deployment would do, in the viewer's language. blocked: what would keep it from beginning."""
-
-    sentences: Sequence[str] = ()
-    facts: Sequence[Fact] = ()
-    warnings: Sequence[str] = ()
-    blocked: Sequence[ShownProblem] = ()
-
-
-@dataclass(frozen=True)
-class DeployPage:
-    """The form. name: what was typed; problem: why it was refused; suggestions: free names near it; plan: if wanted.
-
-    origin: scheme and host by which the portal was reached, for search engines, which want whole addresses.
-    """
-
-    template: ClassVar[str] = "deploy/deploy.html"
-    section: ClassVar[Section] = "deploy"
-    name: str
-    suffix: str
-    url_prefix: str
-    stations: Sequence[Station]
-    problem: ShownProblem | None = None
-    suggestions: Sequence[str] = ()
-    plan: PlanPreview | None = None
-    minimum: int = 3
-    maximum: int = 30
-    origin: str = ""
-
-
-@dataclass(frozen=True)
-class DeploymentPage:
+class DeploymentPage(Page):
     """Progress while it runs, the result or the reasons when it is over.
 
     begins_stack: whether it creates the stack; ends_stack: whether it removes it; status, undoing and conclusion:
@@ -55,8 +36,8 @@ class DeploymentPage:
     files of a stack that was gone is removed by it.
     """
 
-    template: ClassVar[str] = "deployment/deployment.html"
-    section: ClassVar[Section] = "deploy"
+    template = "deployment/deployment.html"
+    section = "deploy"
     id: str
     begins_stack: bool
     ends_stack: bool
@@ -90,63 +71,86 @@ class DeploymentPage:
     erased: bool = False
 
 
-@dataclass(frozen=True)
-class RecordPage:
-    """What is on record of a deployment.
+async def deployment_page(
+    portal: Portal, record: DeploymentRecord, principal: Principal, language: Language
+) -> DeploymentPage:
+    """Read what belongs to a deployment, and show it."""
+    manager = owns_deployment(principal, record)
+    over = record.conclusion is not None
+    problem = show_code(record.problem["code"], record.problem["params"], language) if record.problem else None
+    plan = record.plan
+    place = await portal.waiting.place(record)
+    view = project(record, await events_of(portal, record), language, place=place)
+    ready = over and record.conclusion == "succeeded" and not record.operation.ends_stack and record.stack_exists
+    # It may be on its way out by now, or only be held by what is left of it.
+    newest = await portal.records.newest_deployment(record.stack_id) if ready else None
+    if newest is not None and not is_there(newest):
+        ready = False
+    erased = await _erases(portal, record)
+    return DeploymentPage(
+        id=record.id,
+        begins_stack=record.operation.begins_stack,
+        ends_stack=record.operation.ends_stack,
+        name=record.name,
+        host=plan["host"],
+        url=plan["url"],
+        image=plan["image"],
+        status=record.status,
+        undoing=view.undoing and not over,
+        conclusion=record.conclusion,
+        sentence=view.sentence,
+        stations=view.stations,
+        log=view.log,
+        last_event=record.last_event,
+        clock=datetime.now(UTC).isoformat(),
+        warnings=view.warnings,
+        manager=manager,
+        cancelable=view.cancelable,
+        queue=view.queue,
+        problem=problem,
+        password=await _password(portal, principal, record) if manager and ready else None,
+        removed=_removed(record, ["volume"] if erased else RESOURCES, language),
+        leftovers=left_over(record, language),
+        stack_exists=record.stack_exists,
+        changed_by=newest.id if newest is not None and not ready else "",
+        qr=qr_code(plan["url"]) if ready else None,
+        volume_path=plan["volume_path"],
+        kept=await _kept(portal, record),
+        changes_password=record.changes_password,
+        erased=erased,
+    )
 
-    views: what was declared, what was decided and what was seen, side by side; has_declared: whether the first of them
-    was recorded at all; pieces: the stack's things in Dokploy; manager: whether the viewer manages the stack.
-    """
 
-    template: ClassVar[str] = "record/record.html"
-    section: ClassVar[Section] = "deploy"
+async def _erases(portal: Portal, record: DeploymentRecord) -> bool:
+    """Whether it is about files that were kept: the removal before it came to its end, and left nothing else."""
+    if not record.operation.ends_stack:
+        return False
+    before = await portal.records.deployments_of(record.stack_id, limit=1, after=record.id)
+    return any(each.operation.ends_stack and each.conclusion is Conclusion.SUCCEEDED for each in before)
 
-    @dataclass(frozen=True)
-    class Step:
-        """One step. Moments are empty where it never began, or never ended."""
 
-        label: str
-        state: str
-        attempts: int
-        began: Moment | None
-        ended: Moment | None
-        duration: str
+async def _kept(portal: Portal, record: DeploymentRecord) -> str:
+    """The volume that is kept of a stack that is gone; empty where there is none, or a newer stack has it."""
+    if not record.operation.ends_stack or record.stack_exists:
+        return ""
+    found = await portal.records.kept_files(name=record.name)
+    return next((each.volume for each in found if each.stack_id == record.stack_id), "")
 
-    @dataclass(frozen=True)
-    class Piece:
-        """Something in Dokploy, as it was left. dokploy_id: empty where it never had one."""
 
-        label: str
-        name: str
-        state: str
-        dokploy_id: str
-        changed: Moment
+async def _password(portal: Portal, principal: Principal, record: DeploymentRecord) -> str | None:
+    stack = await portal.records.find_stack(record.name)
+    if stack is None or stack.id != record.stack_id:
+        return None
+    return password_of(portal, principal, stack)
 
-    @dataclass(frozen=True)
-    class View:
-        """One property, in each of the three views; None: not recorded."""
 
-        label: str
-        declared: str | None
-        frozen: str | None
-        observed: str | None
-        differs: bool
-
-    id: str
-    name: str
-    kind: str
-    trigger: str
-    actor: str
-    outcome: str
-    created: Moment
-    started: Moment | None
-    concluded: Moment | None
-    duration: str
-    steps: Sequence[Step]
-    pieces: Sequence[Piece]
-    views: Sequence[View]
-    leftovers: Sequence[str]
-    has_declared: bool
-    over: bool = True
-    stack_exists: bool = False
-    manager: bool = False
+def _removed(record: DeploymentRecord, kinds: Iterable[str], language: Language) -> list[str]:
+    """What is gone by now, of some kinds of things."""
+    names = {
+        "domain": record.plan["host"],
+        "application": record.plan["application"],
+        "volume": record.plan["volume"],
+        "project": record.plan["project"],
+    }
+    gone = [kind for kind in kinds if record.resources[kind].state is ResourceState.REMOVED]
+    return [name_resource(kind, names[kind], language) for kind in gone]

@@ -1,7 +1,5 @@
-"""Turns a page's context into HTML: one Jinja environment a language, and nothing of HTTP."""
+"""The renderer of pages: one Jinja environment a language, and nothing of HTTP."""
 
-from functools import lru_cache
-from hashlib import sha256
 from typing import Final
 from urllib.parse import urlencode
 
@@ -10,11 +8,11 @@ from jinja2.bccache import Bucket
 
 from app.i18n import LANGUAGES, Language
 from app.resources import folder
+from app.web.assets import asset
 from app.web.projector import STATE_TEXTS
-from app.web.ui.views import Page, Viewer
+from app.web.ui.shared.view import Page, Viewer
 
 TEMPLATES_DIR: Final = folder("templates")
-STATIC_DIR: Final = folder("static")
 
 
 class Renderer:
@@ -39,12 +37,6 @@ class Renderer:
                 language_link=lambda code: f"{here}?{urlencode({**viewer.query, 'lang': code})}",
             )
         )
-
-
-@lru_cache(maxsize=64)
-def asset(name: str) -> str:
-    """Return the address of a static file; it changes with the content, so that browsers may keep it for ever."""
-    return f"/static/{name}?v={sha256((STATIC_DIR / name).read_bytes()).hexdigest()[:12]}"
 
 
 class _Compiled(BytecodeCache):

@@ -1,14 +1,16 @@
-"""Answers with a page: in the viewer's language and theme, and never kept by anything on the way."""
+"""Responses that are pages: in the viewer's language and theme, and never cached on the way."""
 
 from typing import Final
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 
-from app.errors import N_
+from app.errors import N_, PortalError
 from app.i18n import LANGUAGES
 from app.web.deps import LANGUAGE_COOKIE, language_of, principal_of, remember_choice, theme_of
-from app.web.ui.views import Page, Viewer
+from app.web.problems import headers_of, status_of
+from app.web.refusals import note_refusal
+from app.web.ui.shared.view import Page, Viewer
 
 # What an address says besides its language. Anything else is nobody's.
 _KEPT: Final = frozenset({"name", "plan", "next", "after", "before", "stack", "actor", "everybody"})
@@ -40,4 +42,15 @@ def respond(request: Request, page: Page, *, status: int = 200, path: str = "/")
     asked = request.query_params.get("lang")
     if asked and asked.lower() in LANGUAGES:
         remember_choice(request, response, LANGUAGE_COOKIE, language.code)
+    return response
+
+
+async def refuse(request: Request, error: PortalError, page: Page, *, path: str = "/") -> HTMLResponse:
+    """Answer with a page of its own that says a problem: noted, and with the status and the headers that belong to it.
+
+    path: where a `GET` shows the page.
+    """
+    await note_refusal(request, error)
+    response = respond(request, page, status=status_of(error.code), path=path)
+    response.headers.update(headers_of(error))
     return response

@@ -8,7 +8,7 @@ from app.deployments.states import Conclusion, ResourceState, Status, StepState
 from app.errors import N_
 from app.i18n import Language
 from app.operations.password import PASSWORD
-from app.web.ui.views import LineEnd, Moment, PastDeployment, SmallLine
+from app.web.ui.shared.view import LineEnd, Moment, PastDeployment, SmallLine
 
 
 def kind_of(record: DeploymentRecord, language: Language) -> str:

@@ -1,13 +1,25 @@
-"""What several pages are given: who looks, a problem, a moment, a deployment in a list."""
+"""What several pages are given: who looks, a moment, a deployment in a list, an error; and what a page is."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from app.i18n import Language
+from app.web.problems import ShownProblem
 
 Section = Literal["deploy", "stacks", "account", "operator", ""]
 LineEnd = Literal["", "undone", "failed", "canceled"]
+
+
+class Page:
+    """What one template is given: each page is a frozen dataclass, and its template reaches for nothing else.
+
+    template: its path below `templates/`, in the folder of the page's feature; section: the part of the portal that
+    the header marks.
+    """
+
+    template: ClassVar[str]
+    section: ClassVar[Section]
 
 
 @dataclass(frozen=True)
@@ -28,17 +40,6 @@ class Viewer:
     may_be_operator: bool = True
     done: str = ""
     query: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class ShownProblem:
-    """A problem in the viewer's language. who: `user`, `operator` or `provider`, whoever can mend it."""
-
-    code: str
-    title: str
-    detail: str
-    hint: str
-    who: str
 
 
 @dataclass(frozen=True)
@@ -89,15 +90,15 @@ class PastDeployment:
 
 
 @dataclass(frozen=True)
-class ErrorPage:
+class ErrorPage(Page):
     """Anything that could not be shown.
 
     status: the HTTP status; sign_in: where signing in leads on, and empty where that changes nothing; of_stack: whether
     it was about a stack, so that his stacks are a way on.
     """
 
-    template: ClassVar[str] = "shared/error.html"
-    section: ClassVar[Section] = ""
+    template = "shared/error.html"
+    section = ""
     status: int
     problem: ShownProblem
     sign_in: str = ""

@@ -7,8 +7,10 @@ from app.errors import PortalError
 from app.web.api.routes import LanguageDep, PortalDep
 from app.web.auth.oidc import CALLBACK, Oidc
 from app.web.deps import address_of, browser_of, forget_signing_in, path_here, remember_session
-from app.web.problems import refuse, show
-from app.web.ui.sign_in.routes import ADDRESS, sign_in_page
+from app.web.problems import show
+from app.web.ui.shared.addresses import SIGN_IN
+from app.web.ui.shared.responses import refuse
+from app.web.ui.sign_in.view import sign_in_page
 
 router = APIRouter()
 
@@ -36,7 +38,7 @@ async def come_back(request: Request, portal: PortalDep, language: LanguageDep) 
         secret = await portal.sessions.begin(actor, account=account, bound_to=None, browser=browser_of(request))
     except PortalError as error:
         page = sign_in_page(portal, "/", language, problem=show(error, language))
-        response: Response = await refuse(request, error, page, path=ADDRESS)
+        response: Response = await refuse(request, error, page, path=SIGN_IN)
     else:
         response = RedirectResponse(there, status_code=303, headers={"Cache-Control": "no-store"})
         remember_session(request, response, secret)

@@ -1,16 +1,34 @@
-"""What the pages of stacks are given: all of somebody's, one of them, changing it, handing it over."""
+"""What the pages of stacks are given: all of a viewer's stacks, one of them, and the questions before it is changed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Final
 
+from app.deployments.model import DeploymentRecord
+from app.i18n import Language
+from app.identity import Principal
+from app.portal import Portal
+from app.stacks.model import STANDING, StackView
+from app.stacks.plan import version_of
+from app.web.api.routes import stacks_of
+from app.web.auth.authorization import files_of, whose_stacks
 from app.web.effects import LogRow
-from app.web.ui.shared.qr import QrCode
-from app.web.ui.shared.view import Moment, PastDeployment, Section, ShownProblem, ShownState
+from app.web.projector import log_of
+from app.web.ui.shared.actors import owners_in_words
+from app.web.ui.shared.certificates import planned_certificate
+from app.web.ui.shared.events import events_of
+from app.web.ui.shared.passwords import password_of
+from app.web.ui.shared.qr import QrCode, qr_code
+from app.web.ui.shared.states import shown_state
+from app.web.ui.shared.timeline import moment, past_deployment
+from app.web.ui.shared.view import Moment, Page, PastDeployment, ShownState
+
+PAGE: Final = 50
+LATELY: Final = 5
 
 
 @dataclass(frozen=True)
-class StacksPage:
+class StacksPage(Page):
     """The stacks that the viewer manages, newest first, a page at a time.
 
     everybody: whether these are everybody's; of_browser: whether they belong to this browser, and to no account;
@@ -18,8 +36,8 @@ class StacksPage:
     are more; first: whether these are the newest.
     """
 
-    template: ClassVar[str] = "stacks/stacks.html"
-    section: ClassVar[Section] = "stacks"
+    template = "stacks/stacks.html"
+    section = "stacks"
 
     @dataclass(frozen=True)
     class Row:
@@ -50,7 +68,7 @@ class StacksPage:
 
 
 @dataclass(frozen=True)
-class StackPage:
+class StackPage(Page):
     """One stack, for whoever manages it.
 
     running: the deployment that changes it now; opens: whether its address is worth opening; password: only then;
@@ -58,8 +76,8 @@ class StackPage:
     that would be taken in now; after, first: as in StacksPage, of its deployments.
     """
 
-    template: ClassVar[str] = "stacks/stack.html"
-    section: ClassVar[Section] = "stacks"
+    template = "stacks/stack.html"
+    section = "stacks"
     name: str
     host: str
     url: str
@@ -89,81 +107,111 @@ class StackPage:
 
 
 @dataclass(frozen=True)
-class DeletePage:
+class DeletePage(Page):
     """Asks before a stack is deleted, naming what will be lost."""
 
-    template: ClassVar[str] = "stacks/delete.html"
-    section: ClassVar[Section] = "stacks"
+    template = "stacks/delete.html"
+    section = "stacks"
     name: str
     host: str
     volume: str
 
 
 @dataclass(frozen=True)
-class RedeployPage:
+class RedeployPage(Page):
     """Asks before a stack is deployed again, and says what that does. password_pending: as in StackPage."""
 
-    template: ClassVar[str] = "stacks/redeploy.html"
-    section: ClassVar[Section] = "stacks"
+    template = "stacks/redeploy.html"
+    section = "stacks"
     name: str
     password_pending: bool = False
 
 
 @dataclass(frozen=True)
-class OfferPage:
-    """Asks before a stack is handed over, and says what that does. is_own: whether it is the viewer's."""
+class PasswordPage(Page):
+    """Asks before a stack's password is changed, and says what that does."""
 
-    template: ClassVar[str] = "transfer/offer.html"
-    section: ClassVar[Section] = "stacks"
+    template = "stacks/password.html"
+    section = "stacks"
     name: str
-    is_own: bool = True
 
 
 @dataclass(frozen=True)
-class OfferedPage:
-    """The code with which somebody may take a stack over, this once. address: of the page where he does that."""
-
-    template: ClassVar[str] = "transfer/offered.html"
-    section: ClassVar[Section] = "stacks"
-    name: str
-    code: str
-    ends: Moment
-    address: str
-
-
-@dataclass(frozen=True)
-class TakeOverPage:
-    """Asks for the code, or the manage key, of a stack to take over. problem: why the one that was sent does not do."""
-
-    template: ClassVar[str] = "transfer/take_over.html"
-    section: ClassVar[Section] = "stacks"
-    problem: ShownProblem | None = None
-
-
-@dataclass(frozen=True)
-class TakenOverPage:
-    """A stack that was taken over, with its new manage key, this once."""
-
-    template: ClassVar[str] = "transfer/taken_over.html"
-    section: ClassVar[Section] = "stacks"
-    name: str
-    manage_key: str | None
-
-
-@dataclass(frozen=True)
-class ErasePage:
+class ErasePage(Page):
     """Asks before the files of a stack that is gone are erased."""
 
-    template: ClassVar[str] = "stacks/erase.html"
-    section: ClassVar[Section] = "stacks"
+    template = "stacks/erase.html"
+    section = "stacks"
     name: str
     volume: str
 
 
-@dataclass(frozen=True)
-class PasswordPage:
-    """Asks before a stack's password is changed, and says what that does."""
+async def stacks_page(portal: Portal, principal: Principal, language: Language, *, after: str | None) -> StacksPage:
+    """Read the stacks that a caller manages, and what became of those that are gone, and show them."""
+    views = await stacks_of(portal, principal, after=after, limit=PAGE + 1)
+    whose = whose_stacks(principal)
+    gone: Sequence[DeploymentRecord] = []
+    if whose is not None and after is None and not principal.is_operator:
+        gone = await portal.records.lately_gone(whose, limit=LATELY)
+    kept = await files_of(portal, principal) if after is None else []
+    shown = views[:PAGE]
+    owners = {}
+    if principal.is_operator:
+        owners = await owners_in_words(portal, [view.stack.owner for view in shown], language)
+    return StacksPage(
+        rows=[_row(view, owners.get(view.stack.owner, ""), language) for view in shown],
+        lately=[past_deployment(record, language, title=record.name) for record in gone],
+        kept=[StacksPage.Kept(each.name, each.volume, moment(each.since, language)) for each in kept],
+        everybody=principal.is_operator,
+        of_browser=portal.settings.auth_mode == "open",
+        after=shown[-1].stack.id if len(views) > PAGE else None,
+        first=after is None,
+    )
 
-    template: ClassVar[str] = "stacks/password.html"
-    section: ClassVar[Section] = "stacks"
-    name: str
+
+def _row(view: StackView, owner: str, language: Language) -> StacksPage.Row:
+    return StacksPage.Row(
+        name=view.stack.name,
+        host=view.stack.plan["host"],
+        state=shown_state(view.state, language),
+        version=version_of(view.stack.plan["image"]),
+        last=past_deployment(view.newest, language),
+        owner=owner,
+    )
+
+
+async def stack_page(
+    portal: Portal, principal: Principal, view: StackView, language: Language, *, after: str | None
+) -> StackPage:
+    """Read what belongs to a stack, and show it: its state, access, parts, and deployments."""
+    stack, newest = view.stack, view.newest
+    deployments = await portal.records.deployments_of(stack.id, limit=PAGE + 1, after=after)
+    shown = deployments[:PAGE]
+    plan, state = stack.plan, view.state
+    return StackPage(
+        name=stack.name,
+        host=plan["host"],
+        url=plan["url"],
+        state=shown_state(state, language),
+        newest=newest.id,
+        opens=view.opens,
+        redeployable=state in STANDING,
+        deletable=newest.conclusion is not None,
+        image=plan["image"],
+        version=version_of(plan["image"]),
+        port=plan["port"],
+        memory=language.size(plan["memory_bytes"]),
+        cpus=language.number(plan["cpus"], 2),
+        volume=plan["volume"],
+        volume_path=plan["volume_path"],
+        certificate=planned_certificate(plan, language),
+        created=moment(stack.created_at, language),
+        deployments=[past_deployment(record, language) for record in shown],
+        log=log_of(newest, await events_of(portal, newest), language),
+        running=newest.id if newest.conclusion is None else None,
+        password=password_of(portal, principal, stack) if view.opens else None,
+        password_pending=stack.is_password_pending,
+        qr=qr_code(plan["url"]) if view.opens else None,
+        after=shown[-1].id if len(deployments) > PAGE else None,
+        first=after is None,
+    )

@@ -9,10 +9,10 @@ from app.stacks.requester import Requester
 from app.web.api.account import take
 from app.web.api.routes import LanguageDep, PortalDep, PrincipalDep, StackDep
 from app.web.deps import actor_of, origin_of, owner_of, read_form, remember_browser
-from app.web.problems import refuse, show
-from app.web.ui.shared.responses import respond
+from app.web.problems import show
+from app.web.ui.shared.responses import refuse, respond
 from app.web.ui.shared.timeline import moment
-from app.web.ui.views import OfferedPage, OfferPage, TakenOverPage, TakeOverPage
+from app.web.ui.transfer.view import OfferedPage, OfferPage, TakenOverPage, TakeOverPage
 
 router = APIRouter()
 
