@@ -27,7 +27,7 @@ log = structlog.get_logger()
 
 # What signing in may change.
 _NEEDS_SIGN_IN: Final = frozenset({"sign_in_needed", "operator_only"})
-# What somebody is told whose session has ended: whoever he is now, it is not his.
+# What a user is told whose session has ended: as a visitor without one, it is not theirs.
 _OF_A_CALLER: Final = frozenset({"credential_missing", "credential_wrong", "stack_not_found", "deployment_not_found"})
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
@@ -62,7 +62,7 @@ def install(app: FastAPI) -> None:
         return answer(request, PortalError(STORE_CODES.get(error.reason, "store_unavailable")))
 
     async def client_gone(_: Request, __: Exception) -> Response:
-        # Nobody reads this, and nothing broke: whoever was about to send a body has closed the connection.
+        # Nothing broke, and nobody reads this: the client closed the connection before it had sent its body.
         return Response(status_code=400)
 
     async def any_error(request: Request, error: Exception) -> Response:
@@ -83,7 +83,7 @@ def install(app: FastAPI) -> None:
 
 
 def _allowed(request: Request) -> str:
-    """Every method of an address (RFC 9110): the router itself names those of the first of its routes alone."""
+    """Name every method of an address (RFC 9110); the router itself names those of its first route alone."""
     return ", ".join(_methods(request, request.scope["path"]))
 
 
@@ -129,7 +129,7 @@ def _wants_page(request: Request) -> bool:
 
 
 def _sign_in(request: Request) -> str:
-    """Where to sign in and go on: to what was asked for, or what that was done on."""
+    """Return where to sign in and go on: to the page requested, or the one that a form was sent from."""
     url = request.url
     there = f"{url.path}?{url.query}" if url.query else url.path
     if request.method != "GET":

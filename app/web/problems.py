@@ -72,7 +72,7 @@ STATUSES: Final[Mapping[str, int]] = {
     "removal_incomplete": 502,
 }
 
-# What an operator has to mend has a code of its own; the rest may pass by itself.
+# What an operator has to fix has a code of its own; the rest may pass by itself.
 STORE_CODES: Final[Mapping[Reason, str]] = {
     "full": "store_full",
     "failing": "store_failing",
@@ -122,7 +122,7 @@ class ShownProblem:
 
 
 def headers_of(error: PortalError) -> dict[str, str]:
-    """Headers that belong to a problem, however it is shown."""
+    """Return the headers that belong to a problem, however it is shown."""
     headers = dict(_OF_CODE.get(error.code, {}))
     if error.code in _COME_BACK:
         headers["Retry-After"] = str(error.params["seconds"])
@@ -130,7 +130,7 @@ def headers_of(error: PortalError) -> dict[str, str]:
 
 
 def status_of(code: str) -> int:
-    """The HTTP status of a problem; refused names are 422."""
+    """Return the HTTP status of a problem; refused names are 422."""
     return STATUSES.get(code, 422 if code.startswith("name_") else 500)
 
 
@@ -152,7 +152,7 @@ def show_code(code: str, params: Mapping[str, Any], language: Language) -> Shown
 
 
 def problem_document(error: PortalError, language: Language, **more: Any) -> dict[str, Any]:
-    """A problem as RFC 9457 wants it, with our stable code, a hint, and the fields concerned."""
+    """Return a problem as RFC 9457 defines it, with a stable code, a hint, and the fields concerned."""
     shown = show(error, language)
     document = {
         "type": f"/docs#{error.code}",
@@ -173,7 +173,7 @@ def problem_document(error: PortalError, language: Language, **more: Any) -> dic
 def problem_response(
     error: PortalError, language: Language, *, headers: Mapping[str, str] | None = None, **more: Any
 ) -> JSONResponse:
-    """A problem as an answer."""
+    """Return a response with a problem document."""
     headers = {
         "Cache-Control": "no-store",
         "Content-Language": language.code,

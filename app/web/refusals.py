@@ -1,4 +1,4 @@
-"""Refusals of what somebody asked for: noted for the headers of the answer, and on the audit trail."""
+"""Refusals of a request: noted for the headers of the answer, and on the audit trail."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ from app.web.rate_limits import counted_as, limits_of, note_limit
 
 log = structlog.get_logger()
 
-# What is refused because of who asks; other failures are no matter of the trail's.
+# Refused because of who asks. Other failures do not belong on the trail.
 _REFUSALS: Final = frozenset(
     {
         "credential_unknown",
@@ -36,15 +36,15 @@ _REFUSALS: Final = frozenset(
 
 
 async def note_refusal(request: Request, error: PortalError) -> None:
-    """Keep by which limit a request was refused, for its headers, and put on the trail that it was."""
+    """Note by which limit a request was refused, for the headers of its answer, and that it was, on the trail."""
     note_limit(request, error)
     await _audit(request, error)
 
 
 async def _audit(request: Request, error: PortalError) -> None:
-    """Put on the trail that somebody was refused what he asked for, where it would have changed something.
+    """Note a refusal on the trail, if the request would have changed something.
 
-    From one address once a minute for each action and code: what strangers send must not fill the store.
+    From one address once a minute for each action and code: visitors must not fill the store.
     """
     rule: Rule | None = getattr(request.state, "rule", None)
     if rule is None or rule.action is None or error.code not in _REFUSALS:

@@ -23,19 +23,19 @@ ADDRESS: Final = "/account"
 async def account(
     request: Request, portal: PortalDep, principal: PrincipalDep, language: LanguageDep, everybody: str = ""
 ) -> Response:
-    """Who somebody is, with everybody's tokens where an operator asks for those (`?everybody=1`)."""
+    """Show the viewer's account, with all users' tokens where an operator asks for them (`?everybody=1`)."""
     return respond(request, await account_page(portal, principal, language, everybody=bool(everybody)))
 
 
 @router.get("/account/tokens")
 async def no_tokens_here() -> Response:
-    """Lead back to the account whoever asks anew for the address of its form."""
+    """Redirect to the account: a reload of the form's address shows nothing."""
     return RedirectResponse(ADDRESS, status_code=303)
 
 
 @router.post("/account/tokens")
 async def make_token(request: Request, portal: PortalDep, principal: PrincipalDep, language: LanguageDep) -> Response:
-    """Make a token and show it, this once; or show the form again and say why not."""
+    """Create a token and show it once, or show the form again with the reason."""
     typed = TokenForm.read(await read_form(request))
     try:
         token, secret = await make(portal, principal, name=typed.name, scopes=typed.scopes, days=typed.days)
@@ -47,7 +47,7 @@ async def make_token(request: Request, portal: PortalDep, principal: PrincipalDe
 
 @router.post("/account/tokens/{token_id}/revoke")
 async def revoke_token(token_id: str, request: Request, portal: PortalDep, principal: PrincipalDep) -> Response:
-    """Revoke, and back to the list that it was done on."""
+    """Revoke a token, and go back to the list."""
     fields = await read_form(request)
     await revoke(portal, principal, token_id)
     back = f"{ADDRESS}?everybody=1&" if fields.get("everybody") else f"{ADDRESS}?"
@@ -56,7 +56,7 @@ async def revoke_token(token_id: str, request: Request, portal: PortalDep, princ
 
 @router.post("/account/sign-out-everywhere")
 async def sign_out_everywhere(request: Request, portal: PortalDep, principal: PrincipalDep) -> Response:
-    """End every session of whoever is signed in."""
+    """End every session of the viewer."""
     if principal.session is not None:
         await portal.sessions.end_all(principal.actor, principal.session.account)
     there = "/" if portal.settings.auth_mode == "open" else SIGNED_OUT

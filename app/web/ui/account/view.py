@@ -17,14 +17,14 @@ from app.web.ui.shared.timeline import moment
 from app.web.ui.shared.view import Fact, Moment, Page
 
 LIVES: Final = (7, 30, USUAL_DAYS, 365)
-# A name that is too long is shown as it was typed, but not a book.
+# A name that is too long is shown as it was typed, up to here.
 _LONGEST_SHOWN: Final = 200
 
 _MAY: Final = (
     (True, N_("Manage every stack, as an operator")),
     (False, N_("Manage your own stacks")),
 )
-# No route asks for it yet: somebody would choose what does nothing, and one day does something.
+# No route needs it yet: it would do nothing today, and something one day.
 _NOT_OFFERED: Final = frozenset({Scope.DEPLOY_ROLLBACK})
 # A call that a token may make whichever stacks there are, the first that fits.
 _CALLS: Final = (
@@ -36,7 +36,7 @@ _CALLS: Final = (
 
 @dataclass(frozen=True)
 class TokenForm:
-    """The form of a token, as somebody has filled it in."""
+    """The form for a token, as the viewer has filled it in."""
 
     name: str = ""
     scopes: Sequence[Scope] = ()
@@ -56,11 +56,11 @@ class TokenForm:
 
 @dataclass(frozen=True)
 class AccountPage(Page):
-    """Who somebody is here, where he is signed in, and his tokens.
+    """Who the viewer is here, where they are signed in, and their tokens.
 
-    facts: who, and how that is known; cookie_only: whether nothing but this browser's cookie tells; sessions: none
-    where there are no sessions; everybody: whether the tokens are everybody's; choices, lives: what a new token may be
-    allowed and for how many days; name: what was typed; problem: why no token was made.
+    facts: who, and how that is known; cookie_only: whether only this browser's cookie tells; sessions: empty where
+    there are none; everybody: whether these are all users' tokens; choices, lives: what a new token can be allowed and
+    for how many days; name: what was typed; problem: why no token was created.
     """
 
     template = "account/account.html"
@@ -68,7 +68,7 @@ class AccountPage(Page):
 
     @dataclass(frozen=True)
     class Session:
-        """A browser in which he is signed in. browser: what it calls itself; here: whether it is this one."""
+        """A browser with a session of the viewer's. browser: what it calls itself; here: whether it is this one."""
 
         began: Moment
         address: str
@@ -77,7 +77,7 @@ class AccountPage(Page):
 
     @dataclass(frozen=True)
     class Token:
-        """A token. may: in words; state: empty while it is good; who: its owner; trail: where it stands what he did."""
+        """A token. may: in words; state: empty while it is valid; who: its owner; trail: address of their trail."""
 
         id: str
         name: str
@@ -91,7 +91,7 @@ class AccountPage(Page):
 
     @dataclass(frozen=True)
     class Choice:
-        """Something to choose. value: as the form sends it."""
+        """An option of the form. value: as the form sends it."""
 
         value: str
         words: str
@@ -111,7 +111,7 @@ class AccountPage(Page):
 
 @dataclass(frozen=True)
 class NewTokenPage(Page):
-    """A token that was made, this once. secret: the token itself; call: of the API that it may make, or empty."""
+    """A new token, shown only once. secret: the token itself; call: an API call that it may make, or empty."""
 
     template = "account/token.html"
     section = "account"
@@ -172,7 +172,7 @@ def _facts(principal: Principal, language: Language) -> list[Fact]:
 
 
 async def _sessions(portal: Portal, principal: Principal, language: Language) -> list[AccountPage.Session]:
-    """Where somebody is signed in; sessions that began with an earlier token of the operator's count no more."""
+    """List where the viewer is signed in; sessions that began with an earlier operator's token have ended."""
     if principal.session is None:
         return []
     binding = portal.authentication.admin_binding
@@ -220,5 +220,5 @@ def new_token_page(token: Token, secret: str, language: Language, *, origin: str
 
 
 def _may(scopes: frozenset[Scope], language: Language) -> list[str]:
-    """What a token may, in the order in which that is offered."""
+    """Say what a token may do, in the order of the form."""
     return [language.text(SCOPE_LABELS[scope]) for scope in Scope if scope in scopes]

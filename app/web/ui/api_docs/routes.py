@@ -15,5 +15,5 @@ router = APIRouter()
 
 @router.get("/docs")
 async def docs(request: Request) -> Response:
-    """Every call, who may make it, what it reads and answers, and every code of a problem."""
+    """Show every call, who may make it, what it reads and answers, and every code of a problem."""
     return respond(request, docs_page(request.app.openapi()))

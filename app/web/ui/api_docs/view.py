@@ -112,13 +112,13 @@ def _shape(name: str, schema: Mapping[str, Any]) -> DocsPage.Shape:
 
 
 def _shape_in(*contents: Mapping[str, Any]) -> str:
-    """The name of what the JSON of some contents is like; of events that of one event as JSON."""
+    """Name the schema of some contents' JSON; of events, that of one event."""
     names = [each["schema"]["$ref"].rpartition("/")[2] for each in contents if "$ref" in each.get("schema", {})]
     return names[-1] if names else ""
 
 
 def _kind(schema: Mapping[str, Any]) -> str:
-    """What a value can be, in words."""
+    """Say what a value can be."""
     match schema:
         case {"$ref": reference}:
             return str(reference).rpartition("/")[2]

@@ -22,7 +22,7 @@ _LONGEST: Final = 320
 async def trail(
     request: Request, portal: PortalDep, language: LanguageDep, before: str = "", stack: str = "", actor: str = ""
 ) -> Response:
-    """Who did what, newest first."""
+    """Show who did what, newest first."""
     stack, actor = stack.strip()[:_LONGEST], actor.strip()[:_LONGEST]
     before = before if could_be_id(before) else ""
     entries = await portal.trail.entries(
@@ -34,6 +34,6 @@ async def trail(
 
 @router.get(f"{AUDIT}.jsonl")
 async def trail_as_file(portal: PortalDep) -> Response:
-    """All of it as JSON lines, the oldest first."""
+    """Export all of it as JSON lines, oldest first."""
     headers = {"Cache-Control": "no-store", "Content-Disposition": "attachment;filename=audit.jsonl"}
     return StreamingResponse(export(portal), media_type=NDJSON, headers=headers)

@@ -12,7 +12,7 @@ from app.web.ui.shared.addresses import trail_of
 from app.web.ui.shared.timeline import moment
 from app.web.ui.shared.view import Moment, Page
 
-# How much of a browser's id tells it from another.
+# How many letters of a browser's id tell it from another.
 _MARK: Final = 6
 
 ACTIONS: Final = {
@@ -43,9 +43,9 @@ class AuditPage(Page):
     class Entry:
         """One line. mark: what tells a browser from another, or empty.
 
-        only_his, only_its: where all the lines are of the same actor, and of the same stack.
-        subject: what it was about besides a stack; deployment_id: what was begun by it, or was to be changed; refused:
-        with which code, or empty; reason: that in words.
+        only_his, only_its: addresses of the trail of the same actor, and of the same stack; subject: what it was about
+        besides a stack; deployment_id: the deployment that it created, or was to change; refused: with which code, or
+        empty; reason: that in words.
         """
 
         at: Moment
@@ -89,7 +89,7 @@ def _entry(entry: AuditEntry, language: Language) -> AuditPage.Entry:
     return AuditPage.Entry(
         at=moment(entry.at, language),
         who=actor_in_words(actor, language),
-        # One browser is otherwise like another, and without accounts there is nobody else.
+        # Without accounts, every actor is a browser.
         mark=actor.id[-_MARK:] if actor.kind == "browser" else "",
         only_his=trail_of(actor=actor.id),
         means=language.text(MEANS.get(actor.means, actor.means)),

@@ -1,4 +1,4 @@
-"""The form in which a stack is named, and what becomes of it when it is sent."""
+"""The form that names a stack, and the deployment that it starts."""
 
 from typing import Final
 
@@ -16,16 +16,16 @@ from app.web.ui.shared.responses import refuse, respond
 
 router = APIRouter()
 
-# A name that is too long is shown as it was typed, but not a book.
+# A name that is too long is shown as it was typed, up to here.
 _LONGEST_SHOWN: Final = 100
 
 
 @router.api_route("/", methods=["GET", "HEAD"])
 async def form(request: Request, portal: PortalDep, principal: PrincipalDep, language: LanguageDep) -> Response:
-    """The form, with the plan for a name where that is asked for (`?name=ada&plan=1`)."""
+    """Show the form, with the plan for a name if requested (`?name=ada&plan=1`)."""
     name = request.query_params.get("name", "")[:_LONGEST_SHOWN]
     plan = await plan_preview(portal, name, principal, language) if "plan" in request.query_params else None
-    # Said before anybody has thought of a name.
+    # Said before the viewer thinks of a name.
     away = show(PortalError("dokploy_away", seconds=0), language) if portal.health.now.circuit == "open" else None
     page = deploy_page(portal, language, name=name, origin=origin_of(request), problem=away, plan=plan)
     return respond(request, page)
@@ -33,13 +33,13 @@ async def form(request: Request, portal: PortalDep, principal: PrincipalDep, lan
 
 @router.get("/deploy")
 async def no_form_here() -> Response:
-    """Lead back to the form whoever asks anew for the address of one that was refused."""
+    """Redirect to the form: a reload of a refused form shows an empty one."""
     return RedirectResponse("/", status_code=303)
 
 
 @router.post("/deploy")
 async def deploy(request: Request, portal: PortalDep, principal: PrincipalDep, language: LanguageDep) -> Response:
-    """Take in the form; on to the deployment's page, or back to the form with the reason."""
+    """Start a deployment and go to its page, or show the form again with the reason."""
     fields = await read_form(request)
     name = fields.get("name", "")
     owner = owner_of(request)

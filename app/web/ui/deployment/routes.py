@@ -15,13 +15,13 @@ router = APIRouter()
 async def deployment(
     request: Request, found: DeploymentDep, portal: PortalDep, principal: PrincipalDep, language: LanguageDep
 ) -> Response:
-    """A deployment: its progress, or how it ended."""
+    """Show a deployment: its progress, or how it ended."""
     return respond(request, await deployment_page(portal, found, principal, language))
 
 
 @router.post("/deployments/{deployment_id}/cancel")
 async def cancel(record: DeploymentDep, portal: PortalDep, principal: PrincipalDep) -> Response:
-    """Cancel from the page; one that has just ended is simply shown."""
+    """Cancel a deployment; one that has just ended is shown as it is."""
     try:
         await cancel_deployment(portal, principal, record)
     except PortalError as error:

@@ -82,7 +82,7 @@ async def deployment_page(
     place = await portal.waiting.place(record)
     view = project(record, await events_of(portal, record), language, place=place)
     ready = over and record.conclusion == "succeeded" and not record.operation.ends_stack and record.stack_exists
-    # It may be on its way out by now, or only be held by what is left of it.
+    # By now it may be being deleted, or only its leftovers hold the name.
     newest = await portal.records.newest_deployment(record.stack_id) if ready else None
     if newest is not None and not is_there(newest):
         ready = False
@@ -122,7 +122,7 @@ async def deployment_page(
 
 
 async def _erases(portal: Portal, record: DeploymentRecord) -> bool:
-    """Whether it is about files that were kept: the removal before it came to its end, and left nothing else."""
+    """Tell whether it deletes kept files: the removal before it succeeded, and left nothing else."""
     if not record.operation.ends_stack:
         return False
     before = await portal.records.deployments_of(record.stack_id, limit=1, after=record.id)
@@ -130,7 +130,7 @@ async def _erases(portal: Portal, record: DeploymentRecord) -> bool:
 
 
 async def _kept(portal: Portal, record: DeploymentRecord) -> str:
-    """The volume that is kept of a stack that is gone; empty where there is none, or a newer stack has it."""
+    """Return the volume kept from a deleted stack; empty where there is none, or a newer stack has it."""
     if not record.operation.ends_stack or record.stack_exists:
         return ""
     found = await portal.records.kept_files(name=record.name)
@@ -145,7 +145,7 @@ async def _password(portal: Portal, principal: Principal, record: DeploymentReco
 
 
 def _removed(record: DeploymentRecord, kinds: Iterable[str], language: Language) -> list[str]:
-    """What is gone by now, of some kinds of things."""
+    """Name the deleted resources of some kinds."""
     names = {
         "domain": record.plan["host"],
         "application": record.plan["application"],

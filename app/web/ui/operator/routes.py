@@ -11,7 +11,7 @@ router = APIRouter()
 
 @router.get("/operator")
 async def operator(request: Request, portal: PortalDep, principal: PrincipalDep, language: LanguageDep) -> Response:
-    """The portal as a whole; whoever has not signed in is asked to."""
+    """Show the portal as a whole."""
     overview = await portal.statistics.overview()
     latest = await portal.records.latest(limit=LATEST)
     left = await portal.leftovers.all()

@@ -195,7 +195,7 @@ def operator_page(
 
 
 def _room(stacks: int, quotas: Quotas, language: Language) -> str:
-    """What is to be done while there still is room, empty where there is enough."""
+    """Say what to do before there is no room left; empty where there is enough."""
     if not quotas.is_near(stacks):
         return ""
     if _is_full(stacks, quotas):
@@ -208,7 +208,7 @@ def _room(stacks: int, quotas: Quotas, language: Language) -> str:
 
 
 def _is_full(stacks: int, quotas: Quotas) -> bool:
-    """Whether no place is left; there may be more stacks than places, once those were made fewer."""
+    """Tell whether no place is left. There are more stacks than places if MAX_STACKS was lowered."""
     return 0 < quotas.stacks <= stacks
 
 
@@ -225,7 +225,7 @@ def _figures(overview: Overview, language: Language) -> list[OperatorPage.Figure
 
 
 def _usual_time(seconds: float | None, language: Language) -> OperatorPage.Figure:
-    """Short, as it is written large: `47 s` or `1:48`."""
+    """Show a duration briefly, since it is set large: `47 s` or `1:48`."""
     if seconds is None or seconds < 60:
         text = "" if seconds is None else language.exact_duration(seconds)
         return OperatorPage.Figure(text, language.text(N_("from the request until it is ready (median)")))
@@ -263,7 +263,7 @@ def _leftover(leftover: Leftover, language: Language) -> OperatorPage.Leftover:
 
 
 def _dokploy(health: DokployHealth, language: Language) -> OperatorPage.Connection:
-    """How Dokploy is: reachable or not, its version, whether it is left alone, and whether it takes our calls."""
+    """Show how Dokploy is: reachable or not, its version, whether calls are paused, and whether it supports ours."""
     notes = []
     if health.version:
         notes.append(language.text(N_("Version {version}."), {"version": health.version}))

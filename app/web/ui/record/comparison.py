@@ -30,7 +30,7 @@ class ComparedProperty:
 
 
 def compare(record: DeploymentRecord, language: Language) -> list[ComparedProperty]:
-    """Put what was declared, decided and seen side by side, and say where they differ."""
+    """Put what was declared, decided and observed side by side, and say where they differ."""
     views = []
     for label, declared, frozen, observed in _PROPERTIES:
         first = declared(record.declared, language) if record.declared is not None else None
@@ -78,7 +78,7 @@ def _plain(name: str) -> Said:
 
 
 def _pattern(name: str) -> Said:
-    """A pattern is shown as it is, and means what it comes to with the stack's name."""
+    """Show a pattern as it is, and compare it with the stack's name filled in."""
 
     def say(values: Mapping[str, Any], _: Language) -> Value:
         return values[name], values[name].replace("{name}", values["name"])
@@ -119,7 +119,7 @@ def _seen_check(seen: Mapping[str, Any], language: Language) -> Value | None:
 
 
 def _seen_address(seen: Mapping[str, Any], _: Language) -> Value | None:
-    """Dokploy knows the host of a route, and no port of the proxy's: where that fits, it is the planned address."""
+    """Compare hosts: Dokploy knows the host of a route, and not the proxy's port."""
     if seen.get("host") is None:
         return None
     host, plan = seen["host"], seen["plan"]
@@ -127,7 +127,7 @@ def _seen_address(seen: Mapping[str, Any], _: Language) -> Value | None:
 
 
 def _unknown(_: Mapping[str, Any], __: Language) -> None:
-    """Nobody has looked at this."""
+    """Say that this is not observed."""
 
 
 _PROPERTIES: Final[tuple[tuple[str, Said, Said, Said], ...]] = (

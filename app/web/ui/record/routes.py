@@ -11,5 +11,5 @@ router = APIRouter()
 
 @router.get("/deployments/{deployment_id}/record")
 async def record(request: Request, found: DeploymentDep, principal: PrincipalDep, language: LanguageDep) -> Response:
-    """What is on record of a deployment, for whoever may see its page."""
+    """Show what is on record of a deployment, to everyone who may see its page."""
     return respond(request, record_page(found, principal, language))

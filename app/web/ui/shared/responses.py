@@ -12,7 +12,7 @@ from app.web.problems import headers_of, status_of
 from app.web.refusals import note_refusal
 from app.web.ui.shared.view import Page, Viewer
 
-# What an address says besides its language. Anything else is nobody's.
+# What links to another language keep of an address.
 _KEPT: Final = frozenset({"name", "plan", "next", "after", "before", "stack", "actor", "everybody"})
 
 # What has just been done, as the page that follows says it: a word in its address, which no link takes along.
@@ -46,7 +46,7 @@ def respond(request: Request, page: Page, *, status: int = 200, path: str = "/")
 
 
 async def refuse(request: Request, error: PortalError, page: Page, *, path: str = "/") -> HTMLResponse:
-    """Answer with a page of its own that says a problem: noted, and with the status and the headers that belong to it.
+    """Answer with a page that shows a problem: noted, and with the status and the headers that belong to it.
 
     path: where a `GET` shows the page.
     """

@@ -26,10 +26,9 @@ class Page:
 class Viewer:
     """Who looks at a page.
 
-    path: where a `GET` shows it; theme: `light`, `dark`, or None for what the system wants; query: what the address
-    said besides, which another language is to show as well; has_account: whether the page of an account is for
-    him; else he may sign in; may_be_operator: whether he is one, or has not said who he is; done: what he has just
-    done.
+    path: where a `GET` shows it; theme: `light`, `dark`, or None for the system's; query: the rest of the address, as
+    links to other languages keep it; has_account: whether they have an account's page, or else may sign in;
+    may_be_operator: whether they are an operator, or not signed in; done: what they have just done, in words.
     """
 
     language: Language
@@ -93,8 +92,8 @@ class PastDeployment:
 class ErrorPage(Page):
     """Anything that could not be shown.
 
-    status: the HTTP status; sign_in: where signing in leads on, and empty where that changes nothing; of_stack: whether
-    it was about a stack, so that his stacks are a way on.
+    status: the HTTP status; sign_in: where signing in leads on, empty where that changes nothing; of_stack: whether
+    it was about a stack, so that the page leads on to the viewer's stacks.
     """
 
     template = "shared/error.html"

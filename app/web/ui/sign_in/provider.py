@@ -16,7 +16,7 @@ router = APIRouter()
 
 
 def oidc_of(request: Request) -> Oidc:
-    """The way in at the provider. Raises PortalError `not_found` where AUTH_MODE is another."""
+    """Return the OpenID client. Raises PortalError `not_found` if AUTH_MODE is another."""
     oidc: Oidc | None = request.app.state.oidc
     if oidc is None:
         raise PortalError("not_found")
@@ -25,13 +25,13 @@ def oidc_of(request: Request) -> Oidc:
 
 @router.get("/sign-in/provider")
 async def begin(request: Request) -> Response:
-    """Off to the provider."""
+    """Redirect to the provider."""
     return await oidc_of(request).begin(request, path_here(request.query_params.get("next", "")))
 
 
 @router.get(CALLBACK)
 async def come_back(request: Request, portal: PortalDep, language: LanguageDep) -> Response:
-    """Back from the provider: into a session, or to the page for signing in, with the reason."""
+    """Start a session after the provider's answer, or show the page for signing in with the reason."""
     try:
         claims, there = await oidc_of(request).finish(request)
         actor, account = await portal.authentication.admit(claims, address_of(request))

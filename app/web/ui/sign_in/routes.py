@@ -26,12 +26,12 @@ router = APIRouter()
 
 @router.get(SIGN_IN)
 async def sign_in_form(request: Request, portal: PortalDep, principal: PrincipalDep, language: LanguageDep) -> Response:
-    """Ask who it is, and say so where a session has ended; whoever is known goes on."""
+    """Ask the viewer to sign in, and say so if a session has ended; users who are signed in go on."""
     there = _there(portal, request.query_params.get("next", ""))
     if principal.session is not None or principal.actor.means is Means.PROXY:
         onward = RedirectResponse(there, status_code=303)
         if principal.session_ended:
-            # Else he would be sent here again and again.
+            # Otherwise they would be sent here again and again.
             forget_session(request, onward)
         return onward
     response = respond(request, sign_in_page(portal, there, language, ended=principal.session_ended))
@@ -42,7 +42,7 @@ async def sign_in_form(request: Request, portal: PortalDep, principal: Principal
 
 @router.post(SIGN_IN)
 async def sign_in(request: Request, portal: PortalDep, language: LanguageDep) -> Response:
-    """Begin the operator's session and go on, or ask again and say why."""
+    """Start the operator's session and go on, or ask again with the reason."""
     fields = await read_form(request)
     there = _there(portal, fields.get("next", ""))
     if portal.settings.admin_token is None:
@@ -66,7 +66,7 @@ async def sign_in(request: Request, portal: PortalDep, language: LanguageDep) ->
 
 
 def _there(portal: Portal, wanted: str) -> str:
-    """Where to go on to; without accounts it is only the operator who signs in."""
+    """Return where to go on; without accounts only operators sign in."""
     return path_here(wanted, "/operator" if portal.settings.auth_mode == "open" else "/")
 
 
@@ -83,7 +83,7 @@ async def sign_out(request: Request, portal: PortalDep, principal: PrincipalDep)
 
 @router.get(SIGNED_OUT)
 async def signed_out(request: Request, portal: PortalDep, language: LanguageDep) -> Response:
-    """Say that it is done, and where the provider signs somebody out: our own policy lets no form lead there."""
+    """Confirm, with a link to sign out at the provider: our own policy lets no form lead there."""
     oidc: Oidc | None = request.app.state.oidc
     there_too = await oidc.end_address() if oidc is not None else None
     page = replace(sign_in_page(portal, "/", language), left=True, there_too=there_too or "")

@@ -10,11 +10,12 @@ from app.web.ui.shared.view import Page
 
 @dataclass(frozen=True)
 class SignInPage(Page):
-    """Where somebody signs in. next: where he goes on to; possible: whether there is an operator's token to do it with.
+    """Where a viewer signs in. next: where they go on; possible: whether an operator's token is set to sign in with.
 
-    problem: why he was refused; ended: whether he was signed in before; provider: whether there is a provider to sign
-    in at; proxy: whether a proxy in front of the portal does it. Where there is neither, only the operator signs in.
-    lasts: for how long, in words; left: whether he has just signed out; there_too: where he signs out of the provider.
+    problem: why they were refused; ended: whether they were signed in before; provider: whether there is a provider to
+    sign in at; proxy: whether a proxy in front of the portal does it. Where there is neither, only operators sign in.
+    lasts: for how long, in words; left: whether they have just signed out; there_too: where they sign out of the
+    provider.
     """
 
     template = "sign_in/sign_in.html"
@@ -33,7 +34,7 @@ class SignInPage(Page):
 def sign_in_page(
     portal: Portal, there: str, language: Language, *, problem: ShownProblem | None = None, ended: bool = False
 ) -> SignInPage:
-    """The page on which somebody signs in, as AUTH_MODE wants it."""
+    """Show the page for signing in, as AUTH_MODE has it."""
     settings = portal.settings
     return SignInPage(
         there,

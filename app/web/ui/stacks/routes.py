@@ -22,12 +22,12 @@ router = APIRouter()
 async def stacks(
     request: Request, portal: PortalDep, principal: PrincipalDep, language: LanguageDep, after: str = ""
 ) -> Response:
-    """The stacks that the visitor manages, and what became of those that are gone."""
+    """Show the stacks that the viewer manages, and what became of deleted ones."""
     return respond(request, await stacks_page(portal, principal, language, after=_id_or_none(after)))
 
 
 def _id_or_none(text: str) -> str | None:
-    """The id in an address, from which a list goes on; one that cannot be an id is passed over."""
+    """Return the id in an address that a list continues from; None if it cannot be an id."""
     return text if could_be_id(text) else None
 
 
@@ -40,7 +40,7 @@ async def one_stack(
     language: LanguageDep,
     after: str = "",
 ) -> Response:
-    """One stack: how it is, how to get in, what it is made of, what was done to it, and what can be."""
+    """Show one stack: its state, access, parts, deployments, and operations."""
     view = await _view_of(portal, stack)
     return respond(request, await stack_page(portal, principal, view, language, after=_id_or_none(after)))
 
@@ -55,13 +55,13 @@ async def _view_of(portal: Portal, stack: StackRecord) -> StackView:
 
 @router.get("/stacks/{name}/redeploy")
 async def ask_to_redeploy(request: Request, stack: StackDep, portal: PortalDep) -> Response:
-    """Ask before deploying again, unless that would be refused."""
+    """Ask before a redeployment, unless it would be refused."""
     await _must_stand(portal, stack)
     return respond(request, RedeployPage(name=stack.name, password_pending=stack.is_password_pending))
 
 
 async def _must_stand(portal: Portal, stack: StackRecord) -> None:
-    """Raise PortalError unless a stack could be deployed again now."""
+    """Raise PortalError unless a stack can be redeployed now."""
     state = (await _view_of(portal, stack)).state
     if state not in STANDING:
         raise PortalError("name_cleaning_up" if state is StackState.LEFT else "stack_busy", name=stack.name)
@@ -69,7 +69,7 @@ async def _must_stand(portal: Portal, stack: StackRecord) -> None:
 
 @router.post("/stacks/{name}/redeploy")
 async def redeploy(stack: StackDep, portal: PortalDep, principal: PrincipalDep) -> Response:
-    """Deploy again, and on to that deployment's page."""
+    """Redeploy, and go to the page of that deployment."""
     deployment_id = await portal.operations.change(REDEPLOY, stack, Requester(stack.owner, principal.actor, "user"))
     return RedirectResponse(f"/deployments/{deployment_id}", status_code=303)
 
@@ -83,7 +83,7 @@ async def ask_to_change_password(request: Request, stack: StackDep, portal: Port
 
 @router.post("/stacks/{name}/password")
 async def change_password(stack: StackDep, portal: PortalDep, principal: PrincipalDep) -> Response:
-    """Deploy again with a new password, and on to that deployment's page."""
+    """Redeploy with a new password, and go to the page of that deployment."""
     requester = Requester(stack.owner, principal.actor, "user")
     deployment_id = await portal.operations.change(PASSWORD, stack, requester)
     return RedirectResponse(f"/deployments/{deployment_id}", status_code=303)
@@ -97,7 +97,7 @@ async def ask_to_delete(request: Request, stack: StackDep) -> Response:
 
 @router.post("/stacks/{name}/delete")
 async def delete(request: Request, stack: StackDep, portal: PortalDep, principal: PrincipalDep) -> Response:
-    """Delete, and on to the page of the removal."""
+    """Delete, and go to the page of the deletion."""
     fields = await read_form(request)
     match fields.get("volume"):
         case "erase" | "keep" as volume:
@@ -110,12 +110,12 @@ async def delete(request: Request, stack: StackDep, portal: PortalDep, principal
 
 @router.get("/stacks/{name}/erase")
 async def ask_to_erase(request: Request, kept: KeptDep) -> Response:
-    """Ask before the files that were kept of a stack are erased."""
+    """Ask before the kept files of a stack are erased."""
     return respond(request, ErasePage(name=kept.name, volume=kept.volume))
 
 
 @router.post("/stacks/{name}/erase")
 async def erase(kept: KeptDep, portal: PortalDep, principal: PrincipalDep) -> Response:
-    """Erase them, and on to the page of the removal."""
+    """Erase them, and go to the page of the deletion."""
     deployment_id = await portal.operations.erase(kept, Requester(kept.owner, principal.actor, "user"))
     return RedirectResponse(f"/deployments/{deployment_id}", status_code=303)

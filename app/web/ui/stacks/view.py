@@ -31,9 +31,9 @@ LATELY: Final = 5
 class StacksPage(Page):
     """The stacks that the viewer manages, newest first, a page at a time.
 
-    everybody: whether these are everybody's; of_browser: whether they belong to this browser, and to no account;
-    lately: how it ended with those that are gone; kept: their files; after: the id of the last stack here where there
-    are more; first: whether these are the newest.
+    everybody: whether these are all users' stacks; of_browser: whether they belong to this browser and no account;
+    lately: how deleted ones ended; kept: their files; after: the id of the last stack here if there are more; first:
+    whether these are the newest.
     """
 
     template = "stacks/stacks.html"
@@ -41,7 +41,7 @@ class StacksPage(Page):
 
     @dataclass(frozen=True)
     class Row:
-        """One stack. last: its newest deployment; owner: whose it is in words, where the stacks are everybody's."""
+        """One stack. last: its newest deployment; owner: in words, where these are all users' stacks."""
 
         name: str
         host: str
@@ -52,7 +52,7 @@ class StacksPage(Page):
 
     @dataclass(frozen=True)
     class Kept:
-        """Files of a stack that is gone."""
+        """Files of a deleted stack."""
 
         name: str
         volume: str
@@ -69,11 +69,11 @@ class StacksPage(Page):
 
 @dataclass(frozen=True)
 class StackPage(Page):
-    """One stack, for whoever manages it.
+    """One stack, for the users who manage it.
 
     running: the deployment that changes it now; opens: whether its address is worth opening; password: only then;
-    password_pending: whether it is being changed, or such a change was not finished; redeployable, deletable: whether
-    that would be taken in now; after, first: as in StacksPage, of its deployments.
+    password_pending: whether it is being changed, or a change was not finished; redeployable, deletable: whether that
+    is possible now; after, first: as in StacksPage, of its deployments.
     """
 
     template = "stacks/stack.html"
@@ -119,7 +119,7 @@ class DeletePage(Page):
 
 @dataclass(frozen=True)
 class RedeployPage(Page):
-    """Asks before a stack is deployed again, and says what that does. password_pending: as in StackPage."""
+    """Asks before a stack is redeployed, and says what that does. password_pending: as in StackPage."""
 
     template = "stacks/redeploy.html"
     section = "stacks"
@@ -138,7 +138,7 @@ class PasswordPage(Page):
 
 @dataclass(frozen=True)
 class ErasePage(Page):
-    """Asks before the files of a stack that is gone are erased."""
+    """Asks before the files of a deleted stack are erased."""
 
     template = "stacks/erase.html"
     section = "stacks"

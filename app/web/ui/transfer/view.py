@@ -8,7 +8,7 @@ from app.web.ui.shared.view import Moment, Page
 
 @dataclass(frozen=True)
 class OfferPage(Page):
-    """Asks before a stack is handed over, and says what that does. is_own: whether it is the viewer's."""
+    """Asks before a stack is transferred, and says what that does. is_own: whether it is the viewer's."""
 
     template = "transfer/offer.html"
     section = "stacks"
@@ -18,7 +18,7 @@ class OfferPage(Page):
 
 @dataclass(frozen=True)
 class OfferedPage(Page):
-    """The code with which somebody may take a stack over, this once. address: of the page where he does that."""
+    """The code to accept a stack with, shown only once. address: of the page where that is done."""
 
     template = "transfer/offered.html"
     section = "stacks"
@@ -30,7 +30,7 @@ class OfferedPage(Page):
 
 @dataclass(frozen=True)
 class TakeOverPage(Page):
-    """Asks for the code, or the manage key, of a stack to take over. problem: why the one that was sent does not do."""
+    """Asks for a transfer code or a manage key. problem: why the one that was sent was refused."""
 
     template = "transfer/take_over.html"
     section = "stacks"
@@ -39,7 +39,7 @@ class TakeOverPage(Page):
 
 @dataclass(frozen=True)
 class TakenOverPage(Page):
-    """A stack that was taken over, with its new manage key, this once."""
+    """A stack that was accepted, with its new manage key, shown only once."""
 
     template = "transfer/taken_over.html"
     section = "stacks"
