@@ -43,22 +43,22 @@ class AuditPage(Page):
     class Entry:
         """One line. mark: what tells a browser from another, or empty.
 
-        only_his, only_its: addresses of the trail of the same actor, and of the same stack; subject: what it was about
-        besides a stack; deployment_id: the deployment that it created, or was to change; refused: with which code, or
-        empty; reason: that in words.
+        trail_of_actor, trail_of_stack: addresses of the trail narrowed to its actor, or its stack; subject: what it was
+        about besides a stack; deployment_id: the deployment that it created, or was to change; refused: with which
+        code, or empty; reason: that in words.
         """
 
         at: Moment
         who: str
         mark: str
-        only_his: str
+        trail_of_actor: str
         means: str
         address: str
         what: str
         subject: str
         deployment_id: str
         stack: str
-        only_its: str
+        trail_of_stack: str
         refused: str
         reason: str
 
@@ -91,14 +91,14 @@ def _entry(entry: AuditEntry, language: Language) -> AuditPage.Entry:
         who=actor_in_words(actor, language),
         # Without accounts, every actor is a browser.
         mark=actor.id[-_MARK:] if actor.kind == "browser" else "",
-        only_his=trail_of(actor=actor.id),
+        trail_of_actor=trail_of(actor=actor.id),
         means=language.text(MEANS.get(actor.means, actor.means)),
         address=actor.address or "",
         what=language.text(ACTIONS.get(entry.action, entry.action)),
         subject=entry.subject or "",
         deployment_id=entry.deployment_id or "",
         stack=stack,
-        only_its=trail_of(stack=stack) if stack else "",
+        trail_of_stack=trail_of(stack=stack) if stack else "",
         refused=(entry.code or str(entry.outcome)) if refused else "",
         reason=language.text(PROBLEMS[entry.code].title) if entry.code in PROBLEMS else "",
     )
