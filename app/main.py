@@ -12,8 +12,9 @@ from app import __version__
 from app.bootstrap import open_portal
 from app.config.settings import Settings
 from app.portal import Portal
-from app.web import problems
+from app.web import error_handlers
 from app.web.api import account, openapi, routes
+from app.web.assets import STATIC_DIR
 from app.web.auth.authorization import RULES, authorize, routes_of
 from app.web.auth.oidc import Oidc
 from app.web.middleware.headers import Compression, EveryAnswer
@@ -21,10 +22,8 @@ from app.web.middleware.peer import Peer
 from app.web.middleware.rate_limit import EveryRequest
 from app.web.middleware.shutdown import Shutdown
 from app.web.rate_limits import Limits, limit_deploys
-from app.web.ui.api_docs import routes as api_docs
-from app.web.ui.crawlers import routes as crawlers
 from app.web.ui.router import router as pages
-from app.web.ui.shared.templating import STATIC_DIR, Renderer
+from app.web.ui.shared.renderer import Renderer
 
 
 def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
@@ -55,12 +54,10 @@ def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
     app.include_router(routes.router)
     app.include_router(account.router)
     app.include_router(pages)
-    app.include_router(api_docs.router)
-    app.include_router(crawlers.router)
     app.mount("/static", StaticFiles(directory=STATIC_DIR), name="static")
     if undecided := set(routes_of(app)) - set(RULES):
         raise AssertionError(f"nobody has decided who may use {sorted(undecided)}")
-    problems.install(app)
+    error_handlers.install(app)
     # From the inside out: what is refused here gets the headers of every answer, too.
     app.add_middleware(EveryRequest)
     app.add_middleware(Compression)

@@ -17,7 +17,6 @@ from app.portal import Portal
 from app.stacks.model import StackRecord, Whose
 from app.stacks.names import MAX_NAME, could_be_name, normalize_name
 from app.stacks.volumes import KeptFiles
-from app.store.errors import StoreAway
 from app.web.deps import (
     address_of,
     identify,
@@ -27,7 +26,7 @@ from app.web.deps import (
     portal_of,
     principal_of,
 )
-from app.web.rate_limits import counted_as, limit_actor, limits_of
+from app.web.rate_limits import limit_actor, limits_of
 
 log = structlog.get_logger()
 
@@ -325,43 +324,3 @@ async def find_deployment(portal: Portal, deployment_id: str) -> DeploymentRecor
 def owns_deployment(principal: Principal, record: DeploymentRecord) -> bool:
     """Whether the stack that a deployment changed is the caller's."""
     return principal.owns(Ownership(record.owner_of_stack, record.manage_key_hash))
-
-
-# What is refused because of who asks; other failures are no matter of the trail's.
-_REFUSALS: Final = frozenset(
-    {
-        "credential_unknown",
-        "cross_site",
-        "sign_in_needed",
-        "operator_only",
-        "not_operator",
-        "not_admitted",
-        "person_only",
-        "scope_missing",
-        "credential_missing",
-        "credential_wrong",
-        "token_wrong",
-        "token_expired",
-        "token_revoked",
-        "sign_in_failed",
-        "offer_invalid",
-    }
-)
-
-
-async def audit_refusal(request: Request, error: PortalError) -> None:
-    """Put on the trail that somebody was refused what he asked for, where it would have changed something.
-
-    From one address once a minute for each action and code: what strangers send must not fill the store.
-    """
-    rule: Rule | None = getattr(request.state, "rule", None)
-    if rule is None or rule.action is None or error.code not in _REFUSALS:
-        return
-    address = address_of(request)
-    if not limits_of(request).refusals.is_first((counted_as(address or ""), rule.action, error.code)):
-        return
-    actor = principal_of(request).actor
-    try:
-        await portal_of(request).trail.refused(actor, rule.action, error.code, stack=request.path_params.get("name"))
-    except StoreAway as away:
-        log.warning("audit_lost", action=rule.action, code=error.code, reason=away.reason)

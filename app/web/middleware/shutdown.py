@@ -7,7 +7,7 @@ from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import PortalError
-from app.web.problems import answer
+from app.web.error_handlers import answer
 
 log = structlog.get_logger()
 

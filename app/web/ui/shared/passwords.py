@@ -1,4 +1,4 @@
-"""A stack's password, for whoever may see it: the one place that opens it."""
+"""A stack's password: the one place that decrypts it, for callers that may see it."""
 
 from app.identity import Ownership, Principal, Scope
 from app.portal import Portal
@@ -7,9 +7,9 @@ from app.stacks.templates import StackSecrets
 
 
 def password_of(portal: Portal, principal: Principal, stack: StackRecord) -> str | None:
-    """The password that the container was last started with; None for a caller who is not to see it.
+    """Return the password that the container was last started with; None for a caller that may not see it.
 
-    A token that was made to list stacks only is not told what opens them.
+    A token that may only list stacks does not get their passwords.
     """
     if not principal.owns(Ownership(stack.owner, stack.manage_key_hash)) or not principal.may(Scope.STACK_MANAGE):
         return None
