@@ -120,7 +120,7 @@ class _Writes(Database):
 
 
 def _name_of(work: Callable[..., object]) -> str:
-    """Whose transaction it is: `Journal.claim` for the function `take` within it."""
+    """Whose transaction it is: `Leases.claim` for the function `take` within it."""
     while isinstance(work, functools.partial):
         work = work.func
     return work.__qualname__.partition(".<locals>")[0]
