@@ -91,6 +91,34 @@ def is_still_kept(connection: Connection, kept: KeptFiles) -> bool:
     return is_kept and connection.execute(had_since).first() is None
 
 
+def needed_for_files(connection: Connection, stack_ids: Collection[str]) -> set[str]:
+    """Of some stacks that are gone, return those that tell of files what nothing else does.
+
+    They have left files, or had those of another stack since it left them: without them these would seem to be kept.
+    """
+    is_one = _stack.c.id.in_(stack_ids)
+    keepers = {row.id for row in connection.execute(kept_files(is_one))}
+    left_before = (
+        select(_others.c.stack_id)
+        .join(_other, _other.c.id == _others.c.stack_id)
+        .where(
+            _others.c.kind == "volume",
+            _others.c.name == _volume.c.name,
+            _others.c.state == ResourceState.KEPT,
+            _other.c.id != _stack.c.id,
+            or_(_other.c.removed_at.is_(None), _other.c.removed_at <= _stack.c.removed_at),
+        )
+        .correlate(_stack, _volume)
+        .exists()
+    )
+    successors = (
+        select(_stack.c.id)
+        .join(_volume, _volume.c.stack_id == _stack.c.id)
+        .where(is_one, _volume.c.kind == "volume", _volume.c.state != ResourceState.PLANNED, left_before)
+    )
+    return keepers | set(connection.scalars(successors))
+
+
 def _has_had(when: Any) -> Any:
     """Hold a query to volumes that another stack, now gone, has had."""
     return (

@@ -24,6 +24,7 @@ from app.web.projector import project
 from app.web.ui.shared.passwords import password_of
 from app.web.ui.shared.qr import qr_code
 from app.web.ui.shared.rendering import respond
+from app.web.ui.shared.timeline import log_expired
 from app.web.ui.views import DeploymentPage
 
 router = APIRouter()
@@ -103,6 +104,7 @@ async def _deployment_page(
         kept=await _kept(portal_of(request), record),
         changes_password=record.changes_password,
         erased=erased,
+        log_expired=log_expired(record, language),
     )
 
 

@@ -18,7 +18,7 @@ from app.web.api.routes import DeploymentDep, LanguageDep, PrincipalDep
 from app.web.auth.authorization import owns_deployment
 from app.web.ui.deployment.routes import left_over
 from app.web.ui.shared.rendering import respond
-from app.web.ui.shared.timeline import duration, kind_of, moment, outcome
+from app.web.ui.shared.timeline import duration, kind_of, log_expired, moment, outcome
 from app.web.ui.views import Moment, RecordPage
 
 router = APIRouter()
@@ -92,6 +92,7 @@ def _record_page(record: DeploymentRecord, principal: Principal, language: Langu
         over=record.conclusion is not None,
         stack_exists=record.stack_exists,
         manager=owns_deployment(principal, record),
+        log_expired=log_expired(record, language),
     )
 
 

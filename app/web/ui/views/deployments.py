@@ -52,7 +52,7 @@ class DeploymentPage:
     of a stack that runs; warnings, removed, leftovers: in the viewer's language; kept: the volume that a removal
     has kept, as long as it is; changed_by: the deployment after which a stack that was ready is there no more, or
     not yet gone; changes_password: whether the stack gets another password by it; erased: whether nothing but the
-    files of a stack that was gone is removed by it.
+    files of a stack that was gone is removed by it; log_expired: a sentence, where the log was deleted.
     """
 
     template: ClassVar[str] = "deployment.html"
@@ -88,6 +88,7 @@ class DeploymentPage:
     kept: str = ""
     changes_password: bool = False
     erased: bool = False
+    log_expired: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,8 @@ class RecordPage:
     """What is on record of a deployment.
 
     views: what was declared, what was decided and what was seen, side by side; has_declared: whether the first of them
-    was recorded at all; pieces: the stack's things in Dokploy; manager: whether the viewer manages the stack.
+    was recorded at all; pieces: the stack's things in Dokploy; manager: whether the viewer manages the stack;
+    log_expired: a sentence, where the log was deleted.
     """
 
     template: ClassVar[str] = "record.html"
@@ -150,3 +152,4 @@ class RecordPage:
     over: bool = True
     stack_exists: bool = False
     manager: bool = False
+    log_expired: str = ""
