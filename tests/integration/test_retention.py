@@ -23,6 +23,7 @@ from app.operations.password import PASSWORD
 from app.operations.redeploy import REDEPLOY
 from app.stacks.model import StackRecord
 from app.store import schema
+from app.store.engine import metadata
 from tests.integration.test_store import ADA, KEY, Store
 from tests.servers import requester
 
@@ -227,11 +228,11 @@ async def test_what_is_kept_forever_is_never_deleted(store: Store):
     for table, make, kept in PLAIN.values():
         if kept:
             await change(store, insert(table).values(make(long_ago)))
-    before = [await rows(store, table) for table in schema.metadata.sorted_tables]
+    before = [await rows(store, table) for table in metadata.sorted_tables]
 
     assert await sweep(store, Keep()) == {}
 
-    assert [await rows(store, table) for table in schema.metadata.sorted_tables] == before
+    assert [await rows(store, table) for table in metadata.sorted_tables] == before
 
 
 # Never

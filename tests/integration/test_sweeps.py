@@ -6,6 +6,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import pytest
@@ -86,10 +87,11 @@ async def fill(store: Store) -> None:
     keys = update(schema.idempotency).values(created_at=LONG_AGO)
     await store.database.write(lambda connection: connection.execute(keys).close())
     for table, make in ((schema.session, session), (schema.audit, entry)):
-        values = [make(LONG_AGO) for _ in range(7)]
-        await store.database.write(
-            lambda connection, table=table, values=values: connection.execute(insert(table), values).close()
-        )  # type: ignore[misc]
+        await store.database.write(partial(_add, insert(table), [make(LONG_AGO) for _ in range(7)]))
+
+
+def _add(statement: Any, values: list[dict[str, Any]], connection: Connection) -> None:
+    connection.execute(statement, values)
 
 
 # Who sweeps
@@ -337,19 +339,18 @@ async def test_no_statement_of_a_sweep_reads_a_large_table_from_end_to_end(store
     plain = [each for each in asked if re.match(r"SELECT|UPDATE|DELETE", each[0])]
     assert len({statement for statement, _ in plain}) > 20
 
-    def plan(connection: Connection, statement: str, parameters: Any) -> str:
-        explain = "EXPLAIN QUERY PLAN"
-        if not store.database.is_sqlite:
-            # A small table is read whole, as that is quicker; with this only where no index would do.
-            connection.execute(text("SET LOCAL enable_seqscan = off"))
-            explain = "EXPLAIN"
-        return "\n".join(str(row[-1]) for row in connection.exec_driver_sql(f"{explain} {statement}", parameters).all())
-
     for statement, parameters in dict(plain).items():
-        found = await store.database.read(
-            lambda connection, statement=statement, parameters=parameters: plan(connection, statement, parameters)
-        )
+        found = await store.database.read(partial(plan_of, statement, parameters))
         assert unindexed(found) == [], f"{statement}\n{found}"
+
+
+def plan_of(statement: str, parameters: Any, connection: Connection) -> str:
+    explain = "EXPLAIN QUERY PLAN"
+    if connection.dialect.name == "postgresql":
+        # A small table is read whole, as that is quicker; with this only where no index would do.
+        connection.execute(text("SET LOCAL enable_seqscan = off"))
+        explain = "EXPLAIN"
+    return "\n".join(str(row[-1]) for row in connection.exec_driver_sql(f"{explain} {statement}", parameters).all())
 
 
 def unindexed(plan: str) -> list[str]:
