@@ -27,6 +27,7 @@ from app.identity import Accounts, Allowlist, Authentication, Sessions, Tokens
 from app.observation.janitor import Janitor
 from app.observation.leftovers import Leftovers
 from app.observation.probe import Prober
+from app.observation.retention import Keep, Retention
 from app.observation.tracker import Tracker
 from app.operations.service import Operations
 from app.operations.steps import make_steps
@@ -112,7 +113,10 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
             janitor = Janitor(
                 leftovers, operations.retry_removal, first_pause=pause, may_act=_may_retry(runner, dokploy)
             )
-            background["janitor"] = janitor.run
+            background |= {
+                "janitor": janitor.run,
+                "retention": Retention(database, Keep.of(settings), may_act=lambda: runner.is_active).run,
+            }
         await closing.enter_async_context(_running(background))
         closing.push_async_callback(runner.stop)
         if runs:

@@ -63,6 +63,8 @@ class Executor:
 
         A run that starts no container sends none of them, so it goes on without those that cannot be opened.
         """
+        if not run.secrets:  # erased with the stack, of which only files are left
+            return [StackSecrets("", {})]
         sealed = [each for each in (run.next_secrets, run.secrets) if each is not None]
         try:
             return [StackSecrets.decrypt(each, self._vault) for each in sealed]

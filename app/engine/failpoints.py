@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 VARIABLE: Final = "FAILPOINTS"
 # By the clock rather than by what is done, so that they would be another point in each run.
-_PERIODIC: Final = frozenset({"Leases.renew"})
+_PERIODIC: Final = frozenset({"Leases.renew", "Retention.claim", "Retention._delete"})
 # Long enough for a stream to send what was written, and for a call made beside this one to be answered.
 _MOMENT: Final = 0.05
 

@@ -98,7 +98,10 @@ class Journal:
             settle(connection, run.stack_id, run.id, writing.left, writing.at)
         if writing.frees_name:
             connection.execute(
-                update(schema.stack).where(schema.stack.c.id == run.stack_id).values(removed_at=writing.at)
+                update(schema.stack)
+                .where(schema.stack.c.id == run.stack_id)
+                # Nobody can use its secrets any more. Who gets its files gets another password.
+                .values(removed_at=writing.at, secrets=b"", next_secrets=None)
             )
         if writing.events:
             self._database.notify(connection, f"events {run.id} {writing.last_event}")

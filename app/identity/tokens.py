@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, func, insert, or_, select, update
 
 from app.audit import Action, Actor, note
 from app.errors import PortalError
@@ -77,8 +77,7 @@ class Tokens:
     ) -> tuple[Token, str]:
         """Make a token; the second that is returned is the token itself, which nobody can show again.
 
-        bound_to: fingerprint of what its maker came with, so that it ends with that. Those that are over for long are
-        swept out.
+        bound_to: fingerprint of what its maker came with, so that it ends with that.
 
         Raises PortalError: `token_name_invalid`, `token_days_invalid`, `tokens_full`.
         """
@@ -91,7 +90,6 @@ class Tokens:
         made = Token(new_id(), owner, name, frozenset(scopes), now, now + timedelta(days=days), None, None, bound_to)
 
         def work(connection: Connection) -> None:
-            connection.execute(delete(table).where(table.c.expires_at < now - _LISTED))
             connection.execute(
                 insert(table).values(
                     id=made.id,

@@ -28,6 +28,9 @@ DEFAULT_SERVER: Final = "main"
 
 _SERVER_ID = String(40)
 
+UNERASED: Final = "removed_at IS NOT NULL AND length(secrets) > 0"
+"""Holds a query to removed stacks that still have secrets. Written as in its index, which it finds nothing without."""
+
 # One row: which portal this is. The id is part of every marker in Dokploy.
 installation = Table(
     "installation",
@@ -66,7 +69,7 @@ stack = Table(
     # of theirs, which an older portal beside this one could not read.
     Column("next_secrets", LargeBinary),
     Column("created_at", Moment, nullable=False),
-    Column("removed_at", Moment),  # set once nothing of it is left: the name is free again
+    Column("removed_at", Moment),  # set once nothing of it is left: the name is free again, and the secrets are erased
     # Holds the name from the request until its run, undoing included, is over and nothing is left.
     Index(
         "uq_stack_name_held",
@@ -77,6 +80,15 @@ stack = Table(
     ),
     Index("ix_stack_owner", "owner"),
     Index("ix_stack_manage_key_hash", "manage_key_hash"),
+    Index(
+        "ix_stack_removed_at",
+        "removed_at",
+        "id",
+        postgresql_where=text("removed_at IS NOT NULL"),
+        sqlite_where=text("removed_at IS NOT NULL"),
+    ),
+    # What an older portal has removed without erasing its secrets; empty ever after.
+    Index("ix_stack_unerased", "id", postgresql_where=text(UNERASED), sqlite_where=text(UNERASED)),
 )
 
 deployment = Table(
@@ -105,10 +117,18 @@ deployment = Table(
     Column("problem", Json),  # code, params and step of what went wrong
     Column("leftovers", Json, nullable=False),
     Column("last_event", Integer, nullable=False),
+    Column("log_expired_at", Moment),  # when all its events but the last were deleted; their numbers never restart
     # Fencing: a process writes only where both are still its own.
     Column("owner", ID),
     Column("epoch", Integer, nullable=False, server_default="0"),
     Index("ix_deployment_stack_id", "stack_id"),
+    # Those whose events are still there, for whoever deletes them in time.
+    Index(
+        "ix_deployment_log_kept",
+        "concluded_at",
+        postgresql_where=text("log_expired_at IS NULL"),
+        sqlite_where=text("log_expired_at IS NULL"),
+    ),
     # How those of a kind ended lately, without a look at the rows.
     Index("ix_deployment_ended", "kind", "concluded_at", "conclusion"),
     Index(
@@ -183,6 +203,7 @@ leftover = Table(
     Column("left_at", Moment, nullable=False),
     Column("tried_at", Moment, nullable=False),
     Column("removed_at", Moment),
+    Index("ix_leftover_deployment_id", "deployment_id"),
     Index(
         "ix_leftover_open",
         "tried_at",
@@ -200,6 +221,7 @@ offer = Table(
     Column("created_at", Moment, nullable=False),
     Column("expires_at", Moment, nullable=False),
     Index("uq_offer_hash", "hash", unique=True),
+    Index("ix_offer_expires_at", "expires_at"),
 )
 
 idempotency = Table(
@@ -210,6 +232,8 @@ idempotency = Table(
     Column("deployment_id", ID, ForeignKey("deployment.id"), nullable=False),
     Column("answer", LargeBinary, nullable=False),  # encrypted: it holds the manage key
     Column("created_at", Moment, nullable=False),
+    Index("ix_idempotency_deployment_id", "deployment_id"),
+    Index("ix_idempotency_created_at", "created_at"),
 )
 
 # Who may: people who signed in, their sessions, and tokens for programs.
@@ -228,6 +252,7 @@ account = Table(
     Column("created_at", Moment, nullable=False),
     Column("seen_at", Moment, nullable=False),
     Index("uq_account_issuer_subject", "issuer", "subject", unique=True),
+    Index("ix_account_seen_at", "seen_at"),
 )
 
 # One row a browser in which somebody is signed in; the cookie holds what `hash` is the fingerprint of.
@@ -263,9 +288,21 @@ token = Table(
     Column("revoked_at", Moment),
     Index("uq_token_hash", "hash", unique=True),
     Index("ix_token_owner", "owner"),
+    Index("ix_token_expires_at", "expires_at"),
+    Index("ix_token_revoked_at", "revoked_at"),
 )
 
-# Who did what; a trigger keeps rows as they are.
+# When old rows were last deleted, so that one process does it: `sweep` for all, and `audit` for the trail. before:
+# which of its rows may be deleted at all, as its trigger reads; never one of the last day.
+retention = Table(
+    "retention",
+    metadata,
+    Column("what", String(20), primary_key=True),
+    Column("before", Moment),
+    Column("swept_at", Float, nullable=False),  # by the database's clock
+)
+
+# Who did what; triggers keep rows as they are, until `retention` says that they are old.
 audit = Table(
     "audit",
     metadata,

@@ -22,7 +22,7 @@ _CHUNK: Final = 500
 # A small store has as much on the first page of a list as a large one.
 _FULL_PAGE: Final = 60
 # Of the tables that belong to no stack: rows that are there once, rows of processes, and rows that are people's.
-_NOT_COPIED: Final = frozenset({"worker", "account", "session", "token"})
+_NOT_COPIED: Final = frozenset({"worker", "account", "session", "token", "retention"})
 # So many standing stacks are one owner's: the one whose lists are measured.
 _OWNED: Final = 30
 _STACKS_PER_OWNER: Final = 20

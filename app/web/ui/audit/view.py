@@ -29,6 +29,7 @@ ACTIONS: Final = {
     Action.SIGN_OUT_EVERYWHERE: N_("Sign-out everywhere"),
     Action.MAKE_TOKEN: N_("New token"),
     Action.REVOKE_TOKEN: N_("Token revoked"),
+    Action.DELETE_OLD: N_("Old entries deleted"),
 }
 
 

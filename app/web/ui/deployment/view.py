@@ -18,6 +18,7 @@ from app.web.ui.shared.events import events_of
 from app.web.ui.shared.passwords import password_of
 from app.web.ui.shared.qr import QrCode, qr_code
 from app.web.ui.shared.resources import RESOURCES, left_over, name_resource
+from app.web.ui.shared.timeline import log_expired
 from app.web.ui.shared.view import Page
 
 
@@ -33,7 +34,7 @@ class DeploymentPage(Page):
     of a stack that runs; warnings, removed, leftovers: in the viewer's language; kept: the volume that a removal
     has kept, as long as it is; changed_by: the deployment after which a stack that was ready is there no more, or
     not yet gone; changes_password: whether the stack gets another password by it; erased: whether nothing but the
-    files of a stack that was gone is removed by it.
+    files of a stack that was gone is removed by it; log_expired: a sentence, where the log was deleted.
     """
 
     template = "deployment/deployment.html"
@@ -69,6 +70,7 @@ class DeploymentPage(Page):
     kept: str = ""
     changes_password: bool = False
     erased: bool = False
+    log_expired: str = ""
 
 
 async def deployment_page(
@@ -118,6 +120,7 @@ async def deployment_page(
         kept=await _kept(portal, record),
         changes_password=record.changes_password,
         erased=erased,
+        log_expired=log_expired(record, language),
     )
 
 

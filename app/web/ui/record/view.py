@@ -15,7 +15,7 @@ from app.web.auth.authorization import owns_deployment
 from app.web.ui.record.comparison import ComparedProperty, compare
 from app.web.ui.shared.actors import actor_in_words
 from app.web.ui.shared.resources import left_over
-from app.web.ui.shared.timeline import duration, kind_of, moment, outcome
+from app.web.ui.shared.timeline import duration, kind_of, log_expired, moment, outcome
 from app.web.ui.shared.view import Moment, Page
 
 _STEP_STATES: Final = {
@@ -53,7 +53,8 @@ class RecordPage(Page):
     """What is on record of a deployment.
 
     views: what was declared, what was decided and what was seen, side by side; has_declared: whether the first of them
-    was recorded at all; pieces: the stack's things in Dokploy; manager: whether the viewer manages the stack.
+    was recorded at all; pieces: the stack's things in Dokploy; manager: whether the viewer manages the stack;
+    log_expired: a sentence, where the log was deleted.
     """
 
     template = "record/record.html"
@@ -98,6 +99,7 @@ class RecordPage(Page):
     over: bool = True
     stack_exists: bool = False
     manager: bool = False
+    log_expired: str = ""
 
 
 def record_page(record: DeploymentRecord, principal: Principal, language: Language) -> RecordPage:
@@ -121,6 +123,7 @@ def record_page(record: DeploymentRecord, principal: Principal, language: Langua
         over=record.conclusion is not None,
         stack_exists=record.stack_exists,
         manager=owns_deployment(principal, record),
+        log_expired=log_expired(record, language),
     )
 
 

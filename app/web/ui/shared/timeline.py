@@ -57,6 +57,14 @@ def outcome(record: DeploymentRecord, language: Language) -> str:
     )
 
 
+def log_expired(record: DeploymentRecord, language: Language) -> str:
+    """Say that the log was deleted; empty where it is there."""
+    days = record.kept_log_days
+    if days is None:
+        return ""
+    return language.plural("The log was deleted after {count} day.", "The log was deleted after {count} days.", days)
+
+
 def past_deployment(record: DeploymentRecord, language: Language, *, title: str = "") -> PastDeployment:
     """Show a run in a list. title: shown in place of what it did."""
     return PastDeployment(
