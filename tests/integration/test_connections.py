@@ -364,3 +364,54 @@ def test_requests_without_end_are_cut(patient_portal: PortalServer, caplog: pyte
 
     assert patient_portal.client.get("/health").status_code == 200
     assert "Traceback" not in caplog.text
+
+
+def test_a_request_that_waits_hides_no_reader_who_has_gone(start_endless: Callable[[float], Endless]):
+    endless = start_endless(WAIT_SECONDS)
+    request = b"GET / HTTP/1.1\r\nHost: portal\r\n\r\n"
+    with connect(endless.url) as client:
+        client.sendall(request * 2)
+        client.recv(1000)
+
+    assert endless.ended.wait(WAIT_SECONDS), "the server waits for a client who has gone"
+
+
+def test_headers_without_end_behind_a_stream_are_cut(patient_portal: PortalServer):
+    deployment = patient_portal.deploy("ada")["deploymentId"]
+    stream = f"GET /api/deployments/{deployment}/events HTTP/1.1\r\nHost: portal\r\n\r\n".encode()
+    with connect(patient_portal.url) as client:
+        client.sendall(stream)
+        client.recv(1000)
+        client.sendall(b"GET / HTTP/1.1\r\n")
+        with pytest.raises(ConnectionError):
+            for _ in range(100_000):
+                client.sendall(b"X-Many: x\r\n" * 100)
+
+
+@pytest.mark.parametrize("split", range(1, 4))
+def test_requests_without_end_are_cut_behind_a_stream(patient_portal: PortalServer, split: int):
+    deployment = patient_portal.deploy("ada")["deploymentId"]
+    stream = f"GET /api/deployments/{deployment}/events HTTP/1.1\r\nHost: portal\r\n\r\n".encode()
+    request = b"GET /health HTTP/1.1\r\nHost: portal\r\n\r\n"
+    with connect(patient_portal.url) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client.sendall(stream)
+        client.recv(1000)
+        with pytest.raises(ConnectionError):
+            for _ in range(100_000):
+                # The end of the headers comes in two pieces.
+                client.sendall(request[:-split])
+                client.sendall(request[-split:])
+
+
+def test_a_client_still_reads_why_its_large_body_is_refused(patient_portal: PortalServer):
+    with connect(patient_portal.url) as client:
+        body = b"x\r\n\r\n" * 200_000
+        client.sendall(post(Content_Length=str(len(body))))
+        with contextlib.suppress(ConnectionError):
+            client.sendall(body)
+
+        answer = read_to_end(client)
+
+    assert status(answer) == 413
+    assert answer.lower().count(b"connection: close") == 1

@@ -1,7 +1,7 @@
 """Limits for clients that send or read too slowly, or too much.
 
-The server's own protocol parses HTTP. `Connection` stands around it and sees only bytes; `SlowClients` stands around
-the application and sees only requests. Together they know what a connection is waiting for. The kernel ends a
+The server's own protocol parses HTTP. `Connection` stands around it and hands it one request at a time; `SlowClients`
+stands around the application and says when a request has reached it, and when it is answered. The kernel ends a
 connection whose client does not read its answers: see `listen`.
 """
 
@@ -19,15 +19,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # Address and headers of one request. Browsers send a few kB, and proxies have similar limits.
 _MAX_HEAD: Final = 64 * 1024
-# What may come while a request's body is read. The routes have their own limit, which is much lower.
-_MAX_UNREAD: Final = 1024 * 1024
-# Requests that are sent before the previous one is answered. Browsers and proxies send none.
-_MAX_AHEAD: Final = 64
+# What may come before the previous request is answered. Browsers and proxies send nothing.
+_MAX_AHEAD: Final = 64 * 1024
 # How long the rest of an unread body may keep coming after the answer: a client reads the answer meanwhile.
 _LINGER_SECONDS: Final = 2.0
 
 _END_OF_HEAD: Final = b"\r\n\r\n"
 _CLOSE: Final = (b"connection", b"close")
+# The length of a body in chunks.
+_UNKNOWN: Final = math.inf
 
 _current: ContextVar["Connection | None"] = ContextVar("connection", default=None)
 
@@ -35,8 +35,8 @@ _current: ContextVar["Connection | None"] = ContextVar("connection", default=Non
 class Connection(asyncio.Protocol):
     """The server's protocol for one connection, with limits around it.
 
-    A connection without a request in the application must bring one within `seconds` of its first byte. Between two
-    requests it may rest for as long as the server allows.
+    The address and headers of a request must come within `seconds` of their first byte, or of the connection's start.
+    The routes limit the time of a body. Between two requests a connection may rest for as long as the server allows.
     """
 
     served_by: ClassVar[type[asyncio.Protocol]]
@@ -47,49 +47,36 @@ class Connection(asyncio.Protocol):
         self._protocol = self.served_by(**parts)
         self._loop = asyncio.get_running_loop()
         self._late: asyncio.TimerHandle | None = None
-        self._is_gone = False
-        self._waiting: set[asyncio.Future[None]] = set()
-        # Requests in the application, and heads that came for it.
-        self._open = 0
-        self._heads = 0
+        # What came before the server could take it.
+        self._held = b""
+        # Of the present request: whether its head is not complete, how much of that came, its last bytes; whether it is
+        # in the application, and how much of its body has not come.
+        self._in_head = True
+        self._head_size = 0
         self._tail = b""
-        # Bytes since the last request began or ended, how many may come, and whether they belong to a request.
-        self._came = 0
-        self._most: float = _MAX_HEAD
-        self._has_begun = False
+        self._is_served = False
+        self._body_left: float = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start to wait for the first request."""
         self._transport = cast("asyncio.Transport", transport)
         self._protocol.connection_made(transport)
-        self._expect_request()
+        self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell every request of this connection; the server tells only the newest one."""
+        """Stop to wait."""
         self._expect_nothing()
-        self._is_gone = True
-        for waiting in self._waiting:
-            if not waiting.done():
-                waiting.set_result(None)
         self._protocol.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Pass on what came, unless there are too many requests in it."""
-        self._came += len(data)
-        self._heads += (self._tail + data).count(_END_OF_HEAD)
-        self._tail = data[-3:]
-        if self._heads > _MAX_AHEAD:
-            self._transport.abort()
-            return
-        if not self._open:
-            self._has_begun = self._has_begun or bool(data.strip(b"\r\n"))
-            if self._late is None:
-                self._expect_request()
-        _current.set(self)
-        self._protocol.data_received(data)
-        if self._came > self._most:
-            # A request whose head was in it has begun by then.
-            self._loop.call_soon(self._check_size)
+        """Pass on what belongs to the present request, and hold back the rest."""
+        if self._in_head:
+            self._take_head(data)
+        elif self._body_left:
+            self._take_body(data)
+        else:
+            self._held += data
+            self._check_held()
 
     def eof_received(self) -> bool | None:
         """Pass it on."""
@@ -103,61 +90,60 @@ class Connection(asyncio.Protocol):
         """Pass it on."""
         self._protocol.resume_writing()
 
-    def begin(self, *, has_body: bool) -> int:
-        """Note that a request has reached the application, and return how many bytes have come for it."""
+    def begin(self, body: float) -> None:
+        """Note that a request has reached the application; `body`: how long its body is."""
         self._expect_nothing()
-        came = self._came
-        self._open += 1
-        self._heads = max(0, self._heads - 1)
-        self._came, self._has_begun = 0, False
-        self._most = _MAX_UNREAD if has_body else _MAX_HEAD
-        return came
-
-    def take_body(self, *, unread: bool = False) -> None:
-        """Note that a request's body is complete. unread: that the rest of it is thrown away."""
-        self._came = 0
-        self._most = math.inf if unread else _MAX_HEAD
+        self._is_served, self._body_left = True, body
+        if body and self._held:
+            held, self._held = self._held, b""
+            self._take_body(held)
+        else:
+            self._check_held()
 
     def end(self) -> None:
-        """Note that the application has answered a request."""
-        self._open -= 1
-        if self._open:
-            return
-        if self._came:
-            # It may be the beginning of the next request.
-            self._expect_request()
-        self._came, self._most = 0, _MAX_HEAD
-        if self._heads:
-            # By then the next request has begun, if there is one; else they were in a body.
-            self._loop.call_soon(self._settle)
+        """Note that a request is answered: the next one may come."""
+        self._is_served, self._body_left = False, 0
+        self._in_head, self._head_size, self._tail = True, 0, b""
+        if self._held and not self._transport.is_closing():
+            held, self._held = self._held, b""
+            self._take_head(held)
 
-    async def until_gone(self) -> None:
-        """Wait until the connection is closed."""
-        if self._is_gone:
-            return
-        # The server may have paused it for a request that came too early.
-        self._transport.resume_reading()
-        waiting = self._loop.create_future()
-        self._waiting.add(waiting)
-        try:
-            await waiting
-        finally:
-            self._waiting.discard(waiting)
-
-    def _settle(self) -> None:
-        if not self._open:
-            self._heads = 0
-
-    def _check_size(self) -> None:
-        if self._came <= self._most:
-            return
-        if self._open:
-            self._transport.abort()
-        else:
+    def _take_head(self, data: bytes) -> None:
+        if not self._head_size:
+            # Empty lines may stand before a request.
+            data = data.lstrip(b"\r\n")
+            if not data:
+                return
+        if self._late is None:
+            self._expect_head()
+        seen = self._tail + data
+        end = seen.find(_END_OF_HEAD) + len(_END_OF_HEAD) - len(self._tail)
+        if end >= len(_END_OF_HEAD) - len(self._tail):
+            self._in_head = False
+            if end < len(data):
+                data, self._held = data[:end], data[end:]
+        self._tail = seen[-3:]
+        self._head_size += len(data)
+        if self._head_size > _MAX_HEAD:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            return
+        _current.set(self)
+        self._protocol.data_received(data)
 
-    def _expect_request(self) -> None:
-        self._expect_nothing()
+    def _take_body(self, data: bytes) -> None:
+        if len(data) > self._body_left:
+            end = int(self._body_left)
+            data, self._held = data[:end], data[end:]
+        self._body_left -= len(data)
+        self._protocol.data_received(data)
+        self._check_held()
+
+    def _check_held(self) -> None:
+        # Before the application has seen the request, it may be its body.
+        if self._is_served and len(self._held) > _MAX_AHEAD:
+            self._transport.abort()
+
+    def _expect_head(self) -> None:
         self._late = self._loop.call_later(self.seconds, self._is_late)
 
     def _expect_nothing(self) -> None:
@@ -167,7 +153,7 @@ class Connection(asyncio.Protocol):
 
     def _is_late(self) -> None:
         self._late = None
-        if self._has_begun:
+        if self._head_size and self._in_head:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT)
         else:
             self._transport.close()
@@ -176,18 +162,17 @@ class Connection(asyncio.Protocol):
         """Answer in place of the application, which has not seen the request, and close."""
         if self._transport.is_closing():
             return
-        text = status.phrase.encode()
-        lines = [f"HTTP/1.1 {status.value} {status.phrase}".encode()]
-        lines += [name + b": " + value for name, value in _headers(text)]
-        self._transport.write(b"\r\n".join([*lines, b"", text]))
+        text = status.phrase
+        self._transport.write(
+            f"HTTP/1.1 {status.value} {text}\r\ncontent-type: text/plain; charset=utf-8\r\n"
+            f"x-content-type-options: nosniff\r\ncontent-length: {len(text)}\r\nconnection: close\r\n\r\n"
+            f"{text}".encode()
+        )
         self._transport.close()
 
 
 class SlowClients:
-    """Tells a `Connection` what its requests are doing. The outermost middleware; plain ASGI, as `headers` is.
-
-    A request that is answered before its body is complete is the last one of its connection.
-    """
+    """Tells a `Connection` of its requests. The outermost middleware; plain ASGI, as `headers` is."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -198,91 +183,84 @@ class SlowClients:
         if scope["type"] != "http" or connection is None:
             await self._app(scope, receive, send)
             return
-        has_body = _has_body(scope["headers"])
-        request = _Request(connection, receive, send)
-        came = connection.begin(has_body=has_body)
+        body = _length_of_body(scope["headers"])
+        request = _Request(connection, receive, send, body)
+        connection.begin(body)
         try:
-            app = _too_large if came > _MAX_HEAD and _size_of(scope) > _MAX_HEAD else self._app
-            await app(scope, request.receive, request.send if has_body else send)
+            await self._app(scope, request.receive if body else receive, request.send)
         finally:
-            connection.end()
+            request.end()
 
 
 class _Request:
-    """One request on its connection."""
+    """One request on its connection.
 
-    def __init__(self, connection: Connection, receive: Receive, send: Send) -> None:
+    It is the last one there if its body is not complete when it is answered, or came in chunks: only the server's
+    protocol knows where those end.
+    """
+
+    def __init__(self, connection: Connection, receive: Receive, send: Send, body: float) -> None:
         self._connection = connection
         self._receive = receive
         self._send = send
-        self._is_complete = False
-        self._is_gone = False
-        self._is_last = False
+        self._is_complete = not body
+        self._is_last = body == _UNKNOWN
+        self._is_answered = False
 
     async def receive(self) -> Message:
-        """Read on; once the body is complete, wait until the client has gone."""
-        if self._is_complete:
-            if not self._is_gone:
-                await self._connection.until_gone()
-            return {"type": "http.disconnect"}
+        """Read on, and note when the body is complete."""
         message = await self._receive()
-        if not message.get("more_body", False):
-            self._is_complete = True
-            self._is_gone = message["type"] == "http.disconnect"
-            self._connection.take_body()
+        self._is_complete = self._is_complete or not message.get("more_body", False)
         return message
 
     async def send(self, message: Message) -> None:
         """Answer; where the body is not complete, throw away the rest of it for a while, and close."""
-        if message["type"] == "http.response.start" and not self._is_complete:
-            self._is_last = True
-            headers = [each for each in message.get("headers", ()) if each != _CLOSE]
-            message = {**message, "headers": [*headers, _CLOSE]}
-        if not self._is_last or message["type"] != "http.response.body" or message.get("more_body", False):
+        if message["type"] == "http.response.start":
+            self._is_last = self._is_last or not self._is_complete
+            if self._is_last:
+                headers = [each for each in message.get("headers", ()) if each != _CLOSE]
+                message = {**message, "headers": [*headers, _CLOSE]}
             await self._send(message)
-            return
-        await self._send({**message, "more_body": True})
-        self._connection.take_body(unread=True)
+        elif message["type"] != "http.response.body" or message.get("more_body", False):
+            await self._send(message)
+        else:
+            if not self._is_complete:
+                await self._send({**message, "more_body": True})
+                await self._throw_body_away()
+                message = {"type": "http.response.body", "body": b""}
+            await self._send(message)
+            self.end()
+
+    def end(self) -> None:
+        """Let the next request come."""
+        if not self._is_answered:
+            self._is_answered = True
+            self._connection.end()
+
+    async def _throw_body_away(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LINGER_SECONDS):
                 while (await self._receive()).get("more_body", False):
                     pass
-        await self._send({"type": "http.response.body", "body": b""})
 
 
-async def _too_large(_scope: Scope, _receive: Receive, send: Send) -> None:
-    status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-    text = status.phrase.encode()
-    await send({"type": "http.response.start", "status": status.value, "headers": _headers(text)})
-    await send({"type": "http.response.body", "body": text})
-
-
-def _headers(text: bytes) -> list[tuple[bytes, bytes]]:
-    return [
-        (b"content-type", b"text/plain; charset=utf-8"),
-        (b"x-content-type-options", b"nosniff"),
-        (b"content-length", str(len(text)).encode()),
-        _CLOSE,
-    ]
-
-
-def _has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+def _length_of_body(headers: Iterable[tuple[bytes, bytes]]) -> float:
+    length: float = 0
     for name, value in headers:
-        if name == b"content-length":
-            return value != b"0"
         if name == b"transfer-encoding":
-            return True
-    return False
+            return _UNKNOWN
+        if name == b"content-length":
+            length = int(value)
+    return length
 
 
-def _size_of(scope: Scope) -> int:
-    headers = sum(len(name) + len(value) for name, value in scope["headers"])
-    return headers + len(scope["raw_path"]) + len(scope["query_string"])
+async def _nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    """Be an application, where one has to be named."""
 
 
 def connection_class(seconds: float) -> type[Connection]:
     """The `http` setting of a server that cuts clients slower than `seconds`."""
-    own = uvicorn.Config(_too_large, http="httptools", log_config=None)
+    own = uvicorn.Config(_nothing, http="httptools", log_config=None)
     own.load()
     return type("Connection", (Connection,), {"served_by": own.http_protocol_class, "seconds": seconds})
 
