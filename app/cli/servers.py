@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 
 from app.config.settings import Settings
 from app.main import begin_shutdown, create_app, wait_for_last_answers
-from app.sandbox import SandboxSettings, create_emulator
+from app.sandbox import SandboxSettings, create_emulator, wire_class
 from app.web.middleware.slow_clients import connection_class, listen
 
 # Streams and removals under way are told to come back; then connections are closed.
@@ -83,7 +83,7 @@ def portal_server(settings: Settings, *, runs: bool = True) -> Server:
 
 def emulator_server(settings: SandboxSettings, host: str, port: int) -> Server:
     """Return a server of the emulated Dokploy."""
-    return Server(create_emulator(settings), host, port, timeout_graceful_shutdown=1)
+    return Server(create_emulator(settings), host, port, http=wire_class(), timeout_graceful_shutdown=1)
 
 
 def run(*servers: Server) -> None:
