@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
@@ -21,6 +22,7 @@ from app.web.middleware.headers import Compression, EveryAnswer
 from app.web.middleware.peer import Peer
 from app.web.middleware.rate_limit import EveryRequest
 from app.web.middleware.shutdown import Shutdown
+from app.web.middleware.slow_clients import SlowClients
 from app.web.rate_limits import Limits, limit_deploys
 from app.web.ui.router import router as pages
 from app.web.ui.shared.renderer import Renderer
@@ -49,6 +51,7 @@ def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
     )
     app.state.settings = settings
     app.state.stopping = asyncio.Event()
+    app.state.requests = set()
     app.state.renderer = Renderer(__version__)
     app.state.limits = Limits(settings)
     app.include_router(routes.router)
@@ -61,11 +64,19 @@ def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
     # From the inside out: what is refused here gets the headers of every answer, too.
     app.add_middleware(EveryRequest)
     app.add_middleware(Compression)
-    app.add_middleware(Shutdown, stopping=app.state.stopping)
+    app.add_middleware(Shutdown, stopping=app.state.stopping, requests=app.state.requests)
     app.add_middleware(EveryAnswer, settings=settings)
     app.add_middleware(Peer, believed=settings.forwarded_allow_ips)
+    app.add_middleware(SlowClients)
     app.openapi = lambda: openapi.describe(app)  # type: ignore[method-assign]  # as FastAPI documents it
     return app
+
+
+async def wait_for_last_answers(app: FastAPI, seconds: float) -> None:
+    """Wait for the requests that the server has cancelled: what they use is closed next."""
+    requests: set[asyncio.Task[Any]] = app.state.requests
+    if requests:
+        await asyncio.wait(requests, timeout=seconds)
 
 
 def begin_shutdown(app: FastAPI) -> None:

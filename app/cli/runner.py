@@ -8,7 +8,7 @@ import sys
 
 import structlog
 import typer
-from uvicorn.loops.auto import auto_loop_factory
+import uvicorn
 
 from app.bootstrap import open_portal
 from app.config.settings import Settings, load_settings, require_postgresql
@@ -25,7 +25,8 @@ def runner() -> None:
     require_postgresql(settings, "runner")
     readable = settings.app_env == "development" and sys.stderr.isatty()
     configure_logging(settings.log_level, readable=readable, secrets=settings.secret_values)
-    with asyncio.Runner(loop_factory=auto_loop_factory()) as loop:
+    # The event loop that the other side has, too.
+    with asyncio.Runner(loop_factory=uvicorn.Config("", log_config=None).get_loop_factory()) as loop:
         loop.run(_run(settings))
 
 

@@ -20,7 +20,8 @@ from app.observation import expired, retention
 from app.observation.retention import Retention
 from app.operations.redeploy import REDEPLOY
 from app.store import schema
-from app.store.engine import Database, StoreAway
+from app.store.engine import Database
+from app.store.errors import StoreAway
 from tests.integration.test_retention import EVERYTHING, SECOND, create, entry, redeploy, remove, rows, session
 from tests.integration.test_store import ADA, Store
 from tests.servers import PortalServer

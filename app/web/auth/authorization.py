@@ -6,7 +6,8 @@ from enum import Enum
 from typing import Annotated, Any, Final, Literal
 
 import structlog
-from fastapi import Path, Request
+from fastapi import FastAPI, Path, Request
+from fastapi.routing import iter_route_contexts
 
 from app.audit import Action, Means
 from app.deployments.model import DeploymentRecord
@@ -155,12 +156,10 @@ RULES: Final[Mapping[str, Rule]] = {
 }
 
 
-def routes_of(router: Any) -> Iterator[str]:
+def routes_of(app: FastAPI) -> Iterator[str]:
     """Every route of an application, as the table names it; files below /static are everybody's, and none."""
-    for route in router.routes:
-        if included := getattr(route, "original_router", None):
-            yield from routes_of(included)
-        for method in getattr(route, "methods", None) or ():
+    for route in iter_route_contexts(app.routes):
+        for method in route.methods or ():
             yield f"{method} {route.path}"
 
 
