@@ -60,6 +60,7 @@ class Action(StrEnum):
     SIGN_OUT_EVERYWHERE = "sign_out_everywhere"
     MAKE_TOKEN = "make_token"
     REVOKE_TOKEN = "revoke_token"
+    DELETE_OLD = "delete_old"
 
 
 class AuditOutcome(StrEnum):

@@ -19,6 +19,7 @@ from app.engine.context import RunnerDeps
 from app.engine.estimates import Estimates
 from app.engine.failpoints import Failpoints
 from app.engine.journal import Journal
+from app.engine.leases import Leases
 from app.engine.queue import DeploymentQueue
 from app.engine.runner import Runner
 from app.errors import PortalError
@@ -26,6 +27,7 @@ from app.identity import Accounts, Allowlist, Authentication, Sessions, Tokens
 from app.observation.janitor import Janitor
 from app.observation.leftovers import Leftovers
 from app.observation.probe import Prober
+from app.observation.retention import Keep, Retention
 from app.observation.tracker import Tracker
 from app.operations.service import Operations
 from app.operations.steps import make_steps
@@ -39,7 +41,10 @@ from app.stacks.queries import Records
 from app.stacks.quotas import Quotas
 from app.stacks.templates import built_in_template
 from app.stacks.transfer import Transfers
-from app.store.engine import Database, FileLock, Listener
+from app.store.engine import Database
+from app.store.installation import installation_id
+from app.store.listener import Listener
+from app.store.lock import FileLock
 from app.store.readiness import Readiness, open_store
 
 log = structlog.get_logger()
@@ -66,7 +71,7 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
         records = Records(database)
         broker = Broker(records.events)
         journal = Journal(database, broker)
-        installation = await journal.installation_id()
+        installation = await installation_id(database)
         await Reencryption(database, vault).recognise()
         prober = Prober(settings.stack_probe_address)
         closing.push_async_callback(prober.close)
@@ -83,6 +88,7 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
             dokploy=dokploy,
             tracker=Tracker(dokploy),
             prober=prober,
+            leases=Leases(database),
             journal=journal,
             records=records,
             broker=broker,
@@ -107,7 +113,10 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
             janitor = Janitor(
                 leftovers, operations.retry_removal, first_pause=pause, may_act=_may_retry(runner, dokploy)
             )
-            background["janitor"] = janitor.run
+            background |= {
+                "janitor": janitor.run,
+                "retention": Retention(database, Keep.of(settings), may_act=lambda: runner.is_active).run,
+            }
         await closing.enter_async_context(_running(background))
         closing.push_async_callback(runner.stop)
         if runs:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
@@ -12,20 +13,20 @@ from app import __version__
 from app.bootstrap import open_portal
 from app.config.settings import Settings
 from app.portal import Portal
-from app.web import problems
+from app.web import error_handlers
 from app.web.api import openapi
 from app.web.api.router import router as api
+from app.web.assets import STATIC_DIR
 from app.web.auth.authorization import RULES, authorize, routes_of
 from app.web.auth.oidc import Oidc
 from app.web.middleware.headers import Compression, EveryAnswer
 from app.web.middleware.peer import Peer
 from app.web.middleware.rate_limit import EveryRequest
 from app.web.middleware.shutdown import Shutdown
+from app.web.middleware.slow_clients import SlowClients
 from app.web.rate_limits import Limits, limit_deploys
-from app.web.ui.api_docs import routes as api_docs
-from app.web.ui.crawlers import routes as crawlers
 from app.web.ui.router import router as pages
-from app.web.ui.shared.templating import STATIC_DIR, Renderer
+from app.web.ui.shared.renderer import Renderer
 
 
 def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
@@ -51,24 +52,31 @@ def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
     )
     app.state.settings = settings
     app.state.stopping = asyncio.Event()
+    app.state.requests = set()
     app.state.renderer = Renderer(__version__)
     app.state.limits = Limits(settings)
     app.include_router(api)
     app.include_router(pages)
-    app.include_router(api_docs.router)
-    app.include_router(crawlers.router)
     app.mount("/static", StaticFiles(directory=STATIC_DIR), name="static")
     if undecided := set(routes_of(app)) - set(RULES):
         raise AssertionError(f"nobody has decided who may use {sorted(undecided)}")
-    problems.install(app)
+    error_handlers.install(app)
     # From the inside out: what is refused here gets the headers of every answer, too.
     app.add_middleware(EveryRequest)
     app.add_middleware(Compression)
-    app.add_middleware(Shutdown, stopping=app.state.stopping)
+    app.add_middleware(Shutdown, stopping=app.state.stopping, requests=app.state.requests)
     app.add_middleware(EveryAnswer, settings=settings)
     app.add_middleware(Peer, believed=settings.forwarded_allow_ips)
+    app.add_middleware(SlowClients)
     app.openapi = lambda: openapi.describe(app)  # type: ignore[method-assign]  # as FastAPI documents it
     return app
+
+
+async def wait_for_last_answers(app: FastAPI, seconds: float) -> None:
+    """Wait for the requests that the server has cancelled: what they use is closed next."""
+    requests: set[asyncio.Task[Any]] = app.state.requests
+    if requests:
+        await asyncio.wait(requests, timeout=seconds)
 
 
 def begin_shutdown(app: FastAPI) -> None:

@@ -19,7 +19,7 @@ from app.audit import Actor, Means, Role
 from app.config.settings import Settings, load_settings
 from app.main import begin_shutdown, create_app
 from app.stacks.requester import Requester
-from app.web.middleware.slow_clients import timely
+from app.web.middleware.slow_clients import connection_class, listen
 from tests.ports import reserve_port
 from tests.programs import find_program, skip_without
 from tests.waiting import WAIT_SECONDS, wait_until
@@ -127,16 +127,16 @@ class PortalServer:
         self.settings = settings
         self.database = settings.sqlite_path or Path()
         self._app = create_app(settings, runs=runs)
+        self._sockets = listen("127.0.0.1", port, settings.request_timeout_seconds)
+        self.url = f"http://127.0.0.1:{self._sockets[0].getsockname()[1]}"
         self._server = uvicorn.Server(
             uvicorn.Config(
                 self._app,
-                host="127.0.0.1",
-                port=port,
                 log_config=None,
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
-                http=timely(settings.request_timeout_seconds),
+                http=connection_class(settings.request_timeout_seconds),
                 ws="none",
                 timeout_graceful_shutdown=int(WAIT_SECONDS),
             )
@@ -145,14 +145,13 @@ class PortalServer:
         self._thread.start()
         wait_until(lambda: self._server.started or not self._thread.is_alive())
         assert self._thread.is_alive(), "the portal did not start"
-        self.url = f"http://127.0.0.1:{self._server.servers[0].sockets[0].getsockname()[1]}"
         # As pages of its own ask; what asks in another way says so.
         self.client = http_client(base_url=self.url, headers={"origin": self.url})
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=self._server.config.get_loop_factory()) as runner:
             self._loop = runner.get_loop()
-            runner.run(self._server.serve())
+            runner.run(self._server.serve(self._sockets))
 
     def stop(self) -> None:
         """Stop as on SIGTERM, and wait until it has."""

@@ -17,6 +17,13 @@ from jinja2.lexer import (
     TOKEN_VARIABLE_END,
 )
 
+from app.web.ui.shared.renderer import TEMPLATES_DIR
+
+# Every template by its path below templates/, as pages name it.
+TEMPLATES: Final = {
+    path.relative_to(TEMPLATES_DIR).as_posix(): path.read_text() for path in sorted(TEMPLATES_DIR.rglob("*.html"))
+}
+
 # What stands for an expression in the middle of a text.
 FILLED: Final = "\ufffc"
 _GETTEXT: Final = frozenset({"_", "gettext", "ngettext", "pgettext", "npgettext"})

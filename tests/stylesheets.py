@@ -10,7 +10,7 @@ from tinycss2.ast import AtRule, Node, ParseError, QualifiedRule
 from tinycss2.ast import Declaration as Declared
 from tinycss2.color4 import Color, parse_color
 
-from app.web.ui.shared.templating import STATIC_DIR
+from app.web.assets import STATIC_DIR
 
 SHEETS: Final = {path.name: path.read_text() for path in sorted(STATIC_DIR.glob("*.css"))}
 

@@ -28,7 +28,8 @@ from app.security.reencryption import Reencryption
 from app.security.vault import Vault, load_keys
 from app.stacks.plan import registry_of
 from app.stacks.quotas import Quotas, count_stacks
-from app.store.engine import Database, StoreAway
+from app.store.engine import Database
+from app.store.errors import StoreAway
 from app.store.migrations import HEAD, current
 from app.web.auth.provider import Provider
 

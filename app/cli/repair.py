@@ -13,8 +13,6 @@ import typer
 from app.config.settings import Settings, load_settings
 from app.dokploy import DokployClient, DokployError
 from app.dokploy.masking import printable
-from app.engine.broker import Broker
-from app.engine.journal import Journal
 from app.errors import SettingsError
 from app.observation.drift import Drift
 from app.observation.leftovers import Leftovers
@@ -23,6 +21,7 @@ from app.operations.service import Operations
 from app.security.vault import Vault, load_keys
 from app.stacks.queries import Records
 from app.store.engine import Database
+from app.store.installation import installation_id
 from app.store.paging import every
 from app.store.readiness import open_store
 
@@ -112,7 +111,7 @@ def reconcile(
 async def _both_sides(settings: Settings, database: Database) -> AsyncIterator[tuple[Drift, Repair]]:
     records = Records(database)
     operations = Operations(database, records, Vault(load_keys(settings)), settings, lambda _: None)
-    installation = await Journal(database, Broker(records.events)).installation_id()
+    installation = await installation_id(database)
     async with DokployClient(
         settings.dokploy_base,
         settings.dokploy_api_token.get_secret_value(),

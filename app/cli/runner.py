@@ -8,14 +8,12 @@ import sys
 
 import structlog
 import typer
-from uvicorn.loops.auto import auto_loop_factory
+import uvicorn
 
 from app.bootstrap import open_portal
 from app.config.settings import Settings, load_settings, require_postgresql
-from app.engine.broker import Broker
-from app.engine.journal import Journal
+from app.engine.leases import Leases
 from app.logging import configure_logging
-from app.stacks.queries import Records
 from app.store.engine import Database
 
 log = structlog.get_logger()
@@ -27,7 +25,8 @@ def runner() -> None:
     require_postgresql(settings, "runner")
     readable = settings.app_env == "development" and sys.stderr.isatty()
     configure_logging(settings.log_level, readable=readable, secrets=settings.secret_values)
-    with asyncio.Runner(loop_factory=auto_loop_factory()) as loop:
+    # The event loop that the other side has, too.
+    with asyncio.Runner(loop_factory=uvicorn.Config("", log_config=None).get_loop_factory()) as loop:
         loop.run(_run(settings))
 
 
@@ -69,7 +68,7 @@ async def _run(settings: Settings) -> None:
 async def _living_here(settings: Settings) -> list[int]:
     database = Database(settings.database_url)
     try:
-        return await Journal(database, Broker(Records(database).events)).living_here()
+        return await Leases(database).living_here()
     finally:
         await database.close()
 

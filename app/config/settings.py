@@ -17,6 +17,8 @@ _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
 # Docker refuses less than 6 MiB, and Dokploy passes a smaller number on to it unseen.
 _SMALLEST_MEMORY = 6 * 2**20
+# A hundred years: beyond that a date may not exist.
+_LONGEST_KEPT = 36_500
 
 
 class Settings(WaysIn):
@@ -232,6 +234,23 @@ class Settings(WaysIn):
     sse_heartbeat_seconds: float = Field(5.0, gt=0, le=10, examples=["5"])
     """Silence on an event stream after which a heartbeat is sent."""
 
+    keep_events_days: int = Field(90, ge=0, le=_LONGEST_KEPT, examples=["90", "0"])
+    """How many days the log of a deployment is kept after its end; 0 to keep it forever. Its result is kept."""
+
+    keep_deployments_days: int = Field(365, ge=0, le=_LONGEST_KEPT, examples=["365", "0"])
+    """How many days a deployment is kept after its end, and a deleted stack after its deletion; 0 to keep them forever.
+    The first and the newest deployment of a stack are kept as long as the stack."""
+
+    keep_audit_days: int = Field(365, ge=0, le=_LONGEST_KEPT, examples=["365", "0"])
+    """How many days an entry of the audit trail is kept; 0 to keep it forever."""
+
+    keep_tokens_days: int = Field(30, ge=0, le=_LONGEST_KEPT, examples=["30", "0"])
+    """How many days an access token is kept after it expired or was revoked; 0 to keep it forever."""
+
+    keep_accounts_days: int = Field(365, ge=0, le=_LONGEST_KEPT, examples=["365", "0"])
+    """How many days the account of a person who has no stacks, tokens or sessions is kept after their last visit; 0 to
+    keep it forever."""
+
     forwarded_allow_ips: str = Field("127.0.0.1", examples=["127.0.0.1", "10.0.1.5"])
     """Proxies whose `X-Forwarded-*` headers are trusted. Never list a network that stacks are on."""
 
@@ -359,6 +378,11 @@ class Settings(WaysIn):
             raise ValueError(
                 "STACK_REGISTRY_USERNAME and STACK_REGISTRY_PASSWORD belong together and one is not set; "
                 "for example STACK_REGISTRY_USERNAME=robot"
+            )
+        if 0 < self.keep_deployments_days < (self.keep_events_days or self.keep_deployments_days):
+            raise ValueError(
+                "KEEP_DEPLOYMENTS_DAYS is less than KEEP_EVENTS_DAYS, and a log goes with its deployment; "
+                f"for example KEEP_DEPLOYMENTS_DAYS={self.keep_events_days}"
             )
         self.check_ways_in(in_production=self.app_env == "production")
         return self

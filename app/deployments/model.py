@@ -64,7 +64,10 @@ class LeftoverView:
 
 @dataclass(frozen=True)
 class DeploymentRecord:
-    """One deployment: what was asked, how far it is, how it ended. Holds no secret."""
+    """One deployment: what was asked, how far it is, how it ended. Holds no secret.
+
+    log_expired_at: when all its events but the last were deleted; None while they are there.
+    """
 
     id: str
     stack_id: str
@@ -89,6 +92,14 @@ class DeploymentRecord:
     last_event: int
     steps: Sequence[StepView]
     resources: Mapping[str, ResourceView]
+    log_expired_at: datetime | None = None
+
+    @property
+    def kept_log_days(self) -> int | None:
+        """After how many days all events but the last were deleted; None while they are there."""
+        if self.log_expired_at is None or self.concluded_at is None:
+            return None
+        return (self.log_expired_at - self.concluded_at).days
 
     @property
     def declared(self) -> Mapping[str, Any] | None:

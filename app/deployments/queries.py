@@ -222,4 +222,5 @@ def _deployment_record(
             each.kind: ResourceView(each.kind, each.name, ResourceState(each.state), each.dokploy_id, each.changed_at)
             for each in resources
         },
+        log_expired_at=row.log_expired_at,
     )

@@ -30,6 +30,9 @@ MAX_ANSWER_BYTES: Final = 16 * 2**20
 # Fields of our own requests that must never come back in a message.
 _SECRET_FIELDS: Final = ("password", "env", "username")
 _MESSAGE_LENGTH: Final = 500
+# Node, and so Dokploy, closes a connection that was idle for 5 s. Whether a create that is sent just then was read is
+# unknown, and its whole deadline would have to be waited out.
+_IDLE_SECONDS: Final = 2.0
 # Nothing was sent yet, so nothing can have happened.
 _NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
@@ -79,7 +82,7 @@ class Connection:
         self.last_answer: float | None = None
 
     def _new_slot(self) -> httpx.AsyncBaseTransport:
-        one = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=30)
+        one = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_IDLE_SECONDS)
         slot = self._transport or httpx.AsyncHTTPTransport(verify=self._tls, limits=one, trust_env=False)
         return self._wrap(slot) if self._wrap else slot
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from app.deployments.events import RecordedEvent
 from app.deployments.queries import PAGE
-from app.store.engine import StoreAway
+from app.store.errors import StoreAway
 
 # Events that a channel keeps in memory; who is further behind reads from the store.
 _KEPT: Final = 200

@@ -12,7 +12,8 @@ from sqlalchemy import Connection, Select, and_, select
 from app.deployments.states import Conclusion
 from app.operations.table import kinds
 from app.store import schema
-from app.store.engine import Database, StoreAway
+from app.store.engine import Database
+from app.store.errors import StoreAway
 
 # Durations change slowly, and hundreds of runs may ask at the same moment.
 _FRESH_SECONDS: Final = 30.0

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 VARIABLE: Final = "FAILPOINTS"
 # By the clock rather than by what is done, so that they would be another point in each run.
-_PERIODIC: Final = frozenset({"Journal.renew"})
+_PERIODIC: Final = frozenset({"Leases.renew", "Retention.claim", "Retention._delete"})
 # Long enough for a stream to send what was written, and for a call made beside this one to be answered.
 _MOMENT: Final = 0.05
 
@@ -120,7 +120,7 @@ class _Writes(Database):
 
 
 def _name_of(work: Callable[..., object]) -> str:
-    """Whose transaction it is: `Journal.claim` for the function `take` within it."""
+    """Whose transaction it is: `Leases.claim` for the function `take` within it."""
     while isinstance(work, functools.partial):
         work = work.func
     return work.__qualname__.partition(".<locals>")[0]

@@ -1,4 +1,4 @@
-"""The portal's own line: which deployments wait until one may begin, in which order, and for about how long."""
+"""The portal's own queue: which deployments wait, in which order, and for about how long."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,8 @@ from app.errors import N_
 from app.i18n import Language
 from app.observation.tracker import SharedRead
 from app.store import schema
-from app.store.engine import Database, database_now
+from app.store.dialects import database_now
+from app.store.engine import Database
 
 ORDER: Final = (schema.deployment.c.trigger == PORTAL_TRIGGER, schema.deployment.c.created_at, schema.deployment.c.id)
 """How deployments begin: as they were requested, and then the portal's own, for which nobody waits."""
@@ -27,7 +28,7 @@ _GAP_SECONDS: Final = 0.5
 
 @dataclass(frozen=True)
 class Place:
-    """A place in line. position: 1 is next; total: how many wait; estimate_seconds: None before any was measured."""
+    """A place in the queue, 1 being next. total: how many wait; estimate_seconds: None before any was measured."""
 
     position: int
     total: int
@@ -42,7 +43,7 @@ class DeploymentQueue:
         self._database = database
         self._estimates = estimates
         self._concurrency = concurrency
-        self._look = SharedRead(self._read_line, gap=_GAP_SECONDS)
+        self._look = SharedRead(self._read_queue, gap=_GAP_SECONDS)
 
     async def place(self, record: DeploymentRecord) -> Place | None:
         """The place of a deployment that waits; None for one that has begun, or was asked for this very moment."""
@@ -59,7 +60,7 @@ class DeploymentQueue:
         usual = (await self._estimates.medians()).creation
         return Place(position, len(places), None if usual is None else usual * position / slots)
 
-    async def _read_line(self) -> tuple[Mapping[str, int], int]:
+    async def _read_queue(self) -> tuple[Mapping[str, int], int]:
         table, worker = schema.deployment.c, schema.worker.c
         waiting = (
             select(table.id)

@@ -1,33 +1,19 @@
-"""Claims deployments and runs them: many at once, taken up after an interruption, handed over at the end."""
+"""The runner: claims deployments, runs many at once, takes up what was interrupted, and hands over at the end."""
 
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 import structlog
 
-from app.deployments.events import (
-    CancelRequested,
-    DeploymentCompleted,
-    DeploymentResumed,
-    DeploymentStarted,
-    Event,
-    Warned,
-)
-from app.deployments.model import Left
-from app.deployments.states import Conclusion, ResourceState
-from app.engine.context import RunContext, RunnerDeps
-from app.engine.journal import CanceledMeanwhile
+from app.engine.context import RunnerDeps
+from app.engine.executor import Executor, MakeSteps
 from app.engine.run import Run
-from app.engine.saga import Checkpoint, Ending, RunLost, Saga, Step
-from app.errors import PortalError, SettingsError
+from app.engine.saga import RunLost
 from app.security.vault import Vault
-from app.stacks.plan import Plan
-from app.stacks.templates import StackSecrets
-from app.store.engine import FileLock, StoreAway
+from app.store.errors import StoreAway
+from app.store.lock import FileLock
 
 log = structlog.get_logger()
 
@@ -51,9 +37,6 @@ _LONGEST_BROKEN = 600.0
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
-MakeSteps = Callable[[RunContext], Sequence[Step]]
-
-
 class Runner:
     """Runs deployments in this process. It owns their tasks; requests and streams only look on."""
 
@@ -62,9 +45,8 @@ class Runner:
 
         `make_steps`: makes the steps of a run, in the order of its operation.
         """
-        self._make_steps = make_steps
         self._deps = deps
-        self._vault = vault
+        self._executor = Executor(deps, vault, make_steps)
         self._lock = lock
         self._worker: str | None = None
         self._runs: dict[str, tuple[Run, asyncio.Task[None]]] = {}
@@ -134,7 +116,7 @@ class Runner:
             self._held_until = float("-inf")
             try:
                 async with asyncio.timeout(_LEAVE_SECONDS):
-                    await self._deps.journal.leave(worker)
+                    await self._deps.leases.leave(worker)
             except Exception as error:  # noqa: BLE001 - then the lease runs out by itself
                 _tell(error)
             log.info("runs_handed_over", worker=worker, runs=runs, seconds=round(_now() - began, 3))
@@ -173,7 +155,7 @@ class Runner:
                 await asyncio.sleep(0.2)
         seconds = self._deps.settings.runner_lease_seconds
         began = _now()
-        self._worker = await self._deps.journal.register(seconds, alone=self._lock is not None)
+        self._worker = await self._deps.leases.register(seconds, alone=self._lock is not None)
         self._held_until = began + seconds
         log.info("runner_active", worker=self._worker)
         return self._worker
@@ -204,7 +186,7 @@ class Runner:
             holding = list(self._runs)
         await self._let_requests_in()
         free = self._free()
-        claimed = await self._deps.journal.claim(worker, free, holding) if free > 0 else []
+        claimed = await self._deps.leases.claim(worker, free, holding) if free > 0 else []
         if self._worker != worker:
             return False  # lost meanwhile, and with it what was claimed
         for run in claimed:
@@ -233,7 +215,7 @@ class Runner:
         if not self._runs:
             return
         try:
-            asked = await self._deps.journal.cancellations(worker)
+            asked = await self._deps.leases.cancellations(worker)
         except StoreAway:
             self._look_for_cancellations = True
             raise
@@ -250,7 +232,7 @@ class Runner:
             try:
                 # On PostgreSQL no longer than there is something to renew.
                 async with asyncio.timeout(seconds if self._lock else self._held_until - began):
-                    if not await self._deps.journal.renew(worker, seconds):
+                    if not await self._deps.leases.renew(worker, seconds):
                         break
                 self._held_until = began + seconds
             except Exception as error:  # noqa: BLE001 - as above
@@ -266,7 +248,7 @@ class Runner:
     async def _execute(self, run: Run) -> None:
         structlog.contextvars.bind_contextvars(deployment=run.id, stack_name=run.name)
         try:
-            await self._run(run)
+            await self._executor.execute(run)
         except RunLost:
             log.info("run_left")
         except Exception:
@@ -280,84 +262,12 @@ class Runner:
                 async with asyncio.timeout(min(_BROKEN_SECONDS * 2 ** (self._broken[run.id] - 1), _LONGEST_BROKEN)):
                     await run.stopping.wait()
             with suppress(StoreAway):
-                await self._deps.journal.let_go(run)
+                await self._deps.leases.let_go(run)
         else:
             self._broken.pop(run.id, None)
         finally:
             self._runs.pop(run.id, None)
             self._woken.set()
-
-    def _secrets_of(self, run: Run) -> list[StackSecrets]:
-        """Open a stack's secrets: first what its container is to have, then what it had until now, where that differs.
-
-        A run that starts no container sends none of them, so it goes on without those that cannot be opened.
-        """
-        sealed = [each for each in (run.next_secrets, run.secrets) if each is not None]
-        try:
-            return [StackSecrets.decrypt(each, self._vault) for each in sealed]
-        except SettingsError:
-            if run.operation.changes_container:
-                raise
-            return [StackSecrets("", {})]
-
-    async def _run(self, run: Run) -> None:
-        context = RunContext(run, self._deps, Plan.from_json(run.plan), *self._secrets_of(run))
-        steps = self._make_steps(context)
-        first: list[Event] = [DeploymentResumed()]
-        if run.is_new:
-            warnings = context.plan.warnings if run.operation.begins_stack else ()
-            first = [DeploymentStarted(run.name, run.operation.kind), *(Warned(code) for code in warnings)]
-        saga = Saga(run.operation, steps, context)
-        before = PortalError(run.problem["code"], **run.problem["params"]) if run.problem else None
-        ending = await saga.run(Checkpoint(events=first), before, undoing=run.undoing)
-        try:
-            await self._conclude(context, ending)
-        except CanceledMeanwhile:
-            # Whoever cancelled was told that it would be undone, so what has just succeeded is undone after all.
-            rest = ending.rest
-            rest.events.append(CancelRequested())
-            rest.problem = {"code": "canceled", "params": {}, "step": steps[-1].name}
-            await self._conclude(context, await saga.run(rest, PortalError("canceled")))
-
-    async def _conclude(self, context: RunContext, ending: Ending) -> None:
-        run, problem, rest = context.run, ending.problem, ending.rest
-        operation = run.operation
-        changed = {change.kind: change.state for change in rest.resources}
-        because = ending.left_because.code if ending.left_because else None
-        left: Sequence[Left] = []
-        if problem is None:
-            conclusion = Conclusion.SUCCEEDED
-        else:
-            conclusion = Conclusion.CANCELED if problem.code == "canceled" else Conclusion.FAILED
-        if problem is not None and operation.may_leave_leftovers:
-            left = [
-                Left(each.kind, each.name, context.left_because.get(each.kind) or because or _usual(each.kind))
-                for each in run.resources.values()
-                if changed.get(each.kind, each.state) in {ResourceState.INTENDED, ResourceState.PRESENT}
-            ]
-        if problem is not None and operation.ends_stack and not left:
-            # What keeps a name must be on the list, or nobody would ever look again.
-            left = [Left("project", run.resources["project"].name, problem.code)]
-        completed = DeploymentCompleted(
-            name=run.name,
-            kind=operation.kind,
-            url=context.plan.url,
-            conclusion=conclusion,
-            code=problem.code if problem else None,
-            leftovers=[{"kind": each.kind, "name": each.name} for each in left],
-        )
-        last = replace(rest, events=[*rest.events, completed])
-        removed = operation.ends_stack and problem is None
-        undone = operation.begins_stack and problem is not None and not left
-        await self._deps.journal.record(
-            run,
-            last,
-            conclusion=conclusion,
-            left=left,
-            frees_name=removed or undone,
-            unless_canceled=operation.can_be_canceled and problem is None,
-        )
-        log.info("deployment_completed", conclusion=conclusion, code=completed.code, leftovers=len(left))
 
 
 def _tell(error: Exception) -> None:
@@ -370,8 +280,3 @@ def _tell(error: Exception) -> None:
 
 def _now() -> float:
     return time.clock_gettime(_CLOCK)
-
-
-def _usual(kind: str) -> str:
-    """Why something is left, where that was found out before this process took the run up."""
-    return "route_stays" if kind == "domain" else "still_in_use"

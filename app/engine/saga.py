@@ -1,4 +1,4 @@
-"""Runs steps as far as they go, side by side where they can, and on a failure compensates in reverse.
+"""The saga: runs steps as far as they go, side by side where they can, and on a failure compensates in reverse.
 
 Knows steps, events and a recorder; nothing of Dokploy or SQL. What was done is recorded before anything builds on it,
 so that a run that was interrupted anywhere can be taken up by somebody else.

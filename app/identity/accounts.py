@@ -70,14 +70,13 @@ def _keep(connection: Connection, claims: Claims) -> Account:
         "seen_at": now,
     }
     whose = (table.c.issuer == claims.issuer, table.c.subject == claims.subject)
-    account_id = connection.scalar(select(table.c.id).where(*whose))
+    # Found by changing it: an account that was only read could be deleted as an old one before it is changed.
+    account_id = connection.scalar(update(table).where(*whose).values(**told).returning(table.c.id))
     if account_id is None:
         account_id = new_id()
         connection.execute(
             insert(table).values(id=account_id, issuer=claims.issuer, subject=claims.subject, created_at=now, **told)
         )
-    else:
-        connection.execute(update(table).where(table.c.id == account_id).values(**told))
     return Account(account_id, claims, now)
 
 

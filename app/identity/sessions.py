@@ -38,11 +38,10 @@ class Sessions:
         self.lives = lives
 
     async def begin(self, actor: Actor, *, account: Account | None, bound_to: str | None, browser: str | None) -> str:
-        """Begin a session and return its secret, which only the browser keeps. Those that are over are swept out."""
+        """Begin a session and return its secret, which only the browser keeps."""
         secret, now = secrets.token_urlsafe(32), datetime.now(UTC)
 
         def work(connection: Connection) -> None:
-            connection.execute(delete(session).where(session.c.expires_at < now))
             connection.execute(
                 insert(session).values(
                     id=new_id(),

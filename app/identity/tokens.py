@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, and_, func, insert, or_, select, update
 
 from app.audit import Action, Actor, note
 from app.errors import PortalError
@@ -80,8 +80,7 @@ class Tokens:
     ) -> tuple[Token, str]:
         """Make a token; the second that is returned is the token itself, which nobody can show again.
 
-        bound_to: fingerprint of what its maker came with, so that it ends with that. Those that are over for long are
-        swept out.
+        bound_to: fingerprint of what its maker came with, so that it ends with that.
 
         Raises PortalError: `token_name_invalid`, `token_days_invalid`, `tokens_full`.
         """
@@ -94,7 +93,6 @@ class Tokens:
         made = Token(new_id(), owner, name, frozenset(scopes), now, now + timedelta(days=days), None, None, bound_to)
 
         def work(connection: Connection) -> None:
-            connection.execute(delete(table).where(table.c.expires_at < now - _LISTED))
             connection.execute(
                 insert(table).values(
                     id=made.id,

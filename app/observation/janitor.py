@@ -9,7 +9,7 @@ import structlog
 from app.errors import PortalError
 from app.observation.leftovers import Leftover, Leftovers
 from app.stacks.model import StackRecord
-from app.store.engine import StoreAway
+from app.store.errors import StoreAway
 
 log = structlog.get_logger()
 

@@ -53,7 +53,7 @@ def _look_at(task: asyncio.Task[T]) -> None:
 
 
 @dataclass(frozen=True)
-class Queue:
+class DokployQueue:
     """Dokploy's queue at one moment."""
 
     jobs: Sequence[QueueJob]
@@ -116,8 +116,8 @@ class Tracker:
         self.volumes = SharedRead(self._read_volumes)
         self._dokploy = dokploy
 
-    async def _read_queue(self) -> Queue:
-        return Queue(await self._dokploy.list_queue())
+    async def _read_queue(self) -> DokployQueue:
+        return DokployQueue(await self._dokploy.list_queue())
 
     async def _read_projects(self) -> dict[str, list[Project]]:
         by_name: dict[str, list[Project]] = {}

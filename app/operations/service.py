@@ -1,4 +1,4 @@
-"""The one way in which a request becomes a deployment: recorded in one transaction with its first event, or refused."""
+"""The operations on stacks as callers request them: each is submitted in one way, and then belongs to a runner."""
 
 import hashlib
 import json
@@ -8,30 +8,31 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 import structlog
-from sqlalchemy import Connection, and_, func, insert, select, update
+from sqlalchemy import Connection, and_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.audit import PORTAL, Action, Actor, note
 from app.config.settings import Settings
-from app.deployments.events import DeploymentQueued, DeploymentRetried, Event
 from app.deployments.model import PORTAL_TRIGGER, DeploymentRecord
-from app.deployments.queries import NEWEST_FIRST
-from app.deployments.states import Conclusion, ResourceState, Status, StepState
+from app.deployments.states import Status
 from app.errors import PortalError
 from app.ids import new_id
+from app.operations.checks import chosen_before, deployment_before, must_be_there
 from app.operations.create import CREATE
 from app.operations.idempotency import IdempotencyKey
+from app.operations.new_stack import insert_stack
 from app.operations.operation import Operation
 from app.operations.password import PASSWORD
 from app.operations.remove import REMOVE
-from app.operations.table import operation_of
-from app.security.vault import Vault, fingerprint, new_manage_key, new_password
+from app.operations.retries import queue_again
+from app.operations.submission import Conflict, FactsChanged, Subject, Submission, Submissions
+from app.security.vault import Vault, new_manage_key, new_password
 from app.stacks import volumes
 from app.stacks.availability import Names
 from app.stacks.model import STANDING, StackRecord, stack_state
 from app.stacks.names import DeploymentRequest
 from app.stacks.ownership import must_be_unchanged, must_match
-from app.stacks.plan import Plan, declare, make_plan
+from app.stacks.plan import declare, make_plan
 from app.stacks.queries import Records
 from app.stacks.quotas import Quotas, count_stacks
 from app.stacks.requester import Requester
@@ -55,43 +56,6 @@ class Accepted:
     name: str
     url: str
     manage_key: str = field(repr=False)
-
-
-@dataclass(frozen=True)
-class _Subject:
-    """What a deployment is about, as its row has it."""
-
-    stack_id: str
-    name: str
-    plan: Mapping[str, Any]
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Submission:
-    """One request on its way into the store.
-
-    subject: says what the deployment is about; where it begins a stack, inserts that. check: raises PortalError where
-    it cannot be, and may decide options. It is called when the run is the stack's only open one, so that no other can
-    come between. action: its name on the audit trail. key, answer: of a request that may be repeated.
-    """
-
-    operation: Operation
-    requester: Requester
-    subject: Callable[[Connection], _Subject]
-    check: Callable[[Connection], Mapping[str, Any] | None]
-    action: Action
-    key: IdempotencyKey | None = None
-    answer: str = field(default="", repr=False)
-    deployment_id: str = field(default_factory=new_id)
-
-
-class _Conflict(Exception):
-    """The store says that the name is held, that the stack has an open deployment, or that the key was used."""
-
-
-class _FactsChanged(Exception):
-    """What a plan was decided from is so no more."""
 
 
 class Operations:
@@ -118,47 +82,8 @@ class Operations:
         self._vault = vault
         self._settings = settings
         self._wake = wake
-        self._admit = admit
         self._quotas = quotas or Quotas()
-
-    # The skeleton
-
-    async def _submit(self, submission: _Submission) -> str | None:
-        """Record a deployment, or return the answer that its key stands for. Raises _Conflict, and PortalError."""
-
-        def record(connection: Connection) -> str | None:
-            operation, key = submission.operation, submission.key
-            if operation.counts_as_in_flight:
-                # First of all: a replay that waits for the request it repeats is not refused for that one's place.
-                self._quotas.take_turns(self._database, connection)
-            if key and (answer := key.answer(connection, self._vault.decrypt)):
-                return answer
-            if operation.counts_as_in_flight:
-                self._admit()
-            subject = submission.subject(connection)
-            _insert_deployment(connection, submission, subject)
-            if decided := submission.check(connection):
-                row = schema.deployment.c.id == submission.deployment_id
-                connection.execute(update(schema.deployment).where(row).values(options={**subject.options, **decided}))
-            note(
-                connection,
-                submission.requester.actor,
-                submission.action,
-                stack=subject.name,
-                deployment_id=submission.deployment_id,
-            )
-            if key:
-                key.keep(connection, submission.deployment_id, self._vault.encrypt(submission.answer))
-            self._database.notify(connection, "queued")
-            return None
-
-        try:
-            answer = await self._database.write(record)
-        except IntegrityError:
-            raise _Conflict from None
-        if answer is None:  # a replay begins nothing
-            self._wake("queued")
-        return answer
+        self._submissions = Submissions(database, vault, self._quotas, admit=admit, wake=wake)
 
     # What begins a stack
 
@@ -183,7 +108,7 @@ class Operations:
         for _ in range(_TRIES):
             try:
                 return await self._create(request, template, requester, key)
-            except _FactsChanged:
+            except FactsChanged:
                 continue
         raise PortalError("name_cleaning_up", field="name", name=request.name)
 
@@ -199,10 +124,10 @@ class Operations:
         accepted = Accepted(new_id(), plan.name, plan.url, new_manage_key())
         stacks = 0
 
-        def insert_stack(connection: Connection) -> _Subject:
-            stack_id = self._insert_stack(connection, plan, template, owner, accepted.manage_key)
+        def begin_stack(connection: Connection) -> Subject:
+            stack_id = insert_stack(connection, self._vault, plan, template, owner, accepted.manage_key)
             options = {"declared": declare(request, template)}
-            return _Subject(stack_id, plan.name, plan.to_json(), options)
+            return Subject(stack_id, plan.name, plan.to_json(), options)
 
         def check(connection: Connection) -> None:
             nonlocal stacks
@@ -212,15 +137,15 @@ class Operations:
             if now is not None and not requester.may_use(now):
                 raise PortalError("name_kept", field="name", name=plan.name)
             if now != kept:
-                raise _FactsChanged
+                raise FactsChanged
             # After the insert, which says that a name is taken: that is the better reason.
             self._quotas.check_stack(connection, owner, is_operator=requester.is_operator)
             stacks = count_stacks(connection)
 
-        submission = _Submission(
+        submission = Submission(
             operation=CREATE,
             requester=requester,
-            subject=insert_stack,
+            subject=begin_stack,
             check=check,
             action=Action(CREATE.action),
             key=key,
@@ -228,10 +153,10 @@ class Operations:
             deployment_id=accepted.deployment_id,
         )
         try:
-            answer = await self._submit(submission)
-        except _Conflict:
+            answer = await self._submissions.submit(submission)
+        except Conflict:
             # Somebody else was faster: with the same key it is the same answer, otherwise the name is theirs.
-            answer = await self._replay(key) if key else None
+            answer = await self._submissions.replay(key) if key else None
             if answer is None:
                 raise await self._names.taken(plan.name) from None
         if answer is not None:
@@ -239,48 +164,6 @@ class Operations:
         if stacks == self._quotas.line:
             log.warning("stacks_nearly_full", stacks=stacks, limit=self._quotas.stacks)
         return accepted
-
-    async def _replay(self, key: IdempotencyKey) -> str | None:
-        return await self._database.write(lambda connection: key.answer(connection, self._vault.decrypt))
-
-    def _insert_stack(self, connection: Connection, plan: Plan, template: Template, owner: str, manage_key: str) -> str:
-        """Add a stack, and what is planned of it in Dokploy; return its id. owner: "" for one who has no other."""
-        stack_id, now = new_id(), _now()
-        connection.execute(
-            insert(schema.stack).values(
-                id=stack_id,
-                server_id=schema.DEFAULT_SERVER,
-                name=plan.name,
-                owner=owner or f"key:{stack_id}",
-                template=plan.template,
-                plan=plan.to_json(),
-                manage_key_hash=fingerprint(manage_key),
-                secrets=StackSecrets(new_password(), dict(template.variables)).encrypt(self._vault),
-                created_at=now,
-            )
-        )
-        connection.execute(
-            insert(schema.resource),
-            [
-                {
-                    "stack_id": stack_id,
-                    "kind": kind,
-                    "server_id": schema.DEFAULT_SERVER,
-                    "name": name,
-                    "state": ResourceState.PLANNED,
-                    "attempts": 0,
-                    "changed_at": now,
-                }
-                for kind, name in (
-                    ("project", plan.project),
-                    ("application", plan.application),
-                    ("mount", plan.volume_path),
-                    ("volume", plan.volume),
-                    ("domain", plan.host),
-                )
-            ],
-        )
-        return stack_id
 
     # What a stack stands before and after
 
@@ -291,11 +174,11 @@ class Operations:
         PortalError: `stack_busy` while something else changes the stack, `name_cleaning_up` where it is to go,
         `stack_not_found` once it is gone or somebody else's, `dokploy_away`, `in_flight_full`, `in_flight_of_owner`.
         """
-        submission: _Submission
+        submission: Submission
 
         def check(connection: Connection) -> Mapping[str, Any] | None:
-            _must_be_there(connection, stack, requester)
-            before = _before(connection, stack.id, submission.deployment_id)
+            must_be_there(connection, stack, requester)
+            before = deployment_before(connection, stack.id, submission.deployment_id)
             if operation.needs_running_stack and (
                 stack_state(before.kind, before.conclusion, undoing=False) not in STANDING
             ):
@@ -306,16 +189,16 @@ class Operations:
                 return {"changes_password": True}
             return None
 
-        submission = _Submission(
+        submission = Submission(
             operation=operation,
             requester=requester,
-            subject=lambda _: _Subject(stack.id, stack.name, stack.plan),
+            subject=lambda _: Subject(stack.id, stack.name, stack.plan),
             check=check,
             action=Action(operation.action),
         )
         try:
-            await self._submit(submission)
-        except _Conflict:
+            await self._submissions.submit(submission)
+        except Conflict:
             raise PortalError("stack_busy", name=stack.name) from None
         return submission.deployment_id
 
@@ -343,25 +226,25 @@ class Operations:
         is cancelled instead, and during a removal with the same choice that one is returned. Raises PortalError:
         `stack_busy` while something else changes the stack, `stack_not_found` once it is gone or somebody else's.
         """
-        submission: _Submission
+        submission: Submission
 
         def check(connection: Connection) -> Mapping[str, Any] | None:
-            _must_be_there(connection, stack, requester)
+            must_be_there(connection, stack, requester)
             if volume is not None:
                 return None
-            return {"volume": _chosen_before(connection, stack.id, submission.deployment_id)}
+            return {"volume": chosen_before(connection, stack.id, submission.deployment_id)}
 
-        submission = _Submission(
+        submission = Submission(
             operation=REMOVE,
             requester=requester,
-            subject=lambda _: _Subject(stack.id, stack.name, stack.plan, {"volume": volume}),
+            subject=lambda _: Subject(stack.id, stack.name, stack.plan, {"volume": volume}),
             check=check,
             action=Action(REMOVE.action),
         )
         for _ in range(_TRIES):
             try:
-                await self._submit(submission)
-            except _Conflict:
+                await self._submissions.submit(submission)
+            except Conflict:
                 newest = await self._records.newest_deployment(stack.id)
                 if newest is None:
                     raise PortalError("stack_not_found", name=stack.name) from None
@@ -387,50 +270,12 @@ class Operations:
         newest = await self._records.newest_deployment(stack.id)
         if newest is not None and newest.operation.ends_stack and newest.trigger == PORTAL_TRIGGER:
             try:
-                await self._database.write(lambda connection: self._queue_again(connection, stack, newest.id))
-            except (IntegrityError, _FactsChanged):
+                await self._database.write(lambda connection: queue_again(self._database, connection, stack, newest.id))
+            except (IntegrityError, FactsChanged):
                 raise PortalError("stack_busy", name=stack.name) from None
             self._wake("queued")
             return newest.id
         return await self.remove(stack, None, Requester(stack.owner, PORTAL, PORTAL_TRIGGER))
-
-    def _queue_again(self, connection: Connection, stack: StackRecord, deployment_id: str) -> None:
-        """Queue a deployment that failed once more. Raises _FactsChanged where it did not, or is not the newest."""
-        table, step, event = schema.deployment, schema.step, schema.event
-        again = (
-            update(table)
-            .where(table.c.id == deployment_id, table.c.conclusion == Conclusion.FAILED)
-            .values(
-                status=Status.QUEUED,
-                conclusion=None,
-                problem=None,
-                leftovers=[],
-                started_at=None,
-                concluded_at=None,
-                owner=None,
-                last_event=table.c.last_event + 1,
-            )
-            .returning(table.c.last_event)
-        )
-        last_event = connection.scalar(again)
-        # Now that it is the only open one, nobody else can begin another.
-        newest = select(table.c.id).where(table.c.stack_id == stack.id).order_by(*NEWEST_FIRST).limit(1)
-        if last_event is None or connection.scalar(newest) != deployment_id:
-            raise _FactsChanged
-        anew: dict[str, Any] = {
-            "state": StepState.PENDING,
-            "attempts": 0,
-            "started_at": None,
-            "concluded_at": None,
-            "output": {},
-        }
-        connection.execute(update(step).where(step.c.deployment_id == deployment_id).values(anew))
-        retries = select(func.count()).where(
-            event.c.deployment_id == deployment_id, event.c.type == DeploymentRetried.type
-        )
-        retried = DeploymentRetried(REMOVE.kind, attempt=(connection.scalar(retries) or 0) + 2)
-        _insert_event(connection, deployment_id, last_event, retried)
-        self._database.notify(connection, "queued")
 
     async def erase(self, kept: KeptFiles, requester: Requester) -> str:
         """Queue the erasing of what was kept of a stack that is gone, and return its deployment's id.
@@ -440,19 +285,19 @@ class Operations:
         or `name_cleaning_up` where somebody holds the name by now.
         """
 
-        def hold_the_name(connection: Connection) -> _Subject:
+        def hold_the_name(connection: Connection) -> Subject:
             stack = schema.stack
             row = stack.c.id == kept.stack_id
             plan = connection.execute(select(stack.c.plan).where(row)).scalar_one()
             connection.execute(update(stack).where(row).values(removed_at=None))
-            return _Subject(kept.stack_id, kept.name, plan, {"volume": "erase"})
+            return Subject(kept.stack_id, kept.name, plan, {"volume": "erase"})
 
         def check(connection: Connection) -> None:
             must_be_unchanged(connection, kept, requester.actor)
             if not volumes.is_still_kept(connection, kept):
                 raise PortalError("stack_not_found", name=kept.name)
 
-        submission = _Submission(
+        submission = Submission(
             operation=REMOVE,
             requester=requester,
             subject=hold_the_name,
@@ -460,8 +305,8 @@ class Operations:
             action=Action.ERASE_KEPT,
         )
         try:
-            await self._submit(submission)
-        except _Conflict:
+            await self._submissions.submit(submission)
+        except Conflict:
             newest = await self._records.newest_deployment(kept.stack_id)
             if newest is not None and newest.conclusion is None:
                 must_match(kept, newest, requester.actor)
@@ -511,98 +356,6 @@ class Operations:
                 self._quotas.refusals(connection, requester.owner, is_operator=requester.is_operator, added=False)
             )
         )
-
-
-def _insert_deployment(connection: Connection, submission: _Submission, subject: _Subject) -> None:
-    operation, requester, now = submission.operation, submission.requester, _now()
-    connection.execute(
-        insert(schema.deployment).values(
-            id=submission.deployment_id,
-            stack_id=subject.stack_id,
-            name=subject.name,
-            kind=operation.kind,
-            trigger=requester.trigger,
-            actor=requester.actor.id,
-            actor_email=requester.actor.email,
-            actor_role=requester.actor.role,
-            actor_means=requester.actor.means,
-            options=dict(subject.options),
-            plan=dict(subject.plan),
-            created_at=now,
-            status=Status.QUEUED,
-            leftovers=[],
-            last_event=1,
-        )
-    )
-    connection.execute(
-        insert(schema.step),
-        [
-            {
-                "deployment_id": submission.deployment_id,
-                "name": step,
-                "place": place,
-                "state": StepState.PENDING,
-                "attempts": 0,
-                "output": {},
-            }
-            for place, step in enumerate(operation.step_names)
-        ],
-    )
-    _insert_event(connection, submission.deployment_id, 1, DeploymentQueued(name=subject.name, kind=operation.kind))
-
-
-def _insert_event(connection: Connection, deployment_id: str, n: int, event: Event) -> None:
-    """Add an event to a deployment that is in the queue."""
-    connection.execute(
-        insert(schema.event).values(
-            deployment_id=deployment_id,
-            n=n,
-            at=_now(),
-            type=event.type,
-            key=event.key,
-            params=event.params,
-            status=Status.QUEUED,
-            undoing=False,
-        )
-    )
-
-
-def _must_be_there(connection: Connection, stack: StackRecord, requester: Requester) -> None:
-    """Look last: now that a run is the stack's only open one, nobody else can end the stack.
-
-    Its name, and with it the volume's, may be somebody else's by now, and so may the stack.
-    """
-    if not must_be_unchanged(connection, stack, requester.actor):
-        raise PortalError("stack_not_found", name=stack.name)
-
-
-def _chosen_before(connection: Connection, stack_id: str, deployment_id: str) -> str:
-    """Do with the volume what the removal before was told; without one, erase only what a failed creation created.
-
-    The volume of a stack that once stood holds somebody's files, which nobody has asked to erase.
-    """
-    before = _before(connection, stack_id, deployment_id)
-    if operation_of(before.kind).ends_stack:
-        return str(before.options.get("volume", "erase"))
-    deployment, resource = schema.deployment.c, schema.resource.c
-    once_stood = select(deployment.id).where(
-        deployment.stack_id == stack_id, deployment.conclusion == Conclusion.SUCCEEDED
-    )
-    if connection.execute(once_stood.limit(1)).first() is not None:
-        return "keep"
-    state = connection.scalar(select(resource.state).where(resource.stack_id == stack_id, resource.kind == "volume"))
-    return "keep" if state == ResourceState.KEPT else "erase"
-
-
-def _before(connection: Connection, stack_id: str, deployment_id: str) -> Any:
-    """The stack's deployment before one that is its only open one, so that no other can come between."""
-    table = schema.deployment.c
-    return connection.execute(
-        select(table.kind, table.options, table.conclusion)
-        .where(table.stack_id == stack_id, table.id != deployment_id)
-        .order_by(table.created_at.desc(), table.id.desc())
-        .limit(1)
-    ).one()
 
 
 def _now() -> datetime:

@@ -13,7 +13,8 @@ from app.operations.create import CREATE
 from app.operations.table import kinds
 from app.stacks.model import StackState, stack_state
 from app.store import schema
-from app.store.engine import Database, utc_day
+from app.store.dialects import utc_day
+from app.store.engine import Database
 
 DAYS: Final = 14
 # Those that begin a stack are what is measured: others take what is there already.

@@ -32,7 +32,7 @@ class Emulator(Starlette):
     """A Starlette application that answers HTTP by itself.
 
     Requests pass no middleware and no router: the emulator is measured beside the portal on the same two
-    processors, and a dropped connection needs the server's own `send`.
+    processors.
     """
 
     def __init__(self, settings: SandboxSettings) -> None:

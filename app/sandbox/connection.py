@@ -6,6 +6,8 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
+from app.sandbox.wire import current_wire
+
 _LARGEST_BODY = 1024 * 1024
 _LONGEST_HANG_SECONDS = 120.0
 _COMMON = [(b"x-frame-options", b"DENY"), (b"x-content-type-options", b"nosniff"), (b"vary", b"Accept-Encoding")]
@@ -88,12 +90,11 @@ class Connection:
 
     async def drop(self) -> None:
         """Close the connection without an answer."""
-        # ASGI has no word for this, so it is done to uvicorn's transport; without one the exception
-        # tells a client that calls the application directly the same.
-        transport = getattr(getattr(self._send, "__self__", None), "transport", None)
-        if transport is None:
+        wire = current_wire()
+        if wire is None:
+            # A client that calls the application directly is told the same.
             raise ConnectionResetError("The emulated server closed the connection.")
-        transport.abort()
+        wire.cut()
         await self._until_gone()
 
     async def _until_gone(self) -> None:

@@ -67,7 +67,7 @@ class Reencryption:
         def look(connection: Connection) -> tuple[bytes | None, bytes | None]:
             newest = (
                 select(schema.stack.c.secrets)
-                .where(schema.stack.c.removed_at.is_(None))
+                .where(schema.stack.c.removed_at.is_(None), schema.stack.c.secrets != b"")
                 .order_by(schema.stack.c.id.desc())
                 .limit(1)
             )
@@ -126,7 +126,7 @@ class Reencryption:
     async def _batch(self, kept: _Kept, after: str) -> list[Any]:
         query = (
             select(kept.key.label("key"), kept.value.label("value"), kept.living.label("living"))
-            .where(kept.key > after, kept.value.is_not(None))
+            .where(kept.key > after, kept.value.is_not(None), kept.value != b"")  # erased with its stack
             .order_by(kept.key)
             .limit(_BATCH)
         )

@@ -25,7 +25,9 @@ def must_be_unchanged(connection: Connection, seen: Seen, actor: Actor) -> bool:
         select(stack.owner, stack.manage_key_hash, stack.removed_at)
         .where(stack.id == stack_id)
         .with_for_update(key_share=True)
-    ).one()
+    ).first()
+    if row is None:  # deleted for good since it was read
+        raise PortalError("stack_not_found", name=seen.name)
     _must_match(seen, (row.owner, row.manage_key_hash), actor)
     return row.removed_at is None
 

@@ -1,1 +1,1 @@
-"""The store on SQLite or PostgreSQL: engine, schema, migrations, and what its failures mean."""
+"""The store on SQLite or PostgreSQL: its database, schema, migrations, and what its failures mean."""

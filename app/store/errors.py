@@ -1,4 +1,4 @@
-"""Says what is wrong with a store that fails, by its driver's own codes; for a mistake of ours it has no word."""
+"""Failures of the store and their reasons, by the codes of its drivers; a mistake of ours has none."""
 
 import errno
 import sqlite3
@@ -50,6 +50,16 @@ _ERRNO: Final[Mapping[int, Reason]] = {
     errno.EPERM: "read_only",
     errno.EIO: "failing",
 }
+
+
+class StoreAway(Exception):
+    """The store does not do its work, for a reason that is no mistake of ours. What was under way may be done."""
+
+    def __init__(self, reason: Reason, detail: str = "") -> None:
+        """`detail`: the driver's own words, for the log."""
+        self.reason = reason
+        self.detail = detail
+        super().__init__(f"{reason}: {detail}" if detail else reason)
 
 
 def reason_of(error: BaseException) -> Reason | None:

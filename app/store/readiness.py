@@ -1,4 +1,4 @@
-"""Whether the store can be used: opens it at the start, and knows afterwards whether it can still be written."""
+"""Readiness of the store: opens it at the start, and knows afterwards whether it can still be written."""
 
 import asyncio
 import os
@@ -12,8 +12,9 @@ import structlog
 from sqlalchemy.exc import ArgumentError
 
 from app.errors import SettingsError
-from app.store.engine import Database, FileLock, StoreAway
-from app.store.errors import Reason
+from app.store.engine import Database
+from app.store.errors import Reason, StoreAway
+from app.store.lock import FileLock
 from app.store.migrations import HEAD, check, migrate
 
 log = structlog.get_logger()

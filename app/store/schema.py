@@ -16,7 +16,7 @@ from sqlalchemy import (
     text,
 )
 
-from app.store.engine import Json, Moment, metadata
+from app.store.dialects import Json, Moment, metadata
 
 ID = String(26)  # a ULID
 
@@ -27,6 +27,9 @@ DEFAULT_SERVER: Final = "main"
 """The id of a portal's first Dokploy server. Not a setting: a portal would disown its stacks where that is changed."""
 
 _SERVER_ID = String(40)
+
+UNERASED: Final = "removed_at IS NOT NULL AND length(secrets) > 0"
+"""Holds a query to removed stacks that still have secrets. Written as in its index, which it finds nothing without."""
 
 
 def _where(condition: str) -> dict[str, Any]:
@@ -72,7 +75,7 @@ stack = Table(
     # of theirs, which an older portal beside this one could not read.
     Column("next_secrets", LargeBinary),
     Column("created_at", Moment, nullable=False),
-    Column("removed_at", Moment),  # set once nothing of it is left: the name is free again
+    Column("removed_at", Moment),  # set once nothing of it is left: the name is free again, and the secrets are erased
     # Holds the name from the request until its run, undoing included, is over and nothing is left.
     Index(
         "uq_stack_name_held",
@@ -88,6 +91,15 @@ stack = Table(
     Index("ix_stack_gone_owner", "owner", "removed_at", "id", **_where("removed_at IS NOT NULL")),
     Index("ix_stack_gone_name", "name", "removed_at", **_where("removed_at IS NOT NULL")),
     Index("ix_stack_manage_key_hash", "manage_key_hash"),
+    Index(
+        "ix_stack_removed_at",
+        "removed_at",
+        "id",
+        postgresql_where=text("removed_at IS NOT NULL"),
+        sqlite_where=text("removed_at IS NOT NULL"),
+    ),
+    # What an older portal has removed without erasing its secrets; empty ever after.
+    Index("ix_stack_unerased", "id", postgresql_where=text(UNERASED), sqlite_where=text(UNERASED)),
 )
 
 deployment = Table(
@@ -116,11 +128,14 @@ deployment = Table(
     Column("problem", Json),  # code, params and step of what went wrong
     Column("leftovers", Json, nullable=False),
     Column("last_event", Integer, nullable=False),
+    Column("log_expired_at", Moment),  # when all its events but the last were deleted; their numbers never restart
     # Fencing: a process writes only where both are still its own.
     Column("owner", ID),
     Column("epoch", Integer, nullable=False, server_default="0"),
     # A stack's history, and its newest deployment.
     Index("ix_deployment_of_stack", "stack_id", "created_at", "id"),
+    # Those whose events are still there, for whoever deletes them in time.
+    Index("ix_deployment_log_kept", "concluded_at", **_where("log_expired_at IS NULL")),
     # How those of a kind ended lately, without a look at the rows.
     Index("ix_deployment_ended", "kind", "concluded_at", "conclusion"),
     Index(
@@ -200,6 +215,7 @@ leftover = Table(
     # Lists, the oldest first.
     Index("ix_leftover_left", "left_at", "stack_id", "kind", **_where("removed_at IS NULL")),
     Index("ix_leftover_all", "left_at", "stack_id", "kind"),
+    Index("ix_leftover_deployment_id", "deployment_id"),
 )
 
 # A code with which somebody may take a stack over, once; the code itself is shown to the owner only.
@@ -211,6 +227,7 @@ offer = Table(
     Column("created_at", Moment, nullable=False),
     Column("expires_at", Moment, nullable=False),
     Index("uq_offer_hash", "hash", unique=True),
+    Index("ix_offer_expires_at", "expires_at"),
 )
 
 idempotency = Table(
@@ -221,6 +238,8 @@ idempotency = Table(
     Column("deployment_id", ID, ForeignKey("deployment.id"), nullable=False),
     Column("answer", LargeBinary, nullable=False),  # encrypted: it holds the manage key
     Column("created_at", Moment, nullable=False),
+    Index("ix_idempotency_deployment_id", "deployment_id"),
+    Index("ix_idempotency_created_at", "created_at"),
 )
 
 # Who may: people who signed in, their sessions, and tokens for programs.
@@ -239,6 +258,7 @@ account = Table(
     Column("created_at", Moment, nullable=False),
     Column("seen_at", Moment, nullable=False),
     Index("uq_account_issuer_subject", "issuer", "subject", unique=True),
+    Index("ix_account_seen_at", "seen_at"),
 )
 
 # One row a browser in which somebody is signed in; the cookie holds what `hash` is the fingerprint of.
@@ -275,9 +295,21 @@ token = Table(
     Index("uq_token_hash", "hash", unique=True),
     Index("ix_token_owner", "owner", "created_at", "id"),
     Index("ix_token_all", "created_at", "id"),
+    Index("ix_token_expires_at", "expires_at"),
+    Index("ix_token_revoked_at", "revoked_at"),
 )
 
-# Who did what; a trigger keeps rows as they are.
+# When old rows were last deleted, so that one process does it: `sweep` for all, and `audit` for the trail. before:
+# which of its rows may be deleted at all, as its trigger reads; never one of the last day.
+retention = Table(
+    "retention",
+    metadata,
+    Column("what", String(20), primary_key=True),
+    Column("before", Moment),
+    Column("swept_at", Float, nullable=False),  # by the database's clock
+)
+
+# Who did what; triggers keep rows as they are, until `retention` says that they are old.
 audit = Table(
     "audit",
     metadata,

@@ -1,30 +1,14 @@
-"""Problems over HTTP: the one table of statuses, and RFC 9457 documents or pages for whatever goes wrong."""
+"""Problems over HTTP: the one table of statuses, their headers and words, and RFC 9457 documents of them."""
 
-import secrets
 from collections.abc import Mapping
-from typing import Any, Final, cast
-from urllib.parse import quote
+from dataclasses import dataclass
+from typing import Any, Final
 
-import structlog
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
-from starlette.routing import Match
+from fastapi.responses import JSONResponse
 
-from app.errors import PROBLEMS, PortalError, SettingsError
+from app.errors import PROBLEMS, PortalError
 from app.i18n import Language
-from app.store.engine import StoreAway
 from app.store.errors import Reason
-from app.web.auth.authorization import audit_refusal
-from app.web.deps import MAX_BODY, InvalidBodyError, language_of, principal_of
-from app.web.middleware.headers import add_headers
-from app.web.rate_limits import note_limit
-from app.web.ui.shared.rendering import respond
-from app.web.ui.views import ErrorPage, Page, ShownProblem
-
-log = structlog.get_logger()
 
 STATUSES: Final[Mapping[str, int]] = {
     "name_taken": 409,
@@ -89,7 +73,7 @@ STATUSES: Final[Mapping[str, int]] = {
     "removal_incomplete": 502,
 }
 
-# What an operator has to mend has a code of its own; the rest may pass by itself.
+# What an operator has to fix has a code of its own; the rest may pass by itself.
 STORE_CODES: Final[Mapping[Reason, str]] = {
     "full": "store_full",
     "failing": "store_failing",
@@ -125,15 +109,21 @@ _COME_BACK: Final = frozenset(
         "in_flight_of_owner",
     }
 )
-# What signing in may change.
-_SIGN_IN: Final = frozenset({"sign_in_needed", "operator_only"})
-# What somebody is told whose session has ended: whoever he is now, it is not his.
-_OF_A_CALLER: Final = frozenset({"credential_missing", "credential_wrong", "stack_not_found", "deployment_not_found"})
-_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+
+
+@dataclass(frozen=True)
+class ShownProblem:
+    """A problem in the viewer's language. who: `user`, `operator` or `provider`: who can fix it."""
+
+    code: str
+    title: str
+    detail: str
+    hint: str
+    who: str
 
 
 def headers_of(error: PortalError) -> dict[str, str]:
-    """Headers that belong to a problem, however it is shown."""
+    """Return the headers that belong to a problem, however it is shown."""
     headers = dict(_OF_CODE.get(error.code, {}))
     if error.code in _COME_BACK:
         headers["Retry-After"] = str(error.params["seconds"])
@@ -141,7 +131,7 @@ def headers_of(error: PortalError) -> dict[str, str]:
 
 
 def status_of(code: str) -> int:
-    """The HTTP status of a problem; refused names are 422."""
+    """Return the HTTP status of a problem; refused names are 422."""
     return STATUSES.get(code, 422 if code.startswith("name_") else 500)
 
 
@@ -163,7 +153,7 @@ def show_code(code: str, params: Mapping[str, Any], language: Language) -> Shown
 
 
 def problem_document(error: PortalError, language: Language, **more: Any) -> dict[str, Any]:
-    """A problem as RFC 9457 wants it, with our stable code, a hint, and the fields concerned."""
+    """Return a problem as RFC 9457 defines it, with a stable code, a hint, and the fields concerned."""
     shown = show(error, language)
     document = {
         "type": f"/docs#{error.code}",
@@ -184,7 +174,7 @@ def problem_document(error: PortalError, language: Language, **more: Any) -> dic
 def problem_response(
     error: PortalError, language: Language, *, headers: Mapping[str, str] | None = None, **more: Any
 ) -> JSONResponse:
-    """A problem as an answer."""
+    """Return a response with a problem document."""
     headers = {
         "Cache-Control": "no-store",
         "Content-Language": language.code,
@@ -198,139 +188,3 @@ def problem_response(
         media_type="application/problem+json",
         headers=headers,
     )
-
-
-def wants_page(request: Request) -> bool:
-    """Whether a person's browser asked, and not for the API."""
-    return not request.url.path.startswith("/api/") and "text/html" in request.headers.get("accept", "")
-
-
-async def note_refusal(request: Request, error: PortalError) -> None:
-    """Keep by which limit a request was refused, for its headers, and put on the trail that it was."""
-    note_limit(request, error)
-    await audit_refusal(request, error)
-
-
-async def refuse(request: Request, error: PortalError, page: Page, *, path: str = "/") -> HTMLResponse:
-    """Answer with a page of its own that says a problem: noted, and with the status and the headers that belong to it.
-
-    path: where a `GET` shows the page.
-    """
-    await note_refusal(request, error)
-    response = respond(request, page, status=status_of(error.code), path=path)
-    response.headers.update(headers_of(error))
-    return response
-
-
-def install(app: FastAPI) -> None:
-    """Answer every failure with a problem."""
-
-    # Each is registered for the kind of error that it takes.
-    async def portal_error(request: Request, raised: Exception) -> Response:
-        error = cast("PortalError", raised)
-        more: dict[str, Any] = {"errors": field_errors(error.details)} if isinstance(error, InvalidBodyError) else {}
-        if suggestions := getattr(error, "suggestions", None):
-            more["suggestions"] = suggestions
-        await note_refusal(request, error)
-        return answer(request, error, **more)
-
-    async def http_error(request: Request, raised: Exception) -> Response:
-        error = cast("HTTPException", raised)
-        codes = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
-        code = codes.get(error.status_code)
-        problem = PortalError(code, limit=MAX_BODY) if code else PortalError("http_error", status=error.status_code)
-        headers = {"Allow": _allowed(request)} if code == "method_not_allowed" else error.headers
-        return answer(request, problem, headers=headers, status=error.status_code)
-
-    async def validation_error(request: Request, raised: Exception) -> Response:
-        error = cast("RequestValidationError", raised)
-        return answer(request, PortalError("request_invalid"), errors=field_errors(error.errors()))
-
-    async def store_error(request: Request, raised: Exception) -> Response:
-        error = cast("StoreAway", raised)
-        log.error("store_unavailable", reason=error.reason, detail=error.detail)
-        return answer(request, PortalError(STORE_CODES.get(error.reason, "store_unavailable")))
-
-    async def client_gone(_: Request, __: Exception) -> Response:
-        # Nobody reads this, and nothing broke: whoever was about to send a body has closed the connection.
-        return Response(status_code=400)
-
-    async def any_error(request: Request, error: Exception) -> Response:
-        reference = secrets.token_hex(4)
-        log.error("request_broke", reference=reference, path=request.url.path, exc_info=error)
-        response = answer(request, PortalError("internal_error", reference=reference))
-        # This one is answered outside of all middleware.
-        add_headers(response.headers, request.scope, response.status_code, request.app.state.settings)
-        return response
-
-    app.add_exception_handler(PortalError, portal_error)
-    app.add_exception_handler(HTTPException, http_error)
-    app.add_exception_handler(RequestValidationError, validation_error)
-    app.add_exception_handler(StoreAway, store_error)
-    app.add_exception_handler(SettingsError, any_error)
-    app.add_exception_handler(ClientDisconnect, client_gone)
-    app.add_exception_handler(Exception, any_error)
-
-
-def _allowed(request: Request) -> str:
-    """Every method of an address (RFC 9110): the router itself names those of the first of its routes alone."""
-    return ", ".join(_methods(request, request.scope["path"]))
-
-
-def _methods(request: Request, path: str) -> list[str]:
-    scopes = {method: {**request.scope, "method": method, "path": path} for method in _METHODS}
-    routes = request.app.routes
-    return [
-        method for method, scope in scopes.items() if any(route.matches(scope)[0] is Match.FULL for route in routes)
-    ]
-
-
-def answer(
-    request: Request,
-    error: PortalError,
-    *,
-    headers: Mapping[str, str] | None = None,
-    status: int | None = None,
-    **more: Any,
-) -> Response:
-    """Answer with a problem: as a page to a person's browser, as a document to anything else."""
-    language = language_of(request)
-    if wants_page(request):
-        signs_in = error.code in _SIGN_IN or (error.code in _OF_A_CALLER and principal_of(request).session_ended)
-        if request.method == "GET" and signs_in:
-            return RedirectResponse(_sign_in(request), status_code=303)
-        page = ErrorPage(
-            status=status or status_of(error.code),
-            problem=show(error, language),
-            sign_in=_sign_in(request) if signs_in or error.code == "credential_missing" else "",
-            of_stack=error.code in _OF_A_CALLER,
-        )
-        response = respond(request, page, status=page.status)
-        response.headers.update({**headers_of(error), **(headers or {})})
-        return response
-    if status is not None:
-        more["status"] = status
-    return problem_response(error, language, headers=headers, **more)
-
-
-def _sign_in(request: Request) -> str:
-    """Where to sign in and go on: to what was asked for, or what that was done on."""
-    url = request.url
-    there = f"{url.path}?{url.query}" if url.query else url.path
-    if request.method != "GET":
-        there = url.path
-        while there != "/" and "GET" not in _methods(request, there):
-            there = there.rpartition("/")[0] or "/"
-    return f"/sign-in?next={quote(there)}"
-
-
-def field_errors(errors: Any) -> list[dict[str, str]]:
-    """Name each field that is wrong, without its value."""
-    return [
-        {
-            "field": ".".join(str(part) for part in each["loc"] if part not in {"body", "query", "path"}) or "body",
-            "code": str(each["type"]),
-            "message": str(each["msg"]),
-        }
-        for each in errors
-    ]

@@ -18,7 +18,7 @@ from app.deployments.model import DeploymentRecord
 from app.engine.queue import describe_place, is_waiting
 from app.errors import PortalError
 from app.i18n import Language
-from app.store.engine import StoreAway
+from app.store.errors import StoreAway
 from app.web.api.schemas.events import event_json
 from app.web.deps import address_of, language_of, portal_of
 from app.web.effects import ReloadEffect, as_json
@@ -79,7 +79,7 @@ def stream_events(request: Request, record: DeploymentRecord, *, follow: bool, n
     language = language_of(request)
     if over and place >= record.last_event:
         return Response(status_code=204, headers=HEADERS)
-    reading = Reading(record.last_event, gap=place) if place > record.last_event else Reading(place)
+    reading = _reading(record, place)
     if _NDJSON in request.headers.get("accept", ""):
         lines = StreamingResponse(
             _lines(request, record, reading, language, follow=follow), media_type=_NDJSON, headers=HEADERS
@@ -95,6 +95,16 @@ def stream_events(request: Request, record: DeploymentRecord, *, follow: bool, n
             sep="\n",
         )
     )
+
+
+def _reading(record: DeploymentRecord, place: int) -> Reading:
+    """Begin after a number, or after the next one that there is, where those between are not there."""
+    if place > record.last_event:
+        return Reading(record.last_event, gap=place)
+    before_last = record.last_event - 1
+    if record.log_expired_at is not None and place < before_last:
+        return Reading(before_last, gap=place)
+    return Reading(place)
 
 
 class _Held(Response):

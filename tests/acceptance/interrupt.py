@@ -10,7 +10,7 @@ from app.errors import PortalError
 from app.operations.operation import StepDeclaration
 from app.operations.redeploy import REDEPLOY
 from app.operations.steps import CODE
-from app.operations.steps.create import CreateStep
+from app.operations.steps.base import CreateStep
 from app.operations.table import OPERATIONS
 
 INTERRUPT: Final = replace(
@@ -34,7 +34,7 @@ class Interrupt(CreateStep):
 
     async def work(self) -> Outcome:
         """Fail after a call and a checkpoint, so that there are points to die at."""
-        applications = await self.removal.find_applications()
+        applications = await self.cleanup.find_applications()
         await self.dokploy.list_domains(applications[0].application_id)
         await self.context.note(self.name, {"touched": applications[0].application_id})
         raise PortalError("dokploy_failed", log="as the test wants it")

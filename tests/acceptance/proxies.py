@@ -4,7 +4,7 @@ import os
 import pwd
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -34,6 +34,7 @@ http {{
     scgi_temp_path {folder}/scgi;
     server {{
         listen 127.0.0.1:{port};
+        {front}
         location / {{
             proxy_pass {upstream};
             {lines}
@@ -54,6 +55,7 @@ defaults
 frontend http-in
     bind 127.0.0.1:{port}
     default_backend servers
+    {front}
 backend servers
     server portal {address}
     {lines}
@@ -61,15 +63,17 @@ backend servers
 
 
 @contextmanager
-def serve_proxy(name: str, folder: Path, upstream: str, *lines: str) -> Iterator[str]:
+def serve_proxy(name: str, folder: Path, upstream: str, *lines: str, front: Sequence[str] = ()) -> Iterator[str]:
     """Serve a portal behind a proxy for as long as the block lasts, and tell the address.
 
-    lines: what is added to its defaults: in nginx's `location`, or in haproxy's `backend`.
+    lines: what is added to its defaults: in nginx's `location`, or in haproxy's `backend`; front: in nginx's `server`, or
+    in haproxy's `frontend`.
     """
     program, port = need_program(name), reserve_port()
     folder = folder / f"{name}-{port}"
     folder.mkdir()
     values = {"folder": folder, "port": port, "upstream": upstream, "lines": "\n    ".join(lines)}
+    values["front"] = "\n    ".join(front)
     if name == "nginx":
         # As root it would give its workers to somebody who may not enter the folder of a test.
         user = f"user {pwd.getpwuid(0).pw_name};" if os.getuid() == 0 else ""

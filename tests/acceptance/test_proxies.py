@@ -1,6 +1,10 @@
 """nginx and haproxy in front of the portal, with nothing set but the address behind them: streams come as they happen."""
 
+import contextlib
 import json
+import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -62,9 +66,13 @@ def streamed_to_the_end(url: str, deployment: str) -> Iterator[dict[str, list[di
         assert events[-1]["conclusion"] == "succeeded"
 
 
+PAGE = "docs/how-to/reverse-proxy.md"
+
+
 def documented(proxy: str) -> list[str]:
     """The lines that the documentation has for a proxy, without those that say what is behind it."""
-    ((_, block),) = blocks(section("docs/how-to/reverse-proxy.md", proxy), proxy)
+    ((_, block),) = blocks(section(PAGE, proxy), proxy)
+    block = block.partition("backend portal\n")[2] or block
     lines = [line.strip() for line in block.splitlines() if line.startswith("    ")]
     assert len([line for line in lines if "127.0.0.1:3010" in line]) == 1
     return [line for line in lines if "127.0.0.1:3010" not in line]
@@ -172,3 +180,169 @@ def test_forwarded_headers_are_believed_of_the_proxies_that_are_set(
         page = get(url, host="portal.example.com").text
 
     assert f'href="{scheme}://portal.example.com/?lang=nl"' in page
+
+
+# Slow and greedy clients
+
+# How each proxy's limit of time is set: for the tests a second, where they cannot wait for what is documented.
+WAITS = {
+    "nginx": ("client_header_timeout 1s;", "client_body_timeout 1s;", "send_timeout 1s;"),
+    "haproxy": ("timeout http-request 1s", "timeout client 1s"),
+}
+HEAD = b"POST /api/deploy HTTP/1.1\r\nHost: portal\r\nContent-Type: application/json\r\n"
+STREAM = b"HTTP/1.1 200 OK\r\nX-Accel-Buffering: no\r\nContent-Length: 10000000000\r\n\r\n"
+
+
+class Backend:
+    """What stands behind a proxy here: it takes what the proxy passes on, and answers only where a test says what."""
+
+    def __init__(self, answer: bytes = b"") -> None:
+        self.received = b""
+        self.closed = threading.Event()
+        self._answer = answer
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listening.accept()
+                with connection, contextlib.suppress(OSError):
+                    self._take(connection)
+                self.closed.set()
+
+    def _take(self, connection: socket.socket) -> None:
+        connection.settimeout(WAIT_SECONDS)
+        while piece := connection.recv(65536):
+            self.received += piece
+            if self._answer:
+                connection.sendall(self._answer)
+                while True:
+                    connection.sendall(b"x" * 65536)
+
+    def close(self) -> None:
+        self._listening.close()
+
+
+def attack(url: str, first: bytes, again: bytes = b"") -> bytes:
+    """Send something, then a little of it again and again, until the proxy closes the connection; tell what it says."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    answer, end = b"", time.monotonic() + WAIT_SECONDS
+    with socket.create_connection((host, int(port))) as client, contextlib.suppress(ConnectionError):
+        client.sendall(first)
+        client.settimeout(0.2)
+        while True:
+            assert time.monotonic() < end, "it is held for ever"
+            with contextlib.suppress(TimeoutError):
+                piece = client.recv(65536)
+                if not piece:
+                    break
+                answer += piece
+            client.sendall(again)
+    return answer
+
+
+@pytest.fixture
+def start_backend() -> Iterator[Callable[..., Backend]]:
+    with contextlib.ExitStack() as stack:
+
+        def start(answer: bytes = b"") -> Backend:
+            backend = Backend(answer)
+            stack.callback(backend.close)
+            return backend
+
+        yield start
+
+
+@pytest.mark.parametrize("proxy", PACKAGES)
+def test_headers_that_come_slowly_end_at_the_proxy(start_backend: Callable[..., Backend], tmp_path: Path, proxy: str):
+    backend = start_backend()
+    with serve_proxy(proxy, tmp_path, backend.url, front=WAITS[proxy]) as url:
+        answer = attack(url, HEAD, b"X-Slow: x\r\n")
+
+    assert (answer[:12], backend.received) in [(b"", b""), (b"HTTP/1.1 408", b"")]
+
+
+@pytest.mark.parametrize("proxy", PACKAGES)
+def test_headers_that_are_too_long_end_at_the_proxy(start_backend: Callable[..., Backend], tmp_path: Path, proxy: str):
+    backend = start_backend()
+    with serve_proxy(proxy, tmp_path, backend.url) as url:
+        answer = attack(url, HEAD + b"X-Long: " + b"x" * 64 * 1024 + b"\r\n\r\n")
+
+    assert (answer[:12], backend.received) in [(b"", b""), (b"HTTP/1.1 400", b"")]
+
+
+@pytest.mark.parametrize(("proxy", "is_covered"), [("nginx", True), ("haproxy", False)])
+def test_a_body_that_does_not_come_ends_at_the_proxy_that_collects_it(
+    start_backend: Callable[..., Backend], tmp_path: Path, proxy: str, is_covered: bool
+):
+    backend = start_backend()
+    with serve_proxy(proxy, tmp_path, backend.url, front=WAITS[proxy]) as url:
+        attack(url, HEAD + b"Content-Length: 20\r\n\r\n{")
+
+    assert (backend.received == b"") is is_covered
+
+
+def test_a_body_that_is_too_large_ends_at_nginx(start_backend: Callable[..., Backend], tmp_path: Path):
+    backend = start_backend()
+    with serve_proxy("nginx", tmp_path, backend.url) as url:
+        answer = attack(url, HEAD + b"Content-Length: 2000000\r\n\r\n" + b"x" * 2_000_000)
+
+    assert (answer[:12], backend.received) in [(b"", b""), (b"HTTP/1.1 413", b"")]
+
+
+def test_a_body_that_is_too_large_comes_through_haproxy(start_backend: Callable[..., Backend], tmp_path: Path):
+    backend = start_backend()
+    with (
+        serve_proxy("haproxy", tmp_path, backend.url) as url,
+        socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as client,
+    ):
+        client.sendall(HEAD + b"Content-Length: 2000000\r\n\r\n" + b"x" * 2_000_000)
+
+        wait_until(lambda: len(backend.received) > 2_000_000)
+
+
+@pytest.mark.parametrize("proxy", PACKAGES)
+def test_a_proxy_passes_on_one_request_of_a_client_at_a_time(
+    start_backend: Callable[..., Backend], tmp_path: Path, proxy: str
+):
+    backend = start_backend()
+    request = b"GET /health HTTP/1.1\r\nHost: portal\r\n\r\n"
+    with (
+        serve_proxy(proxy, tmp_path, backend.url) as url,
+        socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as client,
+    ):
+        client.sendall(request * 100)
+        wait_until(lambda: backend.received)
+
+        assert backend.received.count(b"GET /health") == 1
+
+
+@pytest.mark.parametrize("proxy", PACKAGES)
+def test_a_reader_who_does_not_read_is_cut_by_the_proxy(
+    start_backend: Callable[..., Backend], tmp_path: Path, proxy: str
+):
+    backend = start_backend(STREAM)
+    with (
+        serve_proxy(proxy, tmp_path, backend.url, front=WAITS[proxy]) as url,
+        socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as client,
+    ):
+        client.sendall(b"GET / HTTP/1.1\r\nHost: portal\r\n\r\n")
+
+        assert backend.closed.wait(WAIT_SECONDS)
+
+
+def test_a_body_that_does_not_come_through_haproxy_is_refused_by_the_portal(start_portal: StartPortal, tmp_path: Path):
+    portal = start_portal(request_timeout_seconds=0.5, runs=False)
+    with serve_proxy("haproxy", tmp_path, portal.url, *documented("haproxy")) as url:
+        answer = attack(url, HEAD + b"Connection: close\r\nContent-Length: 20\r\n\r\n{")
+
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert b"request_timeout" in answer
+
+
+def test_the_documentation_limits_slow_headers_at_haproxy():
+    ((_, block),) = blocks(section(PAGE, "haproxy"), "haproxy")
+
+    assert "timeout http-request 10s" in block.partition("backend")[0]

@@ -33,7 +33,17 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (packages,) = environment.glob("lib/python*/site-packages")
     # No second download of what is here; the wheel's own package stands in front of it.
     (packages / "needed.pth").write_text("\n".join(site.getsitepackages()) + "\n")
-    install = ["-m", "pip", "install", "-q", "--no-deps", "--no-index", "--ignore-installed", str(wheel)]
+    install = [
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-deps",
+        "--no-index",
+        "--no-compile",
+        "--ignore-installed",
+        str(wheel),
+    ]
     subprocess.run([environment / "bin/python", *install], check=True, timeout=WAIT_SECONDS, env=home)
     return environment
 

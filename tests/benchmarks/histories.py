@@ -10,7 +10,7 @@ from typing import Any, Final
 import httpx
 from sqlalchemy import create_engine, select
 
-from app.store.engine import metadata
+from app.store.dialects import metadata
 from tests.benchmarks.processes import emulator, portal
 from tests.waiting import wait_until
 

@@ -12,7 +12,8 @@ from typing import Any, Final, Protocol
 from sqlalchemy import JSON, Column, Table
 from ulid import ULID
 
-from app.store.engine import Database, Moment, metadata
+from app.store.dialects import Moment, metadata
+from app.store.engine import Database
 from app.store.migrations import migrate
 from tests.benchmarks.histories import GONE, KEPT, LEFT, STANDING, Rows, name_of
 
@@ -21,7 +22,7 @@ _CHUNK: Final = 500
 # A small store has as much on the first page of a list as a large one.
 _FULL_PAGE: Final = 60
 # Of the tables that belong to no stack: rows that are there once, rows of processes, and rows that are people's.
-_NOT_COPIED: Final = frozenset({"worker", "account", "session", "token"})
+_NOT_COPIED: Final = frozenset({"worker", "account", "session", "token", "retention"})
 # So many standing stacks are one owner's: the one whose lists are measured.
 _OWNED: Final = 30
 _STACKS_PER_OWNER: Final = 20

@@ -17,9 +17,8 @@ import httpx
 from sqlalchemy import select
 
 from app.deployments.states import Status
-from app.engine.broker import Broker
 from app.engine.estimates import Estimates
-from app.engine.journal import Journal
+from app.engine.leases import Leases
 from app.engine.queue import DeploymentQueue
 from app.observation.leftovers import Leftovers
 from app.stacks.queries import Records
@@ -236,12 +235,12 @@ class _Bench:
         database = Database(store.url)
         recorder = Recorder()
         records = Records(database)
-        journal = Journal(database, Broker(records.events))
-        worker = await journal.register(600, alone=False)
+        leases = Leases(database)
+        worker = await leases.register(600, alone=False)
         waiting = await _waiting(database)
 
         async def claim() -> None:
-            assert await journal.claim(worker, 10)
+            assert await leases.claim(worker, 10)
 
         async def place() -> None:
             queue = DeploymentQueue(database, Estimates(database), concurrency=10)

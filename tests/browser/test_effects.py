@@ -31,8 +31,9 @@ from app.operations.steps.verify import Verify
 from app.web.api.schemas.events import event_json
 from app.web.effects import as_json
 from app.web.projector import effects_of_waiting, project
-from app.web.ui.shared.templating import Renderer
-from app.web.ui.views import DeploymentPage, Viewer
+from app.web.ui.deployment.view import DeploymentPage
+from app.web.ui.shared.renderer import Renderer
+from app.web.ui.shared.view import Viewer
 from tests.browser.conftest import Visitors
 from tests.browser.reading import deploy, rows, states, wait_for
 from tests.runs import BEGAN, URL, Story, tell

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from app.sandbox import SandboxSettings, serve_in_thread
-from app.store import engine as database_module
+from app.store import postgresql
 from app.store.engine import Database
 from app.store.migrations import migrate
 from tests.integration.holding import UNHURRIED
@@ -68,7 +68,7 @@ def patient_store() -> Iterator[None]:
     """PostgreSQL is not taken for away because this machine is slow; one that is away says so at once."""
     with pytest.MonkeyPatch.context() as patch:
         for deadline in ("_CONNECT_SECONDS", "_STATEMENT_SECONDS"):
-            patch.setattr(database_module, deadline, AMPLE_SECONDS)
+            patch.setattr(postgresql, deadline, AMPLE_SECONDS)
         yield
 
 

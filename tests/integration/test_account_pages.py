@@ -13,7 +13,8 @@ from app.audit import Action, Means
 from app.i18n import LANGUAGES
 from app.identity import Scope, new_browser_owner
 from app.security.vault import Vault
-from app.web.ui.audit.routes import ACTIONS, MEANS
+from app.web.ui.audit.view import ACTIONS
+from app.web.ui.shared.actors import MEANS
 from tests.integration.conftest import Servers
 from tests.integration.holding import UNHURRIED
 from tests.integration.test_account_api import bearer, trail

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from app.web.ui.shared.templating import asset
+from app.web.assets import asset
 from tests.integration.conftest import Servers
 from tests.integration.holding import UNHURRIED
 from tests.integration.test_failures import new_name

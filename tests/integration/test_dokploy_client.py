@@ -313,6 +313,21 @@ async def test_the_server_hangs_up_before_it_answers():
     assert error.uncertain, "it may have been read"
 
 
+async def test_a_create_is_never_sent_on_a_connection_that_the_server_is_about_to_close():
+    """Node closes a connection that was idle for 5 s, and whether it still read what came then nobody knows."""
+    peers: list[Any] = []
+
+    async def answer(count: int) -> bytes:
+        return response(200, b"[]")
+
+    async with serving(answer, peers=peers) as (url, _), DokployClient(url, TOKEN) as client:
+        await client.list_projects()
+        used = len(peers)
+        await asyncio.sleep(2.5)
+        await fails(client.create_project("ada", "m"), DokployMisfit)
+    assert len(peers) == used + 1
+
+
 # Secrets
 
 
@@ -425,8 +440,10 @@ def response(status: int, body: bytes, headers: bytes = b"") -> bytes:
 
 
 @asynccontextmanager
-async def serving(answer: Answer, *, keep_open: bool = False) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """Serve bytes as they are; the requests' heads are kept. None hangs up."""
+async def serving(
+    answer: Answer, *, keep_open: bool = False, peers: list[Any] | None = None
+) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """Serve bytes as they are; the requests' heads are kept, and the addresses of connections. None hangs up."""
     heads: list[bytes] = []
     handlers: set[asyncio.Task[Any]] = set()
 
@@ -434,6 +451,8 @@ async def serving(answer: Answer, *, keep_open: bool = False) -> AsyncIterator[t
         task = asyncio.current_task()
         assert task is not None
         handlers.add(task)
+        if peers is not None:
+            peers.append(writer.get_extra_info("peername"))
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 heads.append(head)

@@ -12,7 +12,8 @@ from sqlalchemy.engine import Engine
 from app.deployments.states import Conclusion, StepState
 from app.engine.estimates import Estimates, Medians, last_creations
 from app.engine.saga import Checkpoint, StepChange
-from app.store.engine import Database, StoreAway
+from app.store.engine import Database
+from app.store.errors import StoreAway
 from tests.integration.test_store import ADA, Store
 
 pytestmark = pytest.mark.anyio

@@ -161,7 +161,7 @@ async def test_nobody_cancels_what_was_handed_over(store: Giving):
     # A removal during a creation is a cancellation.
     await refused(store.operations.remove(stack, "erase", ADA), "stack_not_found")
 
-    assert await store.journal.cancellations(run.worker) == []
+    assert await store.leases.cancellations(run.worker) == []
     assert await store.operations.cancel(authorised, OPERATOR.actor)
     assert await store.cancel(accepted, BOB)
 

@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import text
 
 from app.config.settings import Settings
-from app.store.engine import Database, Listener
+from app.store.engine import Database
+from app.store.listener import Listener
 from tests.servers import Emulator, PortalServer, portal_settings
 from tests.waiting import WAIT_SECONDS
 

@@ -17,11 +17,11 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from app.engine.broker import Broker
-from app.engine.journal import Journal
+from app.engine.leases import Leases
 from app.stacks.queries import Records
 from app.store import migrations, schema
-from app.store.engine import Database, metadata
+from app.store.dialects import metadata
+from app.store.engine import Database
 from app.store.migrations import HEAD, current, migrate
 from tests.together import run_together
 
@@ -116,11 +116,11 @@ async def test_a_portal_of_the_first_schema_works_on_beside_a_newer_one(database
     await migrate(database)
     await database.write(lambda connection: connection.execute(enters, {"id": "beside"}))
 
-    journal = Journal(database, Broker(Records(database).events))
-    newer = await journal.register(60, alone=False)
+    leases = Leases(database)
+    newer = await leases.register(60, alone=False)
     for worker in ("before", "beside", newer):
-        assert await journal.renew(worker, 60)
-    assert await journal.living_here() == [os.getpid()]
+        assert await leases.renew(worker, 60)
+    assert await leases.living_here() == [os.getpid()]
 
 
 async def test_stacks_of_an_older_portal_are_on_the_first_server(database: Database):

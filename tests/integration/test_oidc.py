@@ -23,10 +23,11 @@ from joserfc.jwk import ECKey, RSAKey
 from app.config.settings import Settings, load_settings
 from app.errors import PortalError
 from app.security.vault import Vault
-from app.web import problems
+from app.web import error_handlers
 from app.web.auth.oidc import CALLBACK, Oidc
 from app.web.auth.provider import Provider
 from app.web.deps import forget_signing_in, language_of
+from app.web.problems import problem_response
 from tests.ports import reserve_port
 from tests.providers import (
     CLIENT_ID,
@@ -79,7 +80,7 @@ def site(
     """The rooms as routes use them. `pause`: as in Provider."""
     app = FastAPI()
     app.state.settings = settings
-    problems.install(app)
+    error_handlers.install(app)
     provider = Provider(settings, pause=pause)
     oidc = Oidc(settings, Vault([keys], clock=clock), provider=provider)
 
@@ -93,7 +94,7 @@ def site(
         try:
             claims, go_on = await oidc.finish(request)
         except PortalError as error:
-            response = problems.problem_response(error, language_of(request))
+            response = problem_response(error, language_of(request))
         else:
             response = JSONResponse({"claims": vars(claims), "next": go_on})
         forget_signing_in(request, response)

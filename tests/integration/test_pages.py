@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from app.i18n import LANGUAGES
-from app.web.ui.shared.templating import asset
+from app.web.assets import asset
 from tests.integration.conftest import LEAVES_SOON, Servers
 from tests.integration.test_failures import new_name
 from tests.integration.test_http import NOBODY, assert_problem

@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from app.config.settings import load_settings
-from app.web import problems
+from app.web import error_handlers
 from app.web.auth.proxy import claims_of
 from app.web.middleware.peer import Peer
 from tests.servers import PortalServer
@@ -52,7 +52,7 @@ def site(**values: Any) -> FastAPI:
         },
     )
     app.state.settings = settings
-    problems.install(app)
+    error_handlers.install(app)
 
     @app.get("/")
     async def who(request: Request) -> Any:

@@ -28,7 +28,8 @@ from app.stacks.quotas import Quotas, count_stacks
 from app.stacks.requester import Requester
 from app.stacks.templates import built_in_template
 from app.store import schema
-from app.store.engine import CHANNEL, Database
+from app.store.engine import Database
+from app.store.postgresql import CHANNEL
 from tests.integration.test_pages import HTML, Page
 from tests.servers import ADMIN_TOKEN, AMPLE_SECONDS, HERE, PortalServer, http_client, portal_settings, requester
 from tests.waiting import until

@@ -46,15 +46,15 @@ async def test_what_is_on_another_server_is_left_to_a_portal_that_knows_it(store
     await put_on(store, "bob", "eu-2")
 
     run = await store.claim_one()
-    worker = await store.journal.register(LONG_LEASE, alone=False)
+    worker = await store.leases.register(LONG_LEASE, alone=False)
 
     assert run.name == "ada"
-    assert await store.journal.claim(worker, 10) == []
+    assert await store.leases.claim(worker, 10) == []
     record = await store.records.deployment(theirs.deployment_id)
     assert record is not None
     assert record.started_at is None
     await put_on(store, "bob", "main")
-    assert [each.name for each in await store.journal.claim(worker, 10)] == ["bob"]
+    assert [each.name for each in await store.leases.claim(worker, 10)] == ["bob"]
 
 
 async def test_a_name_is_held_on_all_servers(store: Store):

@@ -27,7 +27,8 @@ from app.deployments.model import Left, LeftoverView
 from app.deployments.queries import PAGE
 from app.deployments.states import Conclusion, ResourceState, Status, StepState
 from app.engine.broker import Broker
-from app.engine.journal import CanceledMeanwhile, Journal, claimable
+from app.engine.journal import CanceledMeanwhile, Journal
+from app.engine.leases import Leases, claimable
 from app.engine.run import Run
 from app.engine.saga import Checkpoint, ResourceChange, RunLost, StepChange
 from app.errors import PortalError
@@ -43,7 +44,9 @@ from app.stacks.queries import Records
 from app.stacks.requester import Requester
 from app.stacks.templates import StackSecrets, built_in_template
 from app.store import schema
-from app.store.engine import Database, StoreAway
+from app.store.engine import Database
+from app.store.errors import StoreAway
+from app.store.installation import installation_id
 from app.store.paging import PageRequest
 from tests.servers import portal_settings, requester
 from tests.waiting import until
@@ -91,6 +94,7 @@ class Store:
         self.records = Records(self.database)
         self.broker = Broker(self.records.events)
         self.journal = Journal(self.database, self.broker)
+        self.leases = Leases(self.database)
         self.vault = Vault(["a-key-that-is-only-for-tests"])
         self.woken: list[str] = []
         self.operations = Operations(self.database, self.records, self.vault, self.settings, self.woken.append)
@@ -105,9 +109,9 @@ class Store:
 
     async def claim_one(self, *, lease: float = LONG_LEASE) -> Run:
         """Register a worker and claim exactly one run; a negative lease has run out by then."""
-        worker = await self.journal.register(LONG_LEASE, alone=False)
-        (run,) = await self.journal.claim(worker, 10)
-        assert await self.journal.renew(worker, lease)
+        worker = await self.leases.register(LONG_LEASE, alone=False)
+        (run,) = await self.leases.claim(worker, 10)
+        assert await self.leases.renew(worker, lease)
         return run
 
     async def cancel(self, accepted: Accepted, requester: Requester = ADA) -> bool:
@@ -447,16 +451,16 @@ async def test_a_removal_that_comes_too_late_touches_nothing_of_the_next_owners(
 async def test_a_cancellation_is_told_to_the_worker_that_has_the_run(store: Store):
     accepted = await store.deploy()
     run = await store.claim_one()
-    assert await store.journal.cancellations(run.worker) == []
+    assert await store.leases.cancellations(run.worker) == []
 
     assert await store.cancel(accepted)
     assert await store.cancel(accepted)
-    assert await store.journal.cancellations(run.worker) == [run.id]
-    assert await store.journal.cancellations("somebody else") == []
+    assert await store.leases.cancellations(run.worker) == [run.id]
+    assert await store.leases.cancellations("somebody else") == []
     await store.conclude(run, Conclusion.CANCELED, frees_name=True)
 
     assert not await store.cancel(accepted)
-    assert await store.journal.cancellations(run.worker) == []
+    assert await store.leases.cancellations(run.worker) == []
 
 
 async def test_what_was_cancelled_does_not_succeed(store: Store):
@@ -516,7 +520,7 @@ async def test_a_cancel_during_an_undo_is_not_written_down(store: Store):
     assert await store.cancel(accepted)
 
     assert await store.everything() == before
-    assert await store.journal.cancellations(run.worker) == []
+    assert await store.leases.cancellations(run.worker) == []
 
 
 # Leases
@@ -524,12 +528,12 @@ async def test_a_cancel_during_an_undo_is_not_written_down(store: Store):
 
 async def test_two_workers_never_take_the_same_run(store: Store, peer: Store):
     ids = [(await store.deploy(f"ada-{number}")).deployment_id for number in range(30)]
-    workers = [(each, await each.journal.register(LONG_LEASE, alone=False)) for each in (store, peer) * 3]
+    workers = [(each, await each.leases.register(LONG_LEASE, alone=False)) for each in (store, peer) * 3]
 
     taken: list[Run] = []
 
     async def take(each: Store, worker: str) -> None:
-        while batch := await each.journal.claim(worker, 4, {run.id for run in taken}):
+        while batch := await each.leases.claim(worker, 4, {run.id for run in taken}):
             assert len(batch) <= 4
             assert [run.id for run in batch] == sorted((run.id for run in batch), key=ids.index)
             taken.extend(batch)
@@ -545,28 +549,28 @@ async def test_two_workers_never_take_the_same_run(store: Store, peer: Store):
 
 async def test_the_oldest_is_taken_first(store: Store):
     accepted = [await store.deploy(f"ada-{number}") for number in range(3)]
-    worker = await store.journal.register(LONG_LEASE, alone=False)
+    worker = await store.leases.register(LONG_LEASE, alone=False)
 
     taken: list[str] = []
     for _ in range(3):
-        taken += [run.id for run in await store.journal.claim(worker, 1, taken)]
+        taken += [run.id for run in await store.leases.claim(worker, 1, taken)]
 
     assert taken == [each.deployment_id for each in accepted]
-    assert await store.journal.claim(worker, 1, taken) == []
+    assert await store.leases.claim(worker, 1, taken) == []
 
 
 async def test_a_claim_whose_answer_was_lost_is_made_again(store: Store):
     """The store has written down that this worker holds the run, and the worker does not know."""
     await store.deploy()
-    worker = await store.journal.register(LONG_LEASE, alone=False)
-    (unheard,) = await store.journal.claim(worker, 1)
+    worker = await store.leases.register(LONG_LEASE, alone=False)
+    (unheard,) = await store.leases.claim(worker, 1)
 
-    (run,) = await store.journal.claim(worker, 1, ())
+    (run,) = await store.leases.claim(worker, 1, ())
 
     assert (run.id, run.epoch) == (unheard.id, unheard.epoch + 1)
     with pytest.raises(RunLost):
         await store.journal.record(unheard, Checkpoint(events=[LogLine("late")]))
-    assert await store.journal.claim(worker, 1, {run.id}) == []
+    assert await store.leases.claim(worker, 1, {run.id}) == []
 
 
 async def start_of(store: Store, deployment_id: str) -> datetime | None:
@@ -585,9 +589,9 @@ async def test_what_the_portal_does_by_itself_waits_for_what_people_requested(st
     await store.conclude(await store.claim_one(), Conclusion.FAILED)
     requested = await store.deploy("ada")
     assert await store.operations.retry_removal(left) == own
-    worker = await store.journal.register(LONG_LEASE, alone=False)
+    worker = await store.leases.register(LONG_LEASE, alone=False)
 
-    claimed = [run.id for _ in range(2) for run in await store.journal.claim(worker, 1, None)]
+    claimed = [run.id for _ in range(2) for run in await store.leases.claim(worker, 1, None)]
 
     assert claimed == [requested.deployment_id, own]
 
@@ -623,16 +627,16 @@ async def test_a_claimed_run_is_whole(store: Store):
 
 async def test_an_expired_lease_is_taken_over_and_a_living_one_is_not(store: Store, peer: Store):
     await store.deploy()
-    worker = await store.journal.register(LONG_LEASE, alone=False)
-    (run,) = await store.journal.claim(worker, 1)
+    worker = await store.leases.register(LONG_LEASE, alone=False)
+    (run,) = await store.leases.claim(worker, 1)
     began = await start_of(store, run.id)
-    other = await peer.journal.register(LONG_LEASE, alone=False)
-    assert await peer.journal.claim(other, 1) == []
+    other = await peer.leases.register(LONG_LEASE, alone=False)
+    assert await peer.leases.claim(other, 1) == []
 
-    assert await store.journal.renew(worker, 0.1)
+    assert await store.leases.renew(worker, 0.1)
 
     async def take_over() -> list[Run] | None:
-        return await peer.journal.claim(other, 1)
+        return await peer.leases.claim(other, 1)
 
     (taken,) = await until(take_over)
     assert (taken.id, taken.epoch) == (run.id, 2)
@@ -645,53 +649,53 @@ async def test_a_worker_whose_lease_has_run_out_takes_nothing(store: Store, peer
     run = await store.claim_one(lease=-1)
     await store.deploy("ada-2")
 
-    assert await store.journal.claim(run.worker, 10) == []
+    assert await store.leases.claim(run.worker, 10) == []
 
-    other = await peer.journal.register(LONG_LEASE, alone=False)
-    assert len(await peer.journal.claim(other, 10)) == 2
+    other = await peer.leases.register(LONG_LEASE, alone=False)
+    assert len(await peer.leases.claim(other, 10)) == 2
 
 
 async def test_a_check_finds_the_living_workers_of_its_host(store: Store, peer: Store):
-    elsewhere = await store.journal.register(LONG_LEASE, alone=False)
+    elsewhere = await store.leases.register(LONG_LEASE, alone=False)
     move = update(schema.worker).where(schema.worker.c.id == elsewhere).values(host="elsewhere", pid=1)
     await store.database.write(lambda connection: connection.execute(move))
-    assert await peer.journal.living_here() == []
+    assert await peer.leases.living_here() == []
 
-    here = await store.journal.register(LONG_LEASE, alone=False)
-    assert await peer.journal.living_here() == [os.getpid()]
+    here = await store.leases.register(LONG_LEASE, alone=False)
+    assert await peer.leases.living_here() == [os.getpid()]
 
-    await store.journal.renew(here, -1)
-    assert await peer.journal.living_here() == []
+    await store.leases.renew(here, -1)
+    assert await peer.leases.living_here() == []
 
 
 async def test_a_lease_that_has_run_out_is_renewed_only_where_a_lock_keeps_others_out(store: Store):
-    worker = await store.journal.register(-1, alone=False)
+    worker = await store.leases.register(-1, alone=False)
 
-    assert await store.journal.renew(worker, 60) is store.database.is_sqlite
+    assert await store.leases.renew(worker, 60) is store.database.is_sqlite
 
 
 async def test_a_worker_that_leaves_hands_over_at_once(store: Store, peer: Store):
     await store.deploy()
     run = await store.claim_one()
 
-    await store.journal.leave(run.worker)
+    await store.leases.leave(run.worker)
 
     assert (await peer.claim_one()).id == run.id
-    assert not await store.journal.renew(run.worker, LONG_LEASE), "its lease is gone"
+    assert not await store.leases.renew(run.worker, LONG_LEASE), "its lease is gone"
 
 
 async def test_one_run_is_let_go(store: Store, peer: Store):
     await store.deploy("ada-1")
     await store.deploy("ada-2")
-    worker = await store.journal.register(LONG_LEASE, alone=False)
-    first, second = await store.journal.claim(worker, 2)
+    worker = await store.leases.register(LONG_LEASE, alone=False)
+    first, second = await store.leases.claim(worker, 2)
 
-    await store.journal.let_go(first)
+    await store.leases.let_go(first)
 
     assert (await peer.claim_one()).id == first.id
-    await store.journal.let_go(first)  # not its own any more
+    await store.leases.let_go(first)  # not its own any more
     await store.journal.record(second, Checkpoint(events=[LogLine("x")]))
-    assert await store.journal.claim(worker, 2, {second.id}) == []
+    assert await store.leases.claim(worker, 2, {second.id}) == []
 
 
 async def test_who_is_alone_takes_everything_at_once(store: Store, peer: Store):
@@ -699,9 +703,9 @@ async def test_who_is_alone_takes_everything_at_once(store: Store, peer: Store):
     await store.deploy()
     before = await store.claim_one(lease=LONG_LEASE)
 
-    worker = await peer.journal.register(LONG_LEASE, alone=True)
+    worker = await peer.leases.register(LONG_LEASE, alone=True)
 
-    (run,) = await peer.journal.claim(worker, 1)
+    (run,) = await peer.leases.claim(worker, 1)
     assert run.id == before.id
     with pytest.raises(RunLost):
         await store.journal.record(before, Checkpoint(events=[LogLine("x")]))
@@ -711,9 +715,9 @@ async def test_a_completed_run_is_taken_by_nobody(store: Store):
     await store.deploy()
     run = await store.claim_one()
     await store.conclude(run)
-    await store.journal.leave(run.worker)
+    await store.leases.leave(run.worker)
 
-    assert await store.journal.claim(await store.journal.register(LONG_LEASE, alone=False), 10) == []
+    assert await store.leases.claim(await store.leases.register(LONG_LEASE, alone=False), 10) == []
 
 
 # Checkpoints
@@ -740,7 +744,7 @@ async def test_a_checkpoint_is_written_whole(store: Store, peer: Store):
         ),
     )
 
-    await store.journal.leave(run.worker)
+    await store.leases.leave(run.worker)
     again = await peer.claim_one()
     assert (again.status, again.last_event) == (Status.PREPARE, 3)
     for seen in (run, again):
@@ -766,7 +770,7 @@ async def test_a_step_that_is_taken_up_counts_its_attempts_and_keeps_what_it_not
     await store.journal.record(run, Checkpoint(steps={"deploy": StepChange(StepState.RUNNING, {"row": "r"})}))
     assert run.steps["deploy"].attempts == 1
     began = run.steps["deploy"].started_at
-    await store.journal.leave(run.worker)
+    await store.leases.leave(run.worker)
 
     again = await peer.claim_one()
     await peer.journal.record(again, begin)
@@ -796,7 +800,7 @@ async def test_several_changes_of_one_resource_in_one_checkpoint(store: Store, p
         ResourceChange("domain", ResourceState.REMOVED),
     ]
     await store.journal.record(run, Checkpoint(resources=changes))
-    await store.journal.leave(run.worker)
+    await store.leases.leave(run.worker)
 
     for seen in (run, await peer.claim_one()):
         assert (seen.resources["domain"].state, seen.resources["domain"].dokploy_id) == (ResourceState.REMOVED, "d")
@@ -808,7 +812,7 @@ async def test_the_first_problem_stays(store: Store, peer: Store):
     for code in ("deploy_failed", "still_in_use"):
         problem: dict[str, Any] = {"code": code, "params": {}, "step": "deploy"}
         await store.journal.record(run, Checkpoint(events=[StepFailed("deploy", code, {})], problem=problem))
-    await store.journal.leave(run.worker)
+    await store.leases.leave(run.worker)
 
     again = await peer.claim_one()
     assert again.problem is not None
@@ -858,7 +862,7 @@ async def test_who_was_overtaken_writes_nothing(store: Store, peer: Store):
         )
     with pytest.raises(RunLost):
         await store.conclude(first, frees_name=True)
-    await store.journal.let_go(first)
+    await store.leases.let_go(first)
 
     assert await store.everything() == before
     assert first.last_event == 1
@@ -869,10 +873,10 @@ async def test_who_was_overtaken_writes_nothing(store: Store, peer: Store):
 async def test_the_same_worker_that_lost_a_run_and_took_it_again_is_fenced_too(store: Store):
     """Only the epoch tells its two lives apart."""
     await store.deploy()
-    worker = await store.journal.register(LONG_LEASE, alone=False)
-    (before,) = await store.journal.claim(worker, 1)
-    await store.journal.let_go(before)
-    (after,) = await store.journal.claim(worker, 1)
+    worker = await store.leases.register(LONG_LEASE, alone=False)
+    (before,) = await store.leases.claim(worker, 1)
+    await store.leases.let_go(before)
+    (after,) = await store.leases.claim(worker, 1)
     assert (before.worker, before.epoch, after.epoch) == (worker, 1, 2)
 
     with pytest.raises(RunLost):
@@ -942,7 +946,7 @@ async def test_a_commit_without_events_that_landed_may_be_written_again(store: S
 
     await store.journal.record(run, Checkpoint(steps={"project": StepChange(StepState.RUNNING)}))
 
-    await store.journal.leave(run.worker)
+    await store.leases.leave(run.worker)
     assert (await peer.claim_one()).steps["project"].attempts == 1
 
 
@@ -1207,7 +1211,7 @@ async def test_a_kept_volume_is_kept_for_its_owner_only(store: Store):
 
 
 async def test_the_installation_is_one_however_many_ask_first(store: Store, peer: Store):
-    ids = await asyncio.gather(*(each.journal.installation_id() for each in [store, peer] * 5))
+    ids = await asyncio.gather(*(installation_id(each.database) for each in [store, peer] * 5))
 
     assert len(set(ids)) == 1
     assert await store.count(schema.installation) == 1

@@ -13,7 +13,9 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, Program
 
 from app.errors import SettingsError
 from app.stacks.queries import Records
-from app.store.engine import Database, FileLock, StoreAway
+from app.store.engine import Database
+from app.store.errors import StoreAway
+from app.store.lock import FileLock
 from app.store.migrations import HEAD, check, current, migrate
 from app.store.readiness import Readiness, open_store
 from tests.postgresql import PostgresServer

@@ -11,11 +11,9 @@ import httpx
 import pytest
 
 from app.dokploy import DokployClient, DokployUnreachable
-from app.engine.broker import Broker
 from app.engine.failpoints import Failpoints
-from app.engine.journal import Journal
+from app.engine.leases import Leases
 from app.errors import SettingsError
-from app.stacks.queries import Records
 from app.store.migrations import migrate
 from tests.servers import sqlite_url
 from tests.waiting import WAIT_SECONDS
@@ -69,17 +67,17 @@ def test_transactions_are_named_by_whose_they_are_and_renewals_are_none(tmp_path
     async def write() -> None:
         database = Failpoints(trace=tmp_path / "trace").open(sqlite_url(tmp_path))
         await migrate(database)
-        journal = Journal(database, Broker(Records(database).events))
-        worker = await journal.register(4.0, alone=True)
-        assert await journal.renew(worker, 4.0)
-        await journal.leave(worker)
+        leases = Leases(database)
+        worker = await leases.register(4.0, alone=True)
+        assert await leases.renew(worker, 4.0)
+        await leases.leave(worker)
         await database.close()
 
     asyncio.run(write())
 
     passed = (tmp_path / "trace").read_text().splitlines()
     assert passed == [
-        f"{when} {what}#1" for what in ("migrate", "Journal.register", "Journal.leave") for when in ("before", "after")
+        f"{when} {what}#1" for what in ("migrate", "Leases.register", "Leases.leave") for when in ("before", "after")
     ]
 
 

@@ -10,8 +10,12 @@ from app.operations.operation import Operation
 from app.operations.password import PASSWORD
 from app.operations.redeploy import REDEPLOY
 from app.operations.remove import REMOVE
-from app.operations.steps.create import Configure, CreateStep, MakeApplication, Project, Route, Validate
+from app.operations.steps.application import CreateApplication
+from app.operations.steps.base import CreateStep
+from app.operations.steps.configure import Configure
 from app.operations.steps.deploy import Deploy
+from app.operations.steps.domain import CreateDomain
+from app.operations.steps.project import CreateProject
 from app.operations.steps.remove import (
     Release,
     RemoveApplication,
@@ -20,11 +24,20 @@ from app.operations.steps.remove import (
     RemoveStep,
     RemoveVolume,
 )
+from app.operations.steps.validate import Validate
 from app.operations.steps.verify import Verify
 
 Code = type[CreateStep] | type[RemoveStep]
 
-_CREATION: Final[Sequence[Code]] = (Validate, Project, MakeApplication, Configure, Route, Deploy, Verify)
+_CREATION: Final[Sequence[Code]] = (
+    Validate,
+    CreateProject,
+    CreateApplication,
+    Configure,
+    CreateDomain,
+    Deploy,
+    Verify,
+)
 _REMOVAL: Final[Sequence[Code]] = (Release, RemoveApplication, RemoveDomain, RemoveVolume, RemoveProject)
 
 

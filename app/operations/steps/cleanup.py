@@ -1,4 +1,4 @@
-"""Removes what a stack has in Dokploy, in the order that really cleans up; each part may be asked for again.
+"""The cleanup of what a stack has in Dokploy, in the order that works; each part may be asked for again.
 
 First let Dokploy finish with the application, or it would make the service after the delete. Then the route, then the
 application, then see its containers go, then the volume, and the project last: removing a project with something in it
@@ -13,7 +13,8 @@ import structlog
 from app.deployments.events import Progressed
 from app.deployments.states import ResourceState, StepState
 from app.dokploy import Application, DokployClient, DokployNotFound, Project
-from app.engine.context import Patience, RunContext, dokploy_blamed
+from app.engine.clock import Patience
+from app.engine.context import RunContext, dokploy_blamed
 from app.engine.saga import Outcome, ResourceChange
 from app.errors import PortalError
 from app.observation.probe import NOBODY
@@ -25,8 +26,8 @@ log = structlog.get_logger()
 _UNANSWERED: Final = 2
 
 
-class Removal:
-    """The parts of a removal. Only what bears this stack's marker is touched."""
+class Cleanup:
+    """The parts of a cleanup. Only what bears this stack's marker is touched."""
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
@@ -64,27 +65,27 @@ class Removal:
 
     async def release(self, step: str) -> None:
         """Wait until Dokploy has no job of the application: take the waiting ones out, let the running one end."""
-        await self._context.wait_out_doubt("application")
+        await self._context.doubts.wait_out("application")
         application_ids = [application.application_id for application in await self.find_applications()]
         if not application_ids:
             return
-        patience = Patience(self._context, self._context.settings.deploy_timeout_seconds)
+        patience = Patience(self._context.clock, self._context.settings.deploy_timeout_seconds)
         pace, told = Pace(), False
         while True:
-            queue = await self._context.persist(self._context.deps.tracker.queue, repeatable=True)
+            queue = await self._context.outages.persist(self._context.deps.tracker.queue, repeatable=True)
             jobs = [job for application_id in application_ids for job in queue.of_application(application_id)]
             for application_id in {job.data.application_id for job in jobs if job.state == "waiting"}:
                 if application_id:
                     await self._dokploy.clean_queue(application_id)
             if jobs:
                 if queue.titled(self._context.run.id):  # another's job says nothing of ours
-                    self._context.clear_doubt("deploy")
-            elif self._context.is_in_doubt("deploy"):
+                    self._context.doubts.clear("deploy")
+            elif self._context.doubts.is_open("deploy"):
                 # The queue is read once more in any case: the job may have come since.
                 if await self._has_row(application_ids):
-                    self._context.clear_doubt("deploy")
+                    self._context.doubts.clear("deploy")
                 else:
-                    await self._context.wait_out_doubt("deploy")
+                    await self._context.doubts.wait_out("deploy")
                 continue
             else:
                 return
@@ -93,7 +94,7 @@ class Removal:
             if not told and any(job.state != "waiting" for job in jobs):
                 told = True
                 await self._context.tell(Progressed(step=step, what="undo_waiting"))
-            await self._context.pause(pace.interval(watched=self._context.is_watched()))
+            await self._context.clock.pause(pace.interval(watched=self._context.is_watched()))
 
     async def _has_row(self, application_ids: Iterable[str]) -> bool:
         """Whether Dokploy has worked, or works, on the deployment that this run asked for."""
@@ -112,7 +113,7 @@ class Removal:
 
     async def remove_applications(self) -> Outcome:
         """Remove the application and see that no container of it is left."""
-        await self._context.wait_out_doubt("application")
+        await self._context.doubts.wait_out("application")
         applications = await self.find_applications()
         for application in applications:
             await gone(self._dokploy.delete_application(application.application_id))
@@ -129,7 +130,7 @@ class Removal:
         )
 
     async def _see_containers_go(self, app_name: str) -> None:
-        patience = Patience(self._context, self._context.settings.undo_timeout_seconds)
+        patience = Patience(self._context.clock, self._context.settings.undo_timeout_seconds)
         while await self._dokploy.list_containers(app_name):
             if patience.is_over:
                 raise PortalError("still_running")
@@ -143,11 +144,13 @@ class Removal:
         Raises PortalError: `still_in_use`; `volume_stays` where Dokploy says that it has removed what it still lists.
         """
         volume = self._context.plan.volume
-        patience = Patience(self._context, self._context.settings.undo_timeout_seconds)
+        patience = Patience(self._context.clock, self._context.settings.undo_timeout_seconds)
         while True:
             problem = PortalError("still_in_use", volume=volume)
             if await self._dokploy.remove_volume(volume):
-                if volume not in await self._context.persist(self._context.deps.tracker.volumes, repeatable=True):
+                if volume not in await self._context.outages.persist(
+                    self._context.deps.tracker.volumes, repeatable=True
+                ):
                     break
                 problem = PortalError("volume_stays", volume=volume)
             if patience.is_over:
@@ -179,7 +182,7 @@ class Removal:
         keeps nothing from being removed.
         """
         plan = self._context.plan
-        patience = Patience(self._context, self._context.settings.undo_timeout_seconds)
+        patience = Patience(self._context.clock, self._context.settings.undo_timeout_seconds)
         unanswered = 0
         while True:
             answer = await self._context.deps.prober.probe(plan.url + "/")
@@ -208,7 +211,7 @@ class Removal:
 
     async def remove_projects(self) -> Outcome:
         """Remove the project, unless somebody has put something of their own into it."""
-        await self._context.wait_out_doubt("project")
+        await self._context.doubts.wait_out("project")
         for project in await self.find_projects():
             await remove_empty_project(self._dokploy, project.project_id, self._context.plan.project)
         return Outcome(resources=[ResourceChange("project", ResourceState.REMOVED)])

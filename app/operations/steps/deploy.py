@@ -1,4 +1,4 @@
-"""The station at which Dokploy works: asks for the deployment once, and follows that very one to its end."""
+"""The step in which Dokploy works: triggers the deployment once, and follows that very one to its end."""
 
 import time
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from app.deployments.states import ResourceState, Status
 from app.dokploy import DokployDeployment, DokployError, QueueJob
 from app.engine.saga import Outcome, ResourceChange
 from app.errors import PortalError
-from app.observation.tracker import DEFAULT_TITLE, Pace, Queue, find_row
-from app.operations.steps.create import CreateStep
+from app.observation.tracker import DEFAULT_TITLE, DokployQueue, Pace, find_row
+from app.operations.steps.base import CreateStep
 
 log = structlog.get_logger()
 
@@ -65,7 +65,7 @@ class Deploy(CreateStep):
 
     async def undo(self) -> Outcome:
         """Wait until Dokploy has let go of the application."""
-        await self.removal.release(self.name)
+        await self.cleanup.release(self.name)
         return Outcome()
 
     # Asking
@@ -95,7 +95,7 @@ class Deploy(CreateStep):
         except DokployError as error:
             if not error.uncertain:
                 raise
-            self.context.doubt(self.name, self._triggered)
+            self.context.doubts.add(self.name, self._triggered)
             log.warning("deploy_answer_lost", detail=str(error))
 
     # Following
@@ -105,7 +105,7 @@ class Deploy(CreateStep):
         self._pace.moved()
         absent_since: float | None = None
         while True:
-            await self.context.check_canceled()
+            await self.context.clock.check_canceled()
             queue = await self._queue()
             job = self._job(queue)
             if job is not None and job.state == "waiting":
@@ -126,23 +126,23 @@ class Deploy(CreateStep):
                 absent_since = None
                 words = job.data if job else None
                 if row is not None or (words and self._is_ours(words.title_log, words.description_log)):
-                    self.context.clear_doubt(self.name)
+                    self.context.doubts.clear(self.name)
                 await self._runs(row)
             else:
-                absent_since = absent_since or self.context.clock()
+                absent_since = absent_since or self.context.clock.now()
                 if self._is_lost(absent_since):
                     return None
             await self._rest()
 
-    async def _queue(self) -> Queue:
-        return await self.context.persist(self.context.deps.tracker.queue, repeatable=True)
+    async def _queue(self) -> DokployQueue:
+        return await self.context.outages.persist(self.context.deps.tracker.queue, repeatable=True)
 
     @property
     def settings(self) -> Any:
         """The portal's settings."""
         return self.context.settings
 
-    def _job(self, queue: Queue) -> QueueJob | None:
+    def _job(self, queue: DokployQueue) -> QueueJob | None:
         """Our job, by its title, or by our marker where the title was dropped.
 
         Where both may have been, one without a name may be ours: it is waited for, and proves nothing.
@@ -176,7 +176,7 @@ class Deploy(CreateStep):
             self.context.deps.tracker.keeps_titles = True
         return row
 
-    async def _row(self, queue: Queue, job: QueueJob | None) -> DokployDeployment | None:
+    async def _row(self, queue: DokployQueue, job: QueueJob | None) -> DokployDeployment | None:
         """Our row. While the job is active the row only tells that it runs, so it is read for its log's sake alone."""
         if job is not None and not self._log_is_due():
             return None
@@ -197,8 +197,8 @@ class Deploy(CreateStep):
 
     def _is_lost(self, absent_since: float) -> bool:
         """Whether Dokploy has forgotten our job. Raises PortalError once a second one does not appear either."""
-        absent = self.context.clock() - absent_since
-        if self.context.may_land(self.name):
+        absent = self.context.clock.now() - absent_since
+        if self.context.doubts.may_land(self.name):
             return False
         if self._asked < 2:
             return absent > _LOST_AFTER
@@ -206,7 +206,7 @@ class Deploy(CreateStep):
             raise PortalError("deploy_not_found", seconds=self.settings.deploy_appear_seconds)
         return False
 
-    async def _waits(self, queue: Queue, job: QueueJob) -> None:
+    async def _waits(self, queue: DokployQueue, job: QueueJob) -> None:
         """Tell the place in line when it changes, and watch the time."""
         place = (queue.place(job), queue.waiting)
         if place != self._place:
@@ -228,7 +228,7 @@ class Deploy(CreateStep):
 
     async def _runs(self, row: DokployDeployment | None) -> None:
         """Note that it runs, hand on its log, and keep the deadline, which begins when the job does."""
-        now = self.context.clock()
+        now = self.context.clock.now()
         if self._running_since is None:
             self._running_since = now
             self._pace.moved()
@@ -241,7 +241,7 @@ class Deploy(CreateStep):
     def _log_is_due(self) -> bool:
         """Whether to read the log again: not of a deployment that is over soon, and not at every look at the queue."""
         since = self._running_since
-        runs_long = since is not None and self.context.clock() - since >= _LOG_AFTER
+        runs_long = since is not None and self.context.clock.now() - since >= _LOG_AFTER
         return runs_long and time.monotonic() - self._log_read_at > _LOG_EVERY
 
     async def _read_log(self, row: DokployDeployment, *, last: bool = False) -> None:
@@ -272,4 +272,4 @@ class Deploy(CreateStep):
         return output
 
     async def _rest(self) -> None:
-        await self.context.pause(self._pace.interval(watched=self.context.is_watched()))
+        await self.context.clock.pause(self._pace.interval(watched=self.context.is_watched()))

@@ -1,10 +1,10 @@
-"""The stations of a removal, which only goes forward: what cannot be removed is left for the next try."""
+"""The steps of a removal, which only goes forward: what cannot be removed is left for the next attempt."""
 
 from app.deployments.states import ResourceState, Status
 from app.engine.context import RunContext, dokploy_blamed
 from app.engine.saga import Outcome, ResourceChange
 from app.errors import PortalError
-from app.operations.steps.cleanup import Removal
+from app.operations.steps.cleanup import Cleanup
 
 
 class RemoveStep:
@@ -19,7 +19,7 @@ class RemoveStep:
 
     def __init__(self, context: RunContext) -> None:
         self.context = context
-        self.removal = Removal(context)
+        self.cleanup = Cleanup(context)
 
     async def run(self) -> Outcome:
         """Do the work, with Dokploy's failures as problems, and remember why what it removes is left."""
@@ -46,7 +46,7 @@ class Release(RemoveStep):
 
     async def work(self) -> Outcome:
         """Wait."""
-        await self.removal.release(self.name)
+        await self.cleanup.release(self.name)
         return Outcome()
 
 
@@ -60,8 +60,8 @@ class RemoveApplication(RemoveStep):
 
     async def work(self) -> Outcome:
         """Remove them."""
-        await self.removal.remove_domains()
-        return await self.removal.remove_applications()
+        await self.cleanup.remove_domains()
+        return await self.cleanup.remove_applications()
 
 
 class RemoveDomain(RemoveStep):
@@ -75,7 +75,7 @@ class RemoveDomain(RemoveStep):
     async def work(self) -> Outcome:
         """Look."""
         if self.context.resource("domain").state in {ResourceState.INTENDED, ResourceState.PRESENT}:
-            await self.removal.see_route_go()
+            await self.cleanup.see_route_go()
         return Outcome(resources=[ResourceChange("domain", ResourceState.REMOVED)])
 
 
@@ -97,7 +97,7 @@ class RemoveVolume(RemoveStep):
         if state is ResourceState.KEPT:
             # From here on it is to go, so that it counts as left over where it does not.
             await self.context.became(ResourceChange("volume", ResourceState.PRESENT))
-        return await self.removal.remove_volume()
+        return await self.cleanup.remove_volume()
 
 
 class RemoveProject(RemoveStep):
@@ -110,4 +110,4 @@ class RemoveProject(RemoveStep):
 
     async def work(self) -> Outcome:
         """Remove it."""
-        return await self.removal.remove_projects()
+        return await self.cleanup.remove_projects()

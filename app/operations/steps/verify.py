@@ -1,4 +1,4 @@
-"""The last station: sees the container run, opens the address as a stranger would, and says what is wrong with it."""
+"""The last step: sees the container run, and opens the address as a visitor without credentials."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,12 +6,12 @@ from typing import Any
 from app.deployments.events import Progressed, Warned
 from app.deployments.states import Status
 from app.dokploy import Task
-from app.engine.context import Patience
+from app.engine.clock import Patience
 from app.engine.saga import Outcome
 from app.errors import PortalError
 from app.observation.probe import NOBODY, ProbeResult
 from app.observation.tracker import Pace
-from app.operations.steps.create import CreateStep
+from app.operations.steps.base import CreateStep
 
 # Docker starts a container again after five seconds; one that stopped this often will not stay up.
 _CRASHES = 3
@@ -44,7 +44,7 @@ class Verify(CreateStep):
         self._told: set[str] = set()
         self._open_answers = 0
         pace = Pace()
-        patience = Patience(self.context, self.context.settings.verify_timeout_seconds)
+        patience = Patience(self.context.clock, self.context.settings.verify_timeout_seconds)
         missing = PortalError("container_missing")
         while True:
             tasks = await self.dokploy.list_tasks(self.context.output("application", "app_name"))
@@ -60,14 +60,14 @@ class Verify(CreateStep):
             if patience.is_over:
                 raise problem
             # A new stack is asked every 2 s at most (DP-4), sooner in its first seconds.
-            await self.context.pause(max(0.1, min(pace.age * 0.15, 2.0)))
+            await self.context.clock.pause(max(0.1, min(pace.age * 0.15, 2.0)))
 
     async def _remove_doubles(self) -> None:
         """Remove what creates that landed later than any deadline have made beside what counts."""
-        if "project" in self.context.doubted:
-            await self.removal.remove_double_projects(self.context.resource("project").dokploy_id or "")
-        if "application" in self.context.doubted:
-            await self.removal.remove_double_applications(self.application_id)
+        if self.context.doubts.may_have_doubled("project"):
+            await self.cleanup.remove_double_projects(self.context.resource("project").dokploy_id or "")
+        if self.context.doubts.may_have_doubled("application"):
+            await self.cleanup.remove_double_applications(self.application_id)
 
     def _problem_of_tasks(self, tasks: Sequence[Task], missing: PortalError) -> PortalError | None:
         """What keeps the newest task from running; raises once it is sure that it never will."""

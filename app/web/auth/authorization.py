@@ -6,7 +6,8 @@ from enum import Enum
 from typing import Annotated, Any, Final, Literal
 
 import structlog
-from fastapi import Depends, Path, Request
+from fastapi import Depends, FastAPI, Path, Request
+from fastapi.routing import iter_route_contexts
 
 from app.audit import Action, Means
 from app.deployments.model import DeploymentRecord
@@ -17,7 +18,6 @@ from app.portal import Portal
 from app.stacks.model import StackRecord, StackView, Whose
 from app.stacks.names import MAX_NAME, could_be_name, normalize_name
 from app.stacks.volumes import KeptFiles
-from app.store.engine import StoreAway
 from app.store.paging import Page, PageRequest
 from app.web.deps import (
     address_of,
@@ -28,7 +28,7 @@ from app.web.deps import (
     portal_of,
     principal_of,
 )
-from app.web.rate_limits import counted_as, limit_actor, limits_of
+from app.web.rate_limits import limit_actor, limits_of
 
 log = structlog.get_logger()
 
@@ -160,12 +160,10 @@ RULES: Final[Mapping[str, Rule]] = {
 }
 
 
-def routes_of(router: Any) -> Iterator[str]:
+def routes_of(app: FastAPI) -> Iterator[str]:
     """Every route of an application, as the table names it; files below /static are everybody's, and none."""
-    for route in router.routes:
-        if included := getattr(route, "original_router", None):
-            yield from routes_of(included)
-        for method in getattr(route, "methods", None) or ():
+    for route in iter_route_contexts(app.routes):
+        for method in route.methods or ():
             yield f"{method} {route.path}"
 
 
@@ -346,43 +344,3 @@ async def find_deployment(portal: Portal, deployment_id: str) -> DeploymentRecor
 def owns_deployment(principal: Principal, record: DeploymentRecord) -> bool:
     """Whether the stack that a deployment changed is the caller's."""
     return principal.owns(Ownership(record.owner_of_stack, record.manage_key_hash))
-
-
-# What is refused because of who asks; other failures are no matter of the trail's.
-_REFUSALS: Final = frozenset(
-    {
-        "credential_unknown",
-        "cross_site",
-        "sign_in_needed",
-        "operator_only",
-        "not_operator",
-        "not_admitted",
-        "person_only",
-        "scope_missing",
-        "credential_missing",
-        "credential_wrong",
-        "token_wrong",
-        "token_expired",
-        "token_revoked",
-        "sign_in_failed",
-        "offer_invalid",
-    }
-)
-
-
-async def audit_refusal(request: Request, error: PortalError) -> None:
-    """Put on the trail that somebody was refused what he asked for, where it would have changed something.
-
-    From one address once a minute for each action and code: what strangers send must not fill the store.
-    """
-    rule: Rule | None = getattr(request.state, "rule", None)
-    if rule is None or rule.action is None or error.code not in _REFUSALS:
-        return
-    address = address_of(request)
-    if not limits_of(request).refusals.is_first((counted_as(address or ""), rule.action, error.code)):
-        return
-    actor = principal_of(request).actor
-    try:
-        await portal_of(request).trail.refused(actor, rule.action, error.code, stack=request.path_params.get("name"))
-    except StoreAway as away:
-        log.warning("audit_lost", action=rule.action, code=error.code, reason=away.reason)

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.config.settings import Settings
 from app.web import rate_limits
-from app.web.ui.shared.templating import asset
+from app.web.assets import asset
 
 # What no page here needs, so that no script that got in could ask for it. What is copied is written, never read.
 _NEVER: Final = (

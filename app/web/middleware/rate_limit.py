@@ -5,10 +5,10 @@ from typing import Final
 from fastapi import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.web.assets import STATIC_DIR
 from app.web.deps import address_of
-from app.web.problems import answer
+from app.web.error_handlers import answer
 from app.web.rate_limits import UNLIMITED, LimitReachedError, limits_of, note, note_limit
-from app.web.ui.shared.templating import STATIC_DIR
 
 # What a page is made of. A name that no file has is answered with a page, and counted like any other.
 _FILES: Final = frozenset(

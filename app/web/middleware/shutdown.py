@@ -1,13 +1,14 @@
 """The answer to a request that the server cancels because the portal stops. Plain ASGI, as `headers` is."""
 
 import asyncio
+from typing import Any
 
 import structlog
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import PortalError
-from app.web.problems import answer
+from app.web.error_handlers import answer
 
 log = structlog.get_logger()
 
@@ -18,10 +19,11 @@ class Shutdown:
     The server would answer 500 and log a traceback for each. An answer that has begun, such as a stream, is closed.
     """
 
-    def __init__(self, app: ASGIApp, stopping: asyncio.Event) -> None:
-        """stopping: set from the signal to stop on."""
+    def __init__(self, app: ASGIApp, stopping: asyncio.Event, requests: "set[asyncio.Task[Any]]") -> None:
+        """stopping: set from the signal to stop on. requests: gets the task of each request while it is served."""
         self._app = app
         self._stopping = stopping
+        self._requests = requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -32,6 +34,9 @@ class Shutdown:
             has_begun = True
             await send(message)
 
+        task = asyncio.current_task()
+        if task is not None:
+            self._requests.add(task)
         try:
             await self._app(scope, receive, send_and_note)
         except asyncio.CancelledError:
@@ -41,3 +46,6 @@ class Shutdown:
             if not has_begun:
                 # The server cancels once, and the loop goes on until this is sent.
                 await answer(Request(scope, receive), PortalError("portal_stopping"))(scope, receive, send)
+        finally:
+            if task is not None:
+                self._requests.discard(task)

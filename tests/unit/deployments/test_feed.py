@@ -11,7 +11,7 @@ from app.deployments.events import RecordedEvent
 from app.deployments.queries import PAGE
 from app.deployments.states import Status
 from app.engine.broker import Broker
-from app.store.engine import StoreAway
+from app.store.errors import StoreAway
 from tests.waiting import WAIT_SECONDS, until
 
 pytestmark = pytest.mark.anyio

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.dokploy import DokployDeployment, QueueJob
-from app.observation.tracker import DEFAULT_TITLE, Pace, Queue, SharedRead, find_row
+from app.observation.tracker import DEFAULT_TITLE, DokployQueue, Pace, SharedRead, find_row
 from app.stacks.marker import Marker
 
 pytestmark = pytest.mark.anyio
@@ -157,22 +157,22 @@ def job(
 
 def test_the_place_in_line_is_by_age_whatever_the_order_of_the_list():
     jobs = [job(4), job(3), job(1, "active"), job(2)]
-    queue = Queue(jobs)
+    queue = DokployQueue(jobs)
 
     assert [queue.place(each) for each in (jobs[3], jobs[1], jobs[0])] == [1, 2, 3]
     assert queue.waiting == 3
-    assert Queue([]).waiting == 0
+    assert DokployQueue([]).waiting == 0
 
 
 def test_the_place_in_line_of_two_that_came_at_once():
     older, newer = job(1), job(2).model_copy(update={"timestamp": 1000})
-    queue = Queue([newer, older])
+    queue = DokployQueue([newer, older])
 
     assert [queue.place(each) for each in (older, newer)] == [1, 2]
 
 
 def test_our_job_is_found_by_its_title():
-    queue = Queue([job(3, title="ours"), job(2), job(1, title="ours")])
+    queue = DokployQueue([job(3, title="ours"), job(2), job(1, title="ours")])
 
     found = queue.titled("ours")
     assert found is not None
@@ -182,7 +182,7 @@ def test_our_job_is_found_by_its_title():
 
 def test_our_job_is_found_by_our_marker_where_its_title_was_dropped():
     ours = job(2, title=DEFAULT_TITLE, description=str(MARKER))
-    queue = Queue([job(4, title=DEFAULT_TITLE), job(3, title="theirs", description=str(MARKER)), ours])
+    queue = DokployQueue([job(4, title=DEFAULT_TITLE), job(3, title="theirs", description=str(MARKER)), ours])
 
     assert queue.untitled("app", MARKER) is ours
     assert queue.untitled("app", Marker(MARKER.installation, "main", "0" * 26)) is None
@@ -194,7 +194,7 @@ def test_our_job_is_found_by_our_marker_where_its_title_was_dropped():
 
 
 def test_jobs_of_an_application():
-    queue = Queue([job(1, application="a"), job(2, application="b"), job(3, "active", application="a")])
+    queue = DokployQueue([job(1, application="a"), job(2, application="b"), job(3, "active", application="a")])
 
     assert [each.id for each in queue.of_application("a")] == ["job-1", "job-3"]
     assert queue.of_application("c") == []

@@ -30,9 +30,9 @@ from app.operations.create import CREATE
 from app.operations.operation import Operation
 from app.operations.redeploy import REDEPLOY
 from app.operations.remove import REMOVE
+from app.web.assets import STATIC_DIR
 from app.web.effects import Effect, QueuePlace, SentenceEffect, Station, View, as_json
 from app.web.projector import effects_of, effects_of_waiting, project
-from app.web.ui.shared.templating import STATIC_DIR
 from tests.runs import Story, tell
 
 ENGLISH: Final = LANGUAGES["en"]

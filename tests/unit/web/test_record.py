@@ -13,8 +13,7 @@ from app.operations.create import CREATE
 from app.stacks.names import DeploymentRequest
 from app.stacks.plan import declare, make_plan
 from app.stacks.templates import built_in_template
-from app.web.ui.record.routes import compare
-from app.web.ui.views import RecordPage
+from app.web.ui.record.comparison import ComparedProperty, compare
 from tests.servers import portal_settings
 
 NOW = datetime(2026, 11, 1, 11, 20, tzinfo=UTC)
@@ -32,7 +31,7 @@ SEEN: dict[str, Any] = {
 }
 
 
-def views(seen: dict[str, Any], *, declared: bool = True, **values: Any) -> dict[str, RecordPage.View]:
+def views(seen: dict[str, Any], *, declared: bool = True, **values: Any) -> dict[str, ComparedProperty]:
     """The views of a deployment, by their label; `values`: settings."""
     common = {"certificate_mode": "wildcard", "stack_probe_address": None}
     settings = portal_settings("http://dokploy:3000", "sqlite+aiosqlite:///x.db", **{**common, **values})
@@ -65,7 +64,7 @@ def views(seen: dict[str, Any], *, declared: bool = True, **values: Any) -> dict
     return {view.label: view for view in compare(record, LANGUAGES["en"])}
 
 
-def differing(found: dict[str, RecordPage.View]) -> list[str]:
+def differing(found: dict[str, ComparedProperty]) -> list[str]:
     return [label for label, view in found.items() if view.differs]
 
 

@@ -5,14 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from html.parser import HTMLParser
 from typing import Final
 
-from app.web.ui.shared.templating import STATIC_DIR, TEMPLATES_DIR
-from tests.sources import FILLED, read_script, read_template
+from app.web.assets import STATIC_DIR
+from tests.sources import FILLED, TEMPLATES, read_script, read_template
 from tests.stylesheets import SHEETS, classes, rules, states
 from tests.unit.web.test_templates import every_document, read
 
 PICTURES: Final = {path.name: path.read_text() for path in sorted(STATIC_DIR.glob("*.svg"))}
 SCRIPTS: Final = {path.name: path.read_text() for path in sorted(STATIC_DIR.glob("*.js"))}
-TEMPLATES: Final = {path.name: path.read_text() for path in sorted(TEMPLATES_DIR.glob("*.html"))}
 
 _CLASS: Final = re.compile(r"\.([a-zA-Z][\w-]*)")
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from app.web.ui.shared.templating import STATIC_DIR
+from app.web.assets import STATIC_DIR
 from tests.stylesheets import SHEETS, Declaration, Rule, is_color, rules, tokens
 
 PICTURES: Final = {path.name: path.read_text() for path in sorted(STATIC_DIR.glob("*.svg"))}

@@ -10,43 +10,28 @@ import pytest
 
 from app.i18n import LANGUAGES, Language
 from app.operations.table import OPERATIONS
+from app.web.assets import STATIC_DIR, asset
 from app.web.effects import LogRow, QueuePlace, Station, StationState
+from app.web.problems import ShownProblem
 from app.web.projector import STATE_TEXTS
+from app.web.ui.account.view import AccountPage, NewTokenPage
+from app.web.ui.api_docs.view import DocsPage
+from app.web.ui.audit.view import AuditPage
+from app.web.ui.deploy.view import DeployPage
+from app.web.ui.deployment.view import DeploymentPage
+from app.web.ui.operator.view import OperatorPage
+from app.web.ui.record.comparison import ComparedProperty
+from app.web.ui.record.view import RecordPage
 from app.web.ui.shared.charts import Bar, DayBars, Dots, Riser, StairStep
 from app.web.ui.shared.paging import PageLinks
 from app.web.ui.shared.qr import qr_code
-from app.web.ui.shared.templating import STATIC_DIR, TEMPLATES_DIR, Renderer, asset
-from app.web.ui.views import (
-    AccountPage,
-    AuditPage,
-    DeletePage,
-    DeploymentPage,
-    DeployPage,
-    DocsPage,
-    ErasePage,
-    ErrorPage,
-    Fact,
-    Moment,
-    NewTokenPage,
-    OfferedPage,
-    OfferPage,
-    OperatorPage,
-    Page,
-    PasswordPage,
-    PastDeployment,
-    RecordPage,
-    RedeployPage,
-    ShownProblem,
-    ShownState,
-    SignInPage,
-    SmallLine,
-    StackPage,
-    StacksPage,
-    TakenOverPage,
-    TakeOverPage,
-    Viewer,
-)
+from app.web.ui.shared.renderer import Renderer
+from app.web.ui.shared.view import ErrorPage, Fact, Moment, Page, PastDeployment, ShownState, SmallLine, Viewer
+from app.web.ui.sign_in.view import SignInPage
+from app.web.ui.stacks.view import DeletePage, ErasePage, PasswordPage, RedeployPage, StackPage, StacksPage
+from app.web.ui.transfer.view import OfferedPage, OfferPage, TakenOverPage, TakeOverPage
 from tests.check_catalogs import problems
+from tests.sources import TEMPLATES
 
 EVIL = "<script>alert('x')</script>\"&"
 EVIL_ESCAPED = "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&#34;&amp;"
@@ -165,7 +150,7 @@ RECORD = RecordPage(
         RecordPage.Step("¤Project", "¤not started", 0, None, None, ""),
     ],
     pieces=[RecordPage.Piece("¤Project", "ada", "¤there", "p-1", MOMENT)],
-    views=[RecordPage.View("¤Name", "ada", "ada", None, differs=False)],
+    views=[ComparedProperty("¤Name", "ada", "ada", None, differs=False)],
     leftovers=[],
     has_declared=True,
     stack_exists=True,
@@ -225,14 +210,14 @@ ENTRY = AuditPage.Entry(
     at=MOMENT,
     who="¤A browser",
     mark="abc123",
-    only_his="/operator/audit?actor=x",
+    trail_of_actor="/operator/audit?actor=x",
     means="¤cookie",
     address="192.0.2.7",
     what="¤Removal",
     subject="",
     deployment_id="01JD0000000000000000000000",
     stack="ada",
-    only_its="/operator/audit?stack=ada",
+    trail_of_stack="/operator/audit?stack=ada",
     refused="",
     reason="",
 )
@@ -244,7 +229,7 @@ AUDIT = AuditPage(
             deployment_id="",
             subject="¤ci",
             stack="¤no name",
-            only_its="/operator/audit?stack=no+name",
+            trail_of_stack="/operator/audit?stack=no+name",
             address="",
             refused="cross_site",
             reason="¤why",
@@ -315,7 +300,7 @@ PAGES: Mapping[str, Page] = {
     "stack, left": replace(STACK, opens=False, redeployable=False, password=None, qr=None),
     "record": RECORD,
     "record, differs": replace(
-        RECORD, views=[RecordPage.View("¤Port", "80", "80", "81", differs=True)], leftovers=["¤volume"]
+        RECORD, views=[ComparedProperty("¤Port", "80", "80", "81", differs=True)], leftovers=["¤volume"]
     ),
     "record, not declared": replace(RECORD, has_declared=False, pieces=[replace(RECORD.pieces[0], dokploy_id="")]),
     "record, running": replace(RECORD, started=None, concluded=None, duration="", over=False, manager=False),
@@ -591,7 +576,7 @@ def test_escapes_what_others_wrote(renderer: Renderer, language: Language):
             log=[LogRow(1, "", EVIL, EVIL)],
         ),
         replace(RECORD, name=EVIL, actor=EVIL, trigger=EVIL, leftovers=[EVIL]),
-        replace(RECORD, views=[RecordPage.View(EVIL, EVIL, EVIL, EVIL, differs=True)]),
+        replace(RECORD, views=[ComparedProperty(EVIL, EVIL, EVIL, EVIL, differs=True)]),
         replace(RECORD, pieces=[RecordPage.Piece(EVIL, EVIL, EVIL, EVIL, Moment(EVIL, EVIL))]),
         DeletePage(EVIL, EVIL, EVIL),
         RedeployPage(EVIL),
@@ -805,17 +790,16 @@ def test_assets_change_their_address_with_their_content():
 
 
 def test_every_asset_that_is_asked_for_exists():
-    for template in TEMPLATES_DIR.glob("*.html"):
-        for name in re.findall(r"""asset\(["']([\w.-]+)["']\)""", template.read_text()):
-            assert (STATIC_DIR / name).is_file(), f"{template.name}: {name}"
+    for template, source in TEMPLATES.items():
+        for name in re.findall(r"""asset\(["']([\w.-]+)["']\)""", source):
+            assert (STATIC_DIR / name).is_file(), f"{template}: {name}"
 
 
 def test_every_symbol_that_is_used_exists():
     sprite = (STATIC_DIR / "line.svg").read_text()
-    for template in TEMPLATES_DIR.glob("*.html"):
-        text = template.read_text()
+    for template, text in TEMPLATES.items():
         for name in re.findall(r"""icon\(["'](\w+)["']""", text) + re.findall(r"""\)\s*\}\}#(\w+)""", text):
-            assert f'id="{name}"' in sprite, f"{template.name}: {name}"
+            assert f'id="{name}"' in sprite, f"{template}: {name}"
 
 
 def test_catalogs_are_complete():

@@ -10,19 +10,20 @@ from typing import Final
 
 import pytest
 
-from app.web.ui.shared.templating import STATIC_DIR, TEMPLATES_DIR
-from tests.sources import FILLED, read_script, read_template
+from app.web.assets import STATIC_DIR
+from app.web.ui.shared.renderer import TEMPLATES_DIR
+from tests.sources import FILLED, TEMPLATES, read_script, read_template
 
 ROOT: Final = Path(__file__).parents[3]
 
 # Names and commands are the same in every language.
 NAMES: Final = ("AI Stack Deployer", "opencode attach", 'curl -H "Authorization: Bearer $TOKEN"')
 # For developers, and so in English: said once here, and by `lang="en" dir="ltr"` in the templates themselves.
-ENGLISH_TEMPLATES: Final = ("docs.html",)
+ENGLISH_TEMPLATES: Final = ("api_docs/docs.html",)
 UI: Final = ROOT / "app/web/ui"
-ENGLISH_PYTHON: Final = (UI / "api_docs" / "routes.py",)
+ENGLISH_PYTHON: Final = (UI / "api_docs" / "view.py",)
 # They say nothing but headers and addresses.
-WORDLESS: Final = (UI / "crawlers" / "routes.py", UI / "shared" / "rendering.py")
+WORDLESS: Final = (UI / "crawlers" / "routes.py", UI / "shared" / "responses.py")
 PYTHON: Final = tuple(sorted(set(UI.rglob("*.py")) - set(WORDLESS)))
 
 WORD: Final = re.compile(r"[^\W\d_]{2,}")
@@ -96,19 +97,17 @@ def words_of_template(source: str) -> list[Found]:
 
 def test_no_template_has_words_of_its_own():
     found = [
-        each.at(file)
-        for file in sorted(TEMPLATES_DIR.glob("*.html"))
-        if file.name not in ENGLISH_TEMPLATES
-        for each in words_of_template(file.read_text())
+        each.at(TEMPLATES_DIR / name)
+        for name, source in TEMPLATES.items()
+        if name not in ENGLISH_TEMPLATES
+        for each in words_of_template(source)
     ]
     assert found == [], "\n".join(found)
 
 
 def test_pages_that_stay_english_say_so():
     for name in ENGLISH_TEMPLATES:
-        assert 'lang="en" dir="ltr"' in (TEMPLATES_DIR / name).read_text(), (
-            f"templates/{name}: mark its words as English"
-        )
+        assert 'lang="en" dir="ltr"' in TEMPLATES[name], f"templates/{name}: mark its words as English"
 
 
 @pytest.mark.parametrize(
@@ -271,7 +270,7 @@ def test_no_page_says_in_python_what_nobody_translates():
 
 def test_what_stays_english_is_there():
     assert set(ENGLISH_PYTHON) <= set(PYTHON)
-    assert set(ENGLISH_TEMPLATES) <= {file.name for file in TEMPLATES_DIR.glob("*.html")}
+    assert set(ENGLISH_TEMPLATES) <= set(TEMPLATES)
 
 
 @pytest.mark.parametrize(

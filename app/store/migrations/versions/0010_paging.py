@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0010"
-down_revision = "0008"
+down_revision = "0009"
 
 # Begin with the same columns as an index below, so that nothing is found by them that is not found by that.
 REPLACED = (

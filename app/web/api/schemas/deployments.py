@@ -111,6 +111,8 @@ class DeploymentAnswer(Answer):
     created_at: datetime
     started_at: datetime | None
     concluded_at: datetime | None
+    log_expired_at: datetime | None
+    """When all events but the last were deleted, as the operator keeps them for some time only; else none."""
     events_url: str
 
 
@@ -245,6 +247,7 @@ def deployment_answer(record: DeploymentRecord, language: Language) -> Deploymen
         created_at=record.created_at,
         started_at=record.started_at,
         concluded_at=record.concluded_at,
+        log_expired_at=record.log_expired_at,
         events_url=events_url(record.id),
     )
 

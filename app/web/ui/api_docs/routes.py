@@ -5,98 +5,15 @@ allows no inline styles, Redoc 2.5 does not start, and Scalar 1.46, RapiDoc 9.3 
 styles. Swagger UI 5.35 works, but shows nothing without its 1.9 MB of scripts and styles, and has a look of its own.
 """
 
-import json
-from collections.abc import Mapping
-from typing import Any, Final
-
 from fastapi import APIRouter, Request, Response
 
-from app.errors import PROBLEMS
-from app.web.problems import status_of
-from app.web.ui.shared.rendering import respond
-from app.web.ui.views import DocsPage
+from app.web.ui.api_docs.view import docs_page
+from app.web.ui.shared.responses import respond
 
-router = APIRouter(include_in_schema=False)
-
-_NOTHING: Final = "nothing"
+router = APIRouter()
 
 
 @router.get("/docs")
 async def docs(request: Request) -> Response:
-    """Every call, who may make it, what it reads and answers, and every code of a problem."""
-    document = request.app.openapi()
-    schemas = document["components"]["schemas"]
-    schemes = document["components"]["securitySchemes"]
-    codes = [
-        DocsPage.Row(code, f"{status_of(code)} {problem.title}. {problem.hint}") for code, problem in PROBLEMS.items()
-    ]
-    page = DocsPage(
-        calls=[
-            _call(method, path, operation, schemas)
-            for path, operations in document["paths"].items()
-            for method, operation in operations.items()
-        ],
-        credentials=[DocsPage.Row(name, scheme["description"], _carrier(scheme)) for name, scheme in schemes.items()],
-        shapes=[_shape(name, schema) for name, schema in sorted(schemas.items())],
-        codes=codes,
-    )
-    return respond(request, page)
-
-
-def _call(method: str, path: str, operation: Mapping[str, Any], schemas: Mapping[str, Any]) -> DocsPage.Call:
-    content = operation.get("requestBody", {}).get("content", {}).get("application/json")
-    shape = _shape_in(content) if content else ""
-    return DocsPage.Call(
-        method=method.upper(),
-        path=path,
-        summary=operation.get("description", "").split("\n\n"),
-        credentials=[next(iter(way), _NOTHING) for way in operation["security"]],
-        parameters=[
-            DocsPage.Row(each["name"], each["description"], _kind(each["schema"]))
-            for each in operation.get("parameters", ())
-        ],
-        body=_shape(shape, schemas[shape]) if shape else None,
-        example=json.dumps(content["example"], indent=2) if content else "",
-        answers=[
-            DocsPage.Row(status, answer["description"], shape=_shape_in(*answer.get("content", {}).values()))
-            for status, answer in operation["responses"].items()
-            if status != "default"
-        ],
-    )
-
-
-def _carrier(scheme: Mapping[str, str]) -> str:
-    return "Authorization: Bearer" if scheme["type"] == "http" else f"{scheme['in']} {scheme['name']}"
-
-
-def _shape(name: str, schema: Mapping[str, Any]) -> DocsPage.Shape:
-    required = set(schema.get("required", ()))
-    fields = [
-        DocsPage.Row(
-            field, each.get("description", ""), f"{_kind(each)}, required" if field in required else _kind(each)
-        )
-        for field, each in schema.get("properties", {}).items()
-    ]
-    return DocsPage.Shape(name, schema.get("description", ""), fields)
-
-
-def _shape_in(*contents: Mapping[str, Any]) -> str:
-    """The name of what the JSON of some contents is like; of events that of one event as JSON."""
-    names = [each["schema"]["$ref"].rpartition("/")[2] for each in contents if "$ref" in each.get("schema", {})]
-    return names[-1] if names else ""
-
-
-def _kind(schema: Mapping[str, Any]) -> str:
-    """What a value can be, in words."""
-    match schema:
-        case {"$ref": reference}:
-            return str(reference).rpartition("/")[2]
-        case {"anyOf": kinds}:
-            return " or ".join(_kind(each) for each in kinds)
-        case {"enum": values}:
-            return " or ".join(str(value) for value in values)
-        case {"const": value}:
-            return str(value)
-        case {"type": "array", "items": items}:
-            return f"list of {_kind(items)}"
-    return str(schema.get("format") or schema.get("type") or "anything")
+    """Show every call, who may make it, what it reads and answers, and every code of a problem."""
+    return respond(request, docs_page(request.app.openapi()))

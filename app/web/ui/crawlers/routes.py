@@ -1,11 +1,11 @@
-"""What search engines may read: the pages for everybody, and nothing of anybody's stacks."""
+"""Rules for crawlers: public pages may be read, pages of stacks may not."""
 
 from typing import Final
 
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter()
 
 _ROBOTS: Final = """\
 User-agent: *
@@ -21,5 +21,5 @@ Allow: /
 
 @router.api_route("/robots.txt", methods=["GET", "HEAD"])
 async def robots() -> Response:
-    """The rules, as RFC 9309 has them."""
+    """Return the rules (RFC 9309)."""
     return PlainTextResponse(_ROBOTS, headers={"Cache-Control": "public, max-age=3600"})

@@ -1,20 +1,12 @@
-"""The first page: the form in which a stack is named, and what becomes of it when it is sent."""
+"""The form that names a stack, and the deployment that it starts."""
 
-from collections.abc import Sequence
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
-from app.deployments.sentences import describe
-from app.errors import N_, PortalError
-from app.i18n import Language
-from app.identity import Principal
-from app.operations.create import CREATE
-from app.portal import Portal
+from app.errors import PortalError
 from app.stacks.availability import NAME_REFUSED
-from app.stacks.names import MAX_NAME, MIN_NAME
-from app.stacks.plan import Plan
 from app.web.deps import (
     LanguageDep,
     PortalDep,
@@ -22,95 +14,41 @@ from app.web.deps import (
     actor_of,
     origin_of,
     owner_of,
-    portal_of,
     read_form,
     remember_browser,
     requester_of,
 )
-from app.web.preview import parse_request, preview_plan
-from app.web.problems import refuse, show
-from app.web.projector import planned_stations
-from app.web.ui.shared.rendering import respond
-from app.web.ui.views import DeployPage, Fact, PlanPreview, ShownProblem
+from app.web.preview import parse_request
+from app.web.problems import show
+from app.web.ui.deploy.view import deploy_page, plan_preview
+from app.web.ui.shared.responses import refuse, respond
 
 router = APIRouter()
 
-# A name that is too long is shown as it was typed, but not a book.
+# A name that is too long is shown as it was typed, up to here.
 _LONGEST_SHOWN: Final = 100
 
 
 @router.api_route("/", methods=["GET", "HEAD"])
 async def form(request: Request, portal: PortalDep, principal: PrincipalDep, language: LanguageDep) -> Response:
-    """The form, with the plan for a name where that is asked for (`?name=ada&plan=1`)."""
+    """Show the form, with the plan for a name if requested (`?name=ada&plan=1`)."""
     name = request.query_params.get("name", "")[:_LONGEST_SHOWN]
-    plan = await _preview(portal, name, principal, language) if "plan" in request.query_params else None
-    # Said before anybody has thought of a name.
+    plan = await plan_preview(portal, name, principal, language) if "plan" in request.query_params else None
+    # Said before the viewer thinks of a name.
     away = show(PortalError("dokploy_away", seconds=0), language) if portal.health.now.circuit == "open" else None
-    return respond(request, _deploy_page(request, language, name=name, problem=away, plan=plan))
-
-
-async def _preview(portal: Portal, name: str, principal: Principal, language: Language) -> PlanPreview:
-    preview = await preview_plan(portal, principal, language, name)
-    blocked = [show(each, language) for each in preview.blocked]
-    plan = preview.plan
-    if plan is None:
-        return PlanPreview(blocked=blocked)
-    alive = ", ".join(str(status) for status in sorted(plan.alive))
-    facts = [
-        Fact(language.text(N_("Address")), plan.url, code=True),
-        Fact(language.text(N_("Image")), plan.image, code=True),
-        Fact(language.text(N_("Port")), str(plan.port), code=True),
-        Fact(language.text(N_("Files")), f"{plan.volume}:{plan.volume_path}", code=True),
-        Fact(language.text(N_("Memory")), language.size(plan.memory_bytes)),
-        Fact(language.text(N_("Processors")), language.number(plan.cpus)),
-        Fact(language.text(N_("Variables")), ", ".join(plan.variables), code=True),
-        Fact(language.text(N_("Certificate")), _certificate(plan, language)),
-        Fact(language.text(N_("Health check")), f"{plan.probe_paths[0]} → {alive}", code=True),
-    ]
-    warnings = [describe(f"warning.{code}", {}, language) for code in plan.warnings]
-    return PlanPreview(preview.sentences, facts, warnings, blocked)
-
-
-def _certificate(plan: Plan, language: Language) -> str:
-    if not plan.https:
-        return language.text(N_("none, plain http"))
-    said = plan.certificate_resolver or plan.certificate_type
-    return language.text(N_("the proxy's own")) if said == "none" else said
-
-
-def _deploy_page(
-    request: Request,
-    language: Language,
-    *,
-    name: str,
-    problem: ShownProblem | None = None,
-    suggestions: Sequence[str] = (),
-    plan: PlanPreview | None = None,
-) -> DeployPage:
-    settings = portal_of(request).settings
-    return DeployPage(
-        name=name,
-        suffix=settings.stack_domain_suffix,
-        url_prefix="https://" if settings.https else "http://",
-        stations=planned_stations(CREATE.kind, CREATE.step_names, language),
-        problem=problem,
-        suggestions=suggestions,
-        plan=plan,
-        minimum=MIN_NAME,
-        maximum=MAX_NAME,
-        origin=origin_of(request),
-    )
+    page = deploy_page(portal, language, name=name, origin=origin_of(request), problem=away, plan=plan)
+    return respond(request, page)
 
 
 @router.get("/deploy")
 async def no_form_here() -> Response:
-    """Lead back to the form whoever asks anew for the address of one that was refused."""
+    """Redirect to the form: a reload of a refused form shows an empty one."""
     return RedirectResponse("/", status_code=303)
 
 
 @router.post("/deploy")
 async def deploy(request: Request, portal: PortalDep, principal: PrincipalDep, language: LanguageDep) -> Response:
-    """Take in the form; on to the deployment's page, or back to the form with the reason."""
+    """Start a deployment and go to its page, or show the form again with the reason."""
     fields = await read_form(request)
     name = fields.get("name", "")
     owner = owner_of(request)
@@ -123,8 +61,13 @@ async def deploy(request: Request, portal: PortalDep, principal: PrincipalDep, l
         suggestions: list[str] = []
         if error.code in NAME_REFUSED:
             suggestions = await portal.names.suggest(wanted.name, portal.settings.reserved_names, portal.template)
-        page = _deploy_page(
-            request, language, name=name[:_LONGEST_SHOWN], problem=show(error, language), suggestions=suggestions
+        page = deploy_page(
+            portal,
+            language,
+            name=name[:_LONGEST_SHOWN],
+            origin=origin_of(request),
+            problem=show(error, language),
+            suggestions=suggestions,
         )
         return await refuse(request, error, page)
     response = RedirectResponse(f"/deployments/{accepted.deployment_id}", status_code=303)

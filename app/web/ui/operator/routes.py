@@ -1,49 +1,20 @@
-"""The operator's page: numbers and charts of the last days, the newest deployments, and what needs a hand."""
+"""The operator's page."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
-from app.deployments.model import DeploymentRecord
-from app.deployments.sentences import label_of
-from app.dokploy.health import DokployHealth
-from app.errors import N_, PROBLEMS
-from app.i18n import Language
-from app.observation.leftovers import Leftover
-from app.operations.create import CREATE
-from app.operations.steps import side_by_side
-from app.portal import Portal
-from app.reporting.statistics import Overview
-from app.stacks.model import StackState
-from app.stacks.quotas import Quotas
 from app.store.paging import PageRequest
-from app.store.readiness import StoreState
 from app.web.deps import LanguageDep, PortalDep, PrincipalDep
-from app.web.problems import STORE_CODES
-from app.web.ui.deployment.routes import RESOURCES, name_resource
-from app.web.ui.shared.charts import days_chart, dots, stair
+from app.web.ui.operator.view import operator_page
 from app.web.ui.shared.paging import links_of
-from app.web.ui.shared.rendering import respond
-from app.web.ui.shared.timeline import past_deployment
-from app.web.ui.stacks.routes import shown_state
-from app.web.ui.views import OperatorPage, ShownState
+from app.web.ui.shared.responses import respond
 
 router = APIRouter()
 
 # How many of the newest deployments are shown.
 LATEST: Final = 10
-
-# The rows of the chart; a stack whose redeployment failed or was cancelled is there all the same.
-_ROWS: Final[Sequence[Sequence[StackState]]] = (
-    (StackState.RUNNING,),
-    (StackState.DEPLOYING,),
-    (StackState.UNDOING,),
-    (StackState.REMOVING,),
-    (StackState.FAILED, StackState.CANCELED),
-    (StackState.LEFT,),
-)
 
 
 @router.get("/operator")
@@ -55,12 +26,12 @@ async def operator(
     cursor: str | None = None,
     left: str | None = None,
 ) -> Response:
-    """The portal as a whole; whoever has not signed in is asked to. left: a cursor of the leftovers."""
+    """Show the portal as a whole. left: a cursor of the leftovers."""
     overview = await portal.statistics.overview()
     latest = await portal.records.latest(PageRequest(LATEST, cursor))
     leftovers = await portal.leftovers.page(PageRequest(cursor=left))
     store = await portal.readiness.look()
-    page = _operator_page(
+    page = operator_page(
         portal, overview, latest.items, leftovers.items, store, language, in_session=principal.session is not None
     )
     page = replace(
@@ -69,182 +40,3 @@ async def operator(
         left_links=links_of(leftovers, "/operator", left, parameter="left", anchor="left"),
     )
     return respond(request, page)
-
-
-def _operator_page(
-    portal: Portal,
-    overview: Overview,
-    latest: Sequence[DeploymentRecord],
-    left: Sequence[Leftover],
-    store: StoreState,
-    language: Language,
-    *,
-    in_session: bool,
-) -> OperatorPage:
-    chart = days_chart([(day.succeeded, day.canceled, day.failed) for day in overview.days])
-    counts = [sum(overview.stacks.get(state, 0) for state in row) for row in _ROWS]
-    unit, rows_of_dots = dots(counts)
-    quotas = Quotas.of(portal.settings)
-    return OperatorPage(
-        at=language.moment(overview.at),
-        figures=_figures(overview, language),
-        baseline=chart.baseline,
-        ticks=[OperatorPage.Tick(tick.y, language.number(tick.value)) for tick in chart.ticks],
-        days=[
-            OperatorPage.Day(
-                number=day.day.day,
-                name=language.day(day.day),
-                sentence=language.text(
-                    N_("{day}: {succeeded} succeeded, {canceled} cancelled, {failed} failed"),
-                    {
-                        "day": language.day(day.day, long=True),
-                        "succeeded": day.succeeded,
-                        "canceled": day.canceled,
-                        "failed": day.failed,
-                    },
-                ),
-                succeeded=language.number(day.succeeded),
-                canceled=language.number(day.canceled),
-                failed=language.number(day.failed),
-                bars=bars,
-            )
-            for day, bars in zip(overview.days, chart.days, strict=True)
-        ],
-        finished=overview.finished,
-        steps=_steps(overview, language),
-        measured=language.plural(
-            "Of {count} deployment that succeeded.",
-            "Of the newest {count} deployments that succeeded.",
-            overview.measured,
-        ),
-        states=[
-            OperatorPage.State(shown_state(row[0], language), language.number(count), drawn)
-            for row, count, drawn in zip(_ROWS, counts, rows_of_dots, strict=True)
-        ],
-        one_dot=language.text(N_("One dot is {count} stacks."), {"count": unit}) if unit > 1 else "",
-        latest=[past_deployment(each, language, title=each.name) for each in latest],
-        leftovers=[_leftover(each, language) for each in left if each.kind in RESOURCES],
-        connections=[_dokploy(portal.health.now, language), _store(portal, store, language)],
-        room=_room(overview.all_stacks, quotas, language),
-        is_full=_is_full(overview.all_stacks, quotas),
-        is_empty=overview.is_empty and not latest,
-        in_session=in_session,
-    )
-
-
-def _room(stacks: int, quotas: Quotas, language: Language) -> str:
-    """What is to be done while there still is room, empty where there is enough."""
-    if not quotas.is_near(stacks):
-        return ""
-    if _is_full(stacks, quotas):
-        return language.text(N_("Nobody can deploy until a stack is deleted or MAX_STACKS is raised."))
-    sentence = N_(
-        "{count} of {limit} places for stacks are taken. When all are, nobody can deploy: delete what nobody needs, or "
-        "raise MAX_STACKS."
-    )
-    return language.text(sentence, {"count": stacks, "limit": quotas.stacks})
-
-
-def _is_full(stacks: int, quotas: Quotas) -> bool:
-    """Whether no place is left; there may be more stacks than places, once those were made fewer."""
-    return 0 < quotas.stacks <= stacks
-
-
-def _figures(overview: Overview, language: Language) -> list[OperatorPage.Figure]:
-    return [
-        OperatorPage.Figure(language.number(overview.all_stacks), language.text(N_("stacks on this server"))),
-        OperatorPage.Figure(
-            "" if overview.success is None else language.share(overview.success),
-            language.text(N_("of finished deployments succeeded")),
-        ),
-        _usual_time(overview.seconds, language),
-        OperatorPage.Figure(language.number(overview.waiting), language.text(N_("waiting in line now"))),
-    ]
-
-
-def _usual_time(seconds: float | None, language: Language) -> OperatorPage.Figure:
-    """Short, as it is written large: `47 s` or `1:48`."""
-    if seconds is None or seconds < 60:
-        text = "" if seconds is None else language.exact_duration(seconds)
-        return OperatorPage.Figure(text, language.text(N_("from the request until it is ready (median)")))
-    minutes, rest = divmod(round(seconds), 60)
-    label = N_("minutes from the request until it is ready (median)")
-    return OperatorPage.Figure(f"{minutes}:{rest:02}", language.text(label))
-
-
-def _steps(overview: Overview, language: Language) -> list[OperatorPage.Step]:
-    times = {step.name: step for step in overview.steps}
-    phases = [[times[name] for name in phase if name in times] for phase in side_by_side(CREATE)]
-    phases = [phase for phase in phases if phase]
-    drawn = stair([[(step.median, step.slow) for step in phase] for phase in phases], rtl=language.direction == "rtl")
-    return [
-        OperatorPage.Step(
-            label=label_of(step.name, language),
-            usual=language.exact_duration(step.median),
-            slow=language.exact_duration(step.slow),
-            stair=row,
-        )
-        for step, row in zip((step for phase in phases for step in phase), drawn, strict=True)
-    ]
-
-
-def _leftover(leftover: Leftover, language: Language) -> OperatorPage.Leftover:
-    return OperatorPage.Leftover(
-        thing=name_resource(leftover.kind, leftover.name, language),
-        stack=leftover.stack,
-        why=language.text(PROBLEMS[leftover.code].title),
-        since=language.moment(leftover.left_at),
-        tries=language.plural("Tried {count} time", "Tried {count} times", leftover.attempts),
-        next_try=language.moment(leftover.next_try_at) if leftover.next_try_at else "",
-        deployment_id=leftover.deployment_id,
-    )
-
-
-def _dokploy(health: DokployHealth, language: Language) -> OperatorPage.Connection:
-    """How Dokploy is: reachable or not, its version, whether it is left alone, and whether it takes our calls."""
-    notes = []
-    if health.version:
-        notes.append(language.text(N_("Version {version}."), {"version": health.version}))
-    if health.circuit == "open":
-        notes.append(
-            language.text(
-                N_("It is left alone for {seconds} s; new deployments are refused meanwhile."),
-                {"seconds": health.seconds_left},
-            )
-        )
-    if health.trouble:
-        problem = PROBLEMS[f"dokploy_{health.trouble}"]
-        state = ShownState(problem.title, "failed")
-        notes.append(language.text(problem.hint))
-    elif health.reachable is None:
-        state = ShownState(N_("Not known yet"), "look")
-    elif health.reachable:
-        state = ShownState(N_("Reachable"), "run")
-    else:
-        state = ShownState(N_("Not reachable"), "failed")
-    misfits = health.incompatible or ()
-    if misfits:
-        notes.append(
-            language.plural(
-                "It would not take {count} call of the portal:",
-                "It would not take {count} calls of the portal:",
-                len(misfits),
-            )
-        )
-    elif health.incompatible is not None:
-        notes.append(language.text(N_("It takes every call of the portal.")))
-    shown = ShownState(language.text(state.words), state.dot)
-    return OperatorPage.Connection("Dokploy", shown, notes, [str(each) for each in misfits])
-
-
-def _store(portal: Portal, store: StoreState, language: Language) -> OperatorPage.Connection:
-    kind = "SQLite" if portal.settings.sqlite_path else "PostgreSQL"
-    notes = [language.text(N_("Its schema is {revision}."), {"revision": store.revision})] if store.revision else []
-    if store.trouble is None:
-        return OperatorPage.Connection(kind, ShownState(language.text(N_("Can be read and written")), "run"), notes)
-    if store.trouble == "schema":
-        sentence = N_("The schema is older than this version. Restart the portal.")
-        return OperatorPage.Connection(kind, ShownState(language.text(sentence), "failed"), notes)
-    problem = PROBLEMS[STORE_CODES.get(store.trouble, "store_unavailable")]
-    state = ShownState(language.text(problem.title), "failed")
-    return OperatorPage.Connection(kind, state, [*notes, language.text(problem.hint)])

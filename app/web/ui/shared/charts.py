@@ -73,7 +73,7 @@ def days_chart(days: Sequence[tuple[int, int, int]]) -> DaysChart:
 
 
 def _step(highest: int) -> int:
-    """The smallest of 1, 2, 5, 10, 20, ... of which the highest has but a few."""
+    """Return the smallest of 1, 2, 5, 10, 20, ... that needs few ticks up to the highest."""
     power = 1
     while True:
         for times in (1, 2, 5):

@@ -1,4 +1,4 @@
-"""A deployment in a list: as a small line, and what is said beside it."""
+"""Deployments in lists: each as a small line, with its outcome, start and duration in words."""
 
 from datetime import datetime
 
@@ -8,16 +8,16 @@ from app.deployments.states import Conclusion, ResourceState, Status, StepState
 from app.errors import N_
 from app.i18n import Language
 from app.operations.password import PASSWORD
-from app.web.ui.views import LineEnd, Moment, PastDeployment, SmallLine
+from app.web.ui.shared.view import LineEnd, Moment, PastDeployment, SmallLine
 
 
 def kind_of(record: DeploymentRecord, language: Language) -> str:
-    """What a deployment did to its stack, in words."""
+    """Say what a deployment did to its stack."""
     return language.text((PASSWORD if record.changes_password else record.operation).label)
 
 
 def small_line(record: DeploymentRecord, language: Language) -> SmallLine:
-    """A run as one small line."""
+    """Show a run as one small line."""
     total = len(record.steps)
     reached = _place(record)
     end: LineEnd = ""
@@ -36,7 +36,7 @@ def small_line(record: DeploymentRecord, language: Language) -> SmallLine:
 
 
 def outcome(record: DeploymentRecord, language: Language) -> str:
-    """How a run ended, or how far it is, in a few words."""
+    """Say in a few words how a run ended, or how far it is."""
     if record.conclusion is None:
         return language.text(_progress(record))
     if record.conclusion is Conclusion.SUCCEEDED:
@@ -57,8 +57,16 @@ def outcome(record: DeploymentRecord, language: Language) -> str:
     )
 
 
+def log_expired(record: DeploymentRecord, language: Language) -> str:
+    """Say that the log was deleted; empty where it is there."""
+    days = record.kept_log_days
+    if days is None:
+        return ""
+    return language.plural("The log was deleted after {count} day.", "The log was deleted after {count} days.", days)
+
+
 def past_deployment(record: DeploymentRecord, language: Language, *, title: str = "") -> PastDeployment:
-    """A run in a list. title: what stands for it, where that is not what it did."""
+    """Show a run in a list. title: shown in place of what it did."""
     return PastDeployment(
         id=record.id,
         title=title or kind_of(record, language),
@@ -70,14 +78,14 @@ def past_deployment(record: DeploymentRecord, language: Language, *, title: str 
 
 
 def duration(record: DeploymentRecord, language: Language) -> str:
-    """How long a run took from the request to its end; empty while it is not over."""
+    """Say how long a run took from the request to its end; empty while it is not over."""
     if record.concluded_at is None:
         return ""
     return language.duration((record.concluded_at - record.created_at).total_seconds())
 
 
 def moment(value: datetime, language: Language) -> Moment:
-    """A moment as pages show it."""
+    """Show a moment in a language."""
     return Moment(language.moment(value), value.isoformat())
 
 
@@ -88,7 +96,7 @@ def _progress(record: DeploymentRecord) -> str:
 
 
 def _place(record: DeploymentRecord) -> int:
-    """The number of the station that a run has reached, or where it stopped; 1 is the first."""
+    """Return the number of the step that a run has reached, or where it stopped; 1 is the first."""
     names = [step.name for step in record.steps]
     if record.problem and record.problem["step"] in names:
         return names.index(record.problem["step"]) + 1

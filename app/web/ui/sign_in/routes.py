@@ -1,7 +1,6 @@
 """Signing in and out: at the provider, or with the operator's token, and then a session in this browser."""
 
 from dataclasses import replace
-from typing import Final
 
 import structlog
 from fastapi import APIRouter, Request, Response
@@ -9,7 +8,6 @@ from fastapi.responses import RedirectResponse
 
 from app.audit import Means
 from app.errors import PortalError
-from app.i18n import Language
 from app.identity import operator
 from app.portal import Portal
 from app.web.auth.oidc import Oidc
@@ -24,27 +22,25 @@ from app.web.deps import (
     read_form,
     remember_session,
 )
-from app.web.problems import refuse, show
+from app.web.problems import show
 from app.web.rate_limits import limits_of
-from app.web.ui.shared.rendering import respond
-from app.web.ui.views import ShownProblem, SignInPage
+from app.web.ui.shared.addresses import SIGN_IN, SIGNED_OUT
+from app.web.ui.shared.responses import refuse, respond
+from app.web.ui.sign_in.view import sign_in_page
 
 log = structlog.get_logger()
 
 router = APIRouter()
 
-ADDRESS: Final = "/sign-in"
-SIGNED_OUT: Final = "/signed-out"
 
-
-@router.get(ADDRESS)
+@router.get(SIGN_IN)
 async def sign_in_form(request: Request, portal: PortalDep, principal: PrincipalDep, language: LanguageDep) -> Response:
-    """Ask who it is, and say so where a session has ended; whoever is known goes on."""
+    """Ask the viewer to sign in, and say so if a session has ended; users who are signed in go on."""
     there = _there(portal, request.query_params.get("next", ""))
     if principal.session is not None or principal.actor.means is Means.PROXY:
         onward = RedirectResponse(there, status_code=303)
         if principal.session_ended:
-            # Else he would be sent here again and again.
+            # Otherwise they would be sent here again and again.
             forget_session(request, onward)
         return onward
     response = respond(request, sign_in_page(portal, there, language, ended=principal.session_ended))
@@ -53,13 +49,13 @@ async def sign_in_form(request: Request, portal: PortalDep, principal: Principal
     return response
 
 
-@router.post(ADDRESS)
+@router.post(SIGN_IN)
 async def sign_in(request: Request, portal: PortalDep, language: LanguageDep) -> Response:
-    """Begin the operator's session and go on, or ask again and say why."""
+    """Start the operator's session and go on, or ask again with the reason."""
     fields = await read_form(request)
     there = _there(portal, fields.get("next", ""))
     if portal.settings.admin_token is None:
-        return respond(request, sign_in_page(portal, there, language), status=403, path=ADDRESS)
+        return respond(request, sign_in_page(portal, there, language), status=403, path=SIGN_IN)
     limit, address = limits_of(request).wrong_credential, address_of(request) or ""
     await limit.check(address)
     if not portal.authentication.is_admin_token(fields.get("token", "").strip()):
@@ -67,7 +63,7 @@ async def sign_in(request: Request, portal: PortalDep, language: LanguageDep) ->
         await limit.count(address)
         error = PortalError("token_wrong")
         return await refuse(
-            request, error, sign_in_page(portal, there, language, problem=show(error, language)), path=ADDRESS
+            request, error, sign_in_page(portal, there, language, problem=show(error, language)), path=SIGN_IN
         )
     actor = operator(Means.ADMIN_TOKEN, address_of(request)).actor
     secret = await portal.sessions.begin(
@@ -78,26 +74,8 @@ async def sign_in(request: Request, portal: PortalDep, language: LanguageDep) ->
     return response
 
 
-def sign_in_page(
-    portal: Portal, there: str, language: Language, *, problem: ShownProblem | None = None, ended: bool = False
-) -> SignInPage:
-    """The page on which somebody signs in, as AUTH_MODE wants it."""
-    settings = portal.settings
-    return SignInPage(
-        there,
-        possible=settings.admin_token is not None,
-        problem=problem,
-        ended=ended,
-        provider=settings.auth_mode == "oidc",
-        proxy=settings.auth_mode == "proxy",
-        lasts=language.plural(
-            "You stay signed in for {count} hour.", "You stay signed in for {count} hours.", settings.session_hours
-        ),
-    )
-
-
 def _there(portal: Portal, wanted: str) -> str:
-    """Where to go on to; without accounts it is only the operator who signs in."""
+    """Return where to go on; without accounts only operators sign in."""
     return path_here(wanted, "/operator" if portal.settings.auth_mode == "open" else "/")
 
 
@@ -114,8 +92,8 @@ async def sign_out(request: Request, portal: PortalDep, principal: PrincipalDep)
 
 @router.get(SIGNED_OUT)
 async def signed_out(request: Request, portal: PortalDep, language: LanguageDep) -> Response:
-    """Say that it is done, and where the provider signs somebody out: our own policy lets no form lead there."""
+    """Confirm, with a link to sign out at the provider: our own policy lets no form lead there."""
     oidc: Oidc | None = request.app.state.oidc
     there_too = await oidc.end_address() if oidc is not None else None
     page = replace(sign_in_page(portal, "/", language), left=True, there_too=there_too or "")
-    return respond(request, page, path=ADDRESS)
+    return respond(request, page, path=SIGN_IN)

@@ -1,49 +1,20 @@
-"""The pages of stacks: all that somebody manages, one of them, and what is asked before it is changed."""
-
-from collections.abc import Sequence
-from typing import Final
+"""The pages of stacks: all that the viewer manages, one of them, and the questions before it is changed."""
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
-from app.deployments.model import DeploymentRecord
-from app.errors import N_, PortalError
-from app.i18n import Language
+from app.errors import PortalError
 from app.operations.password import PASSWORD
 from app.operations.redeploy import REDEPLOY
 from app.portal import Portal
 from app.stacks.model import STANDING, StackRecord, StackState, StackView
-from app.stacks.plan import version_of
 from app.stacks.requester import Requester
-from app.stacks.volumes import KeptFiles
-from app.store.paging import Page, PageRequest
-from app.web.auth.authorization import KeptDep, StackDep, files_of, stacks_of, whose_stacks
+from app.web.auth.authorization import KeptDep, StackDep
 from app.web.deps import LanguageDep, PortalDep, PrincipalDep, read_form
-from app.web.passwords import password_of
-from app.web.projector import log_of
-from app.web.ui.deployment.routes import events_of
-from app.web.ui.record.routes import certificate_of
-from app.web.ui.shared.owners import owners_in_words
-from app.web.ui.shared.paging import links_of
-from app.web.ui.shared.qr import qr_code
-from app.web.ui.shared.rendering import respond
-from app.web.ui.shared.timeline import moment, past_deployment
-from app.web.ui.views import DeletePage, ErasePage, PasswordPage, RedeployPage, ShownState, StackPage, StacksPage
+from app.web.ui.shared.responses import respond
+from app.web.ui.stacks.view import DeletePage, ErasePage, PasswordPage, RedeployPage, stack_page, stacks_page
 
 router = APIRouter()
-
-PAGE: Final = 50
-LATELY: Final = 5
-
-_STATES: Final = {
-    StackState.DEPLOYING: ShownState(N_("Deploying"), "half"),
-    StackState.UNDOING: ShownState(N_("Being undone"), "undone"),
-    StackState.REMOVING: ShownState(N_("Removing"), "undone"),
-    StackState.RUNNING: ShownState(N_("Running"), "run"),
-    StackState.FAILED: ShownState(N_("Not deployed again"), "failed"),
-    StackState.CANCELED: ShownState(N_("Not deployed again"), "off"),
-    StackState.LEFT: ShownState(N_("Something is left"), "failed"),
-}
 
 
 @router.get("/stacks")
@@ -55,45 +26,8 @@ async def stacks(
     cursor: str | None = None,
     kept: str | None = None,
 ) -> Response:
-    """The stacks that the visitor manages, and what became of those that are gone. kept: a cursor of kept files."""
-    views = await stacks_of(portal, principal, PageRequest(PAGE, cursor))
-    links = links_of(views, "/stacks", cursor)
-    whose = whose_stacks(principal)
-    gone: Sequence[DeploymentRecord] = []
-    if whose is not None and links.is_first and not principal.is_operator:
-        gone = await portal.records.lately_gone(whose, limit=LATELY)
-    # Only beside the newest stacks: what is kept has pages of its own.
-    files = await files_of(portal, principal, PageRequest(PAGE, kept)) if links.is_first else Page[KeptFiles]([])
-    owners = {}
-    if principal.is_operator:
-        owners = await owners_in_words(portal, [view.stack.owner for view in views.items], language)
-    page = StacksPage(
-        rows=[_row(view, owners.get(view.stack.owner, ""), language) for view in views.items],
-        lately=[past_deployment(record, language, title=record.name) for record in gone],
-        kept=[StacksPage.Kept(each.name, each.volume, moment(each.since, language)) for each in files.items],
-        everybody=principal.is_operator,
-        of_browser=portal.settings.auth_mode == "open",
-        links=links,
-        kept_links=links_of(files, "/stacks", kept, parameter="kept", anchor="kept"),
-    )
-    return respond(request, page)
-
-
-def _row(view: StackView, owner: str, language: Language) -> StacksPage.Row:
-    return StacksPage.Row(
-        name=view.stack.name,
-        host=view.stack.plan["host"],
-        state=shown_state(view.state, language),
-        version=version_of(view.stack.plan["image"]),
-        last=past_deployment(view.newest, language),
-        owner=owner,
-    )
-
-
-def shown_state(state: StackState, language: Language) -> ShownState:
-    """Say a stack's state in a language."""
-    shown = _STATES[state]
-    return ShownState(language.text(shown.words), shown.dot)
+    """Show the stacks that the viewer manages, and what became of deleted ones. kept: a cursor of kept files."""
+    return respond(request, await stacks_page(portal, principal, language, cursor=cursor, kept_cursor=kept))
 
 
 @router.get("/stacks/{name}")
@@ -105,64 +39,36 @@ async def one_stack(
     language: LanguageDep,
     cursor: str | None = None,
 ) -> Response:
-    """One stack: how it is, how to get in, what it is made of, what was done to it, and what can be."""
-    newest = await _newest(portal, stack)
-    deployments = await portal.records.deployments_of(stack.id, PageRequest(PAGE, cursor))
-    view = StackView(stack, newest)
-    plan, state = stack.plan, view.state
-    page = StackPage(
-        name=stack.name,
-        host=plan["host"],
-        url=plan["url"],
-        state=shown_state(state, language),
-        newest=newest.id,
-        opens=view.opens,
-        redeployable=state in STANDING,
-        deletable=newest.conclusion is not None,
-        image=plan["image"],
-        version=version_of(plan["image"]),
-        port=plan["port"],
-        memory=language.size(plan["memory_bytes"]),
-        cpus=language.number(plan["cpus"], 2),
-        volume=plan["volume"],
-        volume_path=plan["volume_path"],
-        certificate=certificate_of(plan, language)[0],
-        created=moment(stack.created_at, language),
-        deployments=[past_deployment(record, language) for record in deployments.items],
-        log=log_of(newest, await events_of(portal, newest), language),
-        running=newest.id if newest.conclusion is None else None,
-        password=await password_of(portal, principal, stack) if view.opens else None,
-        password_pending=stack.is_password_pending,
-        qr=qr_code(plan["url"]) if view.opens else None,
-        links=links_of(deployments, f"/stacks/{stack.name}", cursor, anchor="deployments"),
-    )
-    return respond(request, page)
+    """Show one stack: its state, access, parts, deployments, and operations."""
+    view = await _view_of(portal, stack)
+    return respond(request, await stack_page(portal, principal, view, language, cursor=cursor))
 
 
-async def _newest(portal: Portal, stack: StackRecord) -> DeploymentRecord:
+async def _view_of(portal: Portal, stack: StackRecord) -> StackView:
+    """Read a stack with its newest deployment. Raises PortalError `stack_not_found`."""
     newest = await portal.records.newest_deployment(stack.id)
     if newest is None:
         raise PortalError("stack_not_found", name=stack.name)
-    return newest
+    return StackView(stack, newest)
 
 
 @router.get("/stacks/{name}/redeploy")
 async def ask_to_redeploy(request: Request, stack: StackDep, portal: PortalDep) -> Response:
-    """Ask before deploying again, unless that would be refused."""
+    """Ask before a redeployment, unless it would be refused."""
     await _must_stand(portal, stack)
     return respond(request, RedeployPage(name=stack.name, password_pending=stack.is_password_pending))
 
 
 async def _must_stand(portal: Portal, stack: StackRecord) -> None:
-    """Raise PortalError unless a stack could be deployed again now."""
-    state = StackView(stack, await _newest(portal, stack)).state
+    """Raise PortalError unless a stack can be redeployed now."""
+    state = (await _view_of(portal, stack)).state
     if state not in STANDING:
         raise PortalError("name_cleaning_up" if state is StackState.LEFT else "stack_busy", name=stack.name)
 
 
 @router.post("/stacks/{name}/redeploy")
 async def redeploy(stack: StackDep, portal: PortalDep, principal: PrincipalDep) -> Response:
-    """Deploy again, and on to that deployment's page."""
+    """Redeploy, and go to the page of that deployment."""
     deployment_id = await portal.operations.change(REDEPLOY, stack, Requester(stack.owner, principal.actor, "user"))
     return RedirectResponse(f"/deployments/{deployment_id}", status_code=303)
 
@@ -176,7 +82,7 @@ async def ask_to_change_password(request: Request, stack: StackDep, portal: Port
 
 @router.post("/stacks/{name}/password")
 async def change_password(stack: StackDep, portal: PortalDep, principal: PrincipalDep) -> Response:
-    """Deploy again with a new password, and on to that deployment's page."""
+    """Redeploy with a new password, and go to the page of that deployment."""
     requester = Requester(stack.owner, principal.actor, "user")
     deployment_id = await portal.operations.change(PASSWORD, stack, requester)
     return RedirectResponse(f"/deployments/{deployment_id}", status_code=303)
@@ -190,7 +96,7 @@ async def ask_to_delete(request: Request, stack: StackDep) -> Response:
 
 @router.post("/stacks/{name}/delete")
 async def delete(request: Request, stack: StackDep, portal: PortalDep, principal: PrincipalDep) -> Response:
-    """Delete, and on to the page of the removal."""
+    """Delete, and go to the page of the deletion."""
     fields = await read_form(request)
     match fields.get("volume"):
         case "erase" | "keep" as volume:
@@ -203,12 +109,12 @@ async def delete(request: Request, stack: StackDep, portal: PortalDep, principal
 
 @router.get("/stacks/{name}/erase")
 async def ask_to_erase(request: Request, kept: KeptDep) -> Response:
-    """Ask before the files that were kept of a stack are erased."""
+    """Ask before the kept files of a stack are erased."""
     return respond(request, ErasePage(name=kept.name, volume=kept.volume))
 
 
 @router.post("/stacks/{name}/erase")
 async def erase(kept: KeptDep, portal: PortalDep, principal: PrincipalDep) -> Response:
-    """Erase them, and on to the page of the removal."""
+    """Erase them, and go to the page of the deletion."""
     deployment_id = await portal.operations.erase(kept, Requester(kept.owner, principal.actor, "user"))
     return RedirectResponse(f"/deployments/{deployment_id}", status_code=303)

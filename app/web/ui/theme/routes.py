@@ -1,4 +1,4 @@
-"""What a reader chooses for himself and the portal keeps in a cookie: the theme."""
+"""The theme, which a viewer chooses and a cookie keeps."""
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
@@ -10,7 +10,7 @@ router = APIRouter()
 
 @router.post("/theme")
 async def choose_theme(request: Request) -> Response:
-    """Keep the reader's theme and go back to where he was, on this site."""
+    """Keep the viewer's theme and go back to the page they were on."""
     fields = await read_form(request)
     response = RedirectResponse(path_here(fields.get("next", "")), status_code=303)
     if fields.get("theme") in {"light", "dark"}:

@@ -1,4 +1,4 @@
-"""Handing a stack over: its owner passes a code on, and whoever has a code, or a manage key, takes the stack over."""
+"""Transfers of stacks: an owner passes a code on, and who has a code, or a manage key, accepts the stack."""
 
 from typing import Final
 
@@ -17,11 +17,11 @@ from app.web.deps import (
     read_form,
     remember_browser,
 )
-from app.web.problems import refuse, show
+from app.web.problems import show
 from app.web.transfers import take
-from app.web.ui.shared.rendering import respond
+from app.web.ui.shared.responses import refuse, respond
 from app.web.ui.shared.timeline import moment
-from app.web.ui.views import OfferedPage, OfferPage, TakenOverPage, TakeOverPage
+from app.web.ui.transfer.view import OfferedPage, OfferPage, TakenOverPage, TakeOverPage
 
 router = APIRouter()
 
@@ -30,7 +30,7 @@ TAKE_OVER: Final = "/take-over"
 
 @router.get("/stacks/{name}/offer")
 async def ask_to_offer(request: Request, stack: StackDep, principal: PrincipalDep) -> Response:
-    """Ask before a code is made, and say what it does."""
+    """Ask before a code is created, and say what it does."""
     return respond(request, OfferPage(stack.name, is_own=not principal.is_operator or principal.owner == stack.owner))
 
 
@@ -38,7 +38,7 @@ async def ask_to_offer(request: Request, stack: StackDep, principal: PrincipalDe
 async def offer(
     request: Request, stack: StackDep, portal: PortalDep, principal: PrincipalDep, language: LanguageDep
 ) -> Response:
-    """Make the code and show it, this once."""
+    """Create the code and show it once."""
     made = await portal.transfers.offer(stack, Requester(stack.owner, principal.actor, "user"))
     ends = moment(made.expires_at, language)
     page = OfferedPage(stack.name, made.code, ends, f"{origin_of(request)}{TAKE_OVER}")
@@ -53,7 +53,7 @@ async def take_over_form(request: Request) -> Response:
 
 @router.post(TAKE_OVER)
 async def take_over(request: Request, principal: PrincipalDep, language: LanguageDep) -> Response:
-    """Take the stack over and show its new key, this once; or ask again and say why."""
+    """Accept the stack and show its new key once, or ask again with the reason."""
     fields = await read_form(request)
     owner = owner_of(request)
     try:

@@ -1,0 +1,59 @@
+"""Transactions on PostgreSQL, over asyncpg."""
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+T = TypeVar("T")
+
+# The one channel on which processes tell each other that there is something to read.
+CHANNEL: Final = "ai_stack_deployer"
+
+# A server that is not there says so at once; one behind a broken network says nothing at all.
+_CONNECT_SECONDS: Final = 5.0
+_STATEMENT_SECONDS: Final = 30.0
+
+
+class Postgresql:
+    """Transactions over asyncpg."""
+
+    def __init__(self, url: str) -> None:
+        deadlines = {"timeout": _CONNECT_SECONDS, "command_timeout": _STATEMENT_SECONDS}
+        self._engine = create_async_engine(
+            url,
+            pool_size=8,
+            max_overflow=8,
+            pool_timeout=_STATEMENT_SECONDS,
+            pool_pre_ping=True,
+            connect_args=deadlines,
+            hide_parameters=True,
+        )
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Run a transaction that may change something."""
+        async with self._engine.begin() as connection:
+            return await connection.run_sync(work)
+
+    write_afresh = write
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Run a transaction that only reads."""
+        async with self._engine.connect() as connection:
+            return await connection.run_sync(work)
+
+    def notify(self, connection: Connection, payload: str) -> None:
+        """Tell every listener, when this transaction commits."""
+        connection.execute(text("SELECT pg_notify(:channel, :payload)"), {"channel": CHANNEL, "payload": payload})
+
+    def take_turns(self, connection: Connection, what: str) -> None:
+        """Wait for a lock that this transaction holds until it is over."""
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:what))"), {"what": f"{CHANNEL}:{what}"})
+
+    def forget(self) -> None:
+        """Keep the connections: the server knows the state of its files."""
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._engine.dispose()
