@@ -1,20 +1,24 @@
 """The audit trail: who did what to which stack, from where, by which means, with what outcome; only ever added to."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final, TypeVar, cast
 
-from sqlalchemy import Connection, Select, and_, insert, or_, select
+from sqlalchemy import Connection, Row, Select, insert, select
 
 from app.ids import new_id
 from app.store.engine import Database
+from app.store.paging import Order, Page, PageRequest, every
 from app.store.schema import AUDIT_TEXT, audit
 
 W = TypeVar("W", bound=StrEnum)
 
 _PAGE: Final = 500
+_NEWEST_FIRST: Final = Order("audit", (audit.c.at, audit.c.id))
+_OLDEST_FIRST: Final = Order("audit-export", (audit.c.at, audit.c.id), descending=False)
 
 
 class Means(StrEnum):
@@ -167,50 +171,28 @@ class Trail:
         )
 
     async def entries(
-        self,
-        *,
-        limit: int,
-        before: str | None = None,
-        stack: str | None = None,
-        actor: str | None = None,
-    ) -> Sequence[AuditEntry]:
-        """Entries, newest first.
-
-        before: only those older than the one with this id; stack: only of this one; actor: only of whom this is the
-        id, or the e-mail address.
-        """
+        self, request: PageRequest, *, stack: str | None = None, actor: str | None = None
+    ) -> Page[AuditEntry]:
+        """Entries, newest first. stack: only of this one; actor: only of whom this is the id, or the email address."""
         wanted: list[Any] = []
         if stack is not None:
             wanted.append(audit.c.stack == _bounded(stack))
         if actor is not None:
             named = _printable(actor)
-            wanted.append(or_(audit.c.actor == named, audit.c.email == named))
-        query = select(audit).where(*wanted).order_by(audit.c.at.desc(), audit.c.id.desc()).limit(limit)
-        return await self._read(query if before is None else query.where(_on_one_side(_printable(before), newer=False)))
+            # An id has no @, and an email address has one: each has an index of its own.
+            wanted.append(audit.c.email == named if "@" in named else audit.c.actor == named)
+        return await self._page(select(audit).where(*wanted), _NEWEST_FIRST, request)
 
-    async def export(self) -> AsyncIterator[AuditEntry]:
+    def export(self) -> AsyncIterator[AuditEntry]:
         """Every entry, oldest first, a page in memory at a time."""
-        after: str | None = None
-        while True:
-            query = select(audit).order_by(audit.c.at, audit.c.id).limit(_PAGE)
-            page = await self._read(query if after is None else query.where(_on_one_side(after, newer=True)))
-            for entry in page:
-                yield entry
-            if len(page) < _PAGE:
-                return
-            after = page[-1].id
+        return every(partial(self._page, select(audit), _OLDEST_FIRST), at_once=_PAGE)
 
-    async def _read(self, query: Select[Any]) -> Sequence[AuditEntry]:
-        rows = await self._database.read(lambda connection: connection.execute(query).mappings().all())
-        return [_entry(row) for row in rows]
+    async def _page(self, query: Select[Any], order: Order, request: PageRequest) -> Page[AuditEntry]:
+        return await self._database.read(lambda connection: order.page(partial(_read, connection), query, request))
 
 
-def _on_one_side(entry_id: str, *, newer: bool) -> Any:
-    """Hold a query to what comes before or after an entry in time."""
-    moment = select(audit.c.at).where(audit.c.id == entry_id).scalar_subquery()
-    if newer:
-        return or_(audit.c.at > moment, and_(audit.c.at == moment, audit.c.id > entry_id))
-    return or_(audit.c.at < moment, and_(audit.c.at == moment, audit.c.id < entry_id))
+def _read(connection: Connection, query: Select[Any]) -> list[tuple[Row[Any], AuditEntry]]:
+    return [(row, _entry(row)) for row in connection.execute(query)]
 
 
 def _word(kind: type[W], word: str) -> W:
@@ -218,21 +200,21 @@ def _word(kind: type[W], word: str) -> W:
     return kind(word) if word in set(kind) else cast("W", word)
 
 
-def _entry(row: Mapping[Any, Any]) -> AuditEntry:
+def _entry(row: Row[Any]) -> AuditEntry:
     return AuditEntry(
-        id=row["id"],
-        at=row["at"],
+        id=row.id,
+        at=row.at,
         actor=Actor(
-            id=row["actor"],
-            role=_word(Role, row["role"]),
-            means=_word(Means, row["means"]),
-            email=row["email"],
-            address=row["address"],
+            id=row.actor,
+            role=_word(Role, row.role),
+            means=_word(Means, row.means),
+            email=row.email,
+            address=row.address,
         ),
-        action=_word(Action, row["action"]),
-        outcome=_word(AuditOutcome, row["outcome"]),
-        code=row["code"],
-        stack=row["stack"],
-        deployment_id=row["deployment_id"],
-        subject=row["subject"],
+        action=_word(Action, row.action),
+        outcome=_word(AuditOutcome, row.outcome),
+        code=row.code,
+        stack=row.stack,
+        deployment_id=row.deployment_id,
+        subject=row.subject,
     )

@@ -14,7 +14,8 @@ from app.bootstrap import open_portal
 from app.config.settings import Settings
 from app.portal import Portal
 from app.web import error_handlers
-from app.web.api import account, openapi, routes
+from app.web.api import openapi
+from app.web.api.router import router as api
 from app.web.assets import STATIC_DIR
 from app.web.auth.authorization import RULES, authorize, routes_of
 from app.web.auth.oidc import Oidc
@@ -54,8 +55,7 @@ def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
     app.state.requests = set()
     app.state.renderer = Renderer(__version__)
     app.state.limits = Limits(settings)
-    app.include_router(routes.router)
-    app.include_router(account.router)
+    app.include_router(api)
     app.include_router(pages)
     app.mount("/static", StaticFiles(directory=STATIC_DIR), name="static")
     if undecided := set(routes_of(app)) - set(RULES):

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -12,7 +13,8 @@ from app.cli.repair import AsJson, opened_store, print_table
 from app.config.settings import load_settings
 from app.errors import PortalError
 from app.identity import MAX_DAYS, OPERATOR, USUAL_DAYS, Scope, Token, Tokens, parse_scopes
-from app.web.api.account_schemas import audit_line
+from app.store.paging import every
+from app.web.api.schemas.audit import audit_line
 
 
 def make_token(
@@ -40,7 +42,7 @@ def tokens(as_json: AsJson = False) -> None:
 
     async def work() -> list[Token]:
         async with opened_store(settings) as database:
-            return await Tokens(database).of(None)
+            return [each async for each in every(partial(Tokens(database).of, None))]
 
     found = asyncio.run(work())
     rows = [

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -21,6 +22,7 @@ from app.security.vault import Vault, load_keys
 from app.stacks.queries import Records
 from app.store.engine import Database
 from app.store.installation import installation_id
+from app.store.paging import every
 from app.store.readiness import open_store
 
 # Somebody sits at the terminal and waits.
@@ -44,7 +46,8 @@ def leftovers(
             if now:
                 await found.hurry()
             return [
-                {**asdict(each), "needs_operator": each.needs_operator} for each in await found.all(removed=removed)
+                {**asdict(each), "needs_operator": each.needs_operator}
+                async for each in every(partial(found.page, removed=removed))
             ]
 
     rows = asyncio.run(look())

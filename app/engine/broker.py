@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from typing import Any, Final
 
 from app.deployments.events import RecordedEvent
-from app.stacks.queries import PAGE
+from app.deployments.queries import PAGE
 from app.store.errors import StoreAway
 
 # Events that a channel keeps in memory; who is further behind reads from the store.

@@ -216,6 +216,11 @@ PROBLEMS: dict[str, Problem] = {
         N_("Prefer: wait takes a whole number of seconds from 0 to {maximum}."),
         N_("Leave it out to wait {usual} seconds."),
     ),
+    "cursor_invalid": Problem(
+        N_("Not a page of this list"),
+        N_("The cursor belongs to another list, or it was changed."),
+        N_("Start at the first page: leave the cursor out."),
+    ),
     "cross_site": Problem(
         N_("Sent from another site"),
         N_("Another site sent this request, or the browser does not say which."),

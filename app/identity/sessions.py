@@ -3,7 +3,7 @@
 import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, delete, insert, select
 
@@ -13,6 +13,9 @@ from app.ids import new_id
 from app.security.vault import fingerprint
 from app.store.engine import Database
 from app.store.schema import account, session
+
+# Of each account; whoever has more than this can end them all at once.
+_SHOWN: Final = 50
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Sessions:
         return found[0] if found else None
 
     async def of(self, account: Account | None) -> list[Session]:
-        """Every session of an account, or of the operator, the newest first."""
+        """Sessions of an account, or of the operator, the newest first; at most so many as a page shows."""
         return await self._select(_of(account))
 
     async def _select(self, condition: Any) -> list[Session]:
@@ -78,6 +81,7 @@ class Sessions:
             .outerjoin(account, account.c.id == session.c.account_id)
             .where(condition, session.c.expires_at > datetime.now(UTC))
             .order_by(session.c.created_at.desc(), session.c.id.desc())
+            .limit(_SHOWN)
         )
         rows = await self._database.read(lambda connection: connection.execute(query).all())
         return [

@@ -4,9 +4,10 @@ import secrets
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, and_, func, insert, or_, select, update
 
 from app.audit import Action, Actor, note
 from app.errors import PortalError
@@ -14,6 +15,7 @@ from app.identity.scopes import Scope
 from app.ids import could_be_id, new_id
 from app.security.vault import fingerprint
 from app.store.engine import Database
+from app.store.paging import Order, Page, PageRequest
 from app.store.schema import token as table
 
 # Shown with a token, so that a scanner of repositories can tell what it found, and from a manage key.
@@ -25,6 +27,7 @@ MAX_TOKENS: Final = 50
 """How many one owner may have that are good."""
 # That a token was used is written down once in so long.
 _USED_AGAIN: Final = timedelta(minutes=1)
+_NEWEST_FIRST: Final = Order("tokens", (table.c.created_at, table.c.id))
 # How long one that is over stays on the list.
 _LISTED: Final = timedelta(days=30)
 
@@ -126,7 +129,7 @@ class Tokens:
             await self._database.write(lambda connection: connection.execute(used).close())
         return found
 
-    async def of(self, owner: str | None) -> list[Token]:
+    async def of(self, owner: str | None, request: PageRequest) -> Page[Token]:
         """The tokens of an owner, or with none everybody's, the newest first; what is over for long is left out."""
         lately = datetime.now(UTC) - _LISTED
         conditions = [
@@ -134,9 +137,14 @@ class Tokens:
             or_(table.c.revoked_at.is_(None), table.c.revoked_at > lately),
             *([] if owner is None else [table.c.owner == owner]),
         ]
-        query = select(table).where(*conditions).order_by(table.c.created_at.desc(), table.c.id.desc())
-        rows = await self._database.read(lambda connection: connection.execute(query).all())
-        return [_token(row) for row in rows]
+        query = select(table).where(*conditions)
+
+        def read(connection: Connection, query: Select[Any]) -> list[tuple[Row[Any], Token]]:
+            return [(row, _token(row)) for row in connection.execute(query)]
+
+        return await self._database.read(
+            lambda connection: _NEWEST_FIRST.page(partial(read, connection), query, request)
+        )
 
     async def revoke(self, actor: Actor, token_id: str, *, owner: str | None) -> None:
         """Make a token good for nothing, at once. owner: whose it has to be; with none anybody's.

@@ -183,8 +183,7 @@ class Drift:
 
     async def _settled(self) -> dict[str, str]:
         """Ids of stacks that nothing changes now, each with that of its newest deployment."""
-        views = await self._records.stack_views()
-        here = [view for view in views if view.stack.server_id == self._server_id]
+        here = [view async for view in self._records.every_stack() if view.stack.server_id == self._server_id]
         return {view.stack.id: view.newest.id for view in here if _is_settled(view.newest)}
 
 

@@ -3,20 +3,40 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final, cast
 
-from sqlalchemy import Connection, case, delete, exists, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from app.deployments.model import Left
+from app.deployments.queries import newest_of_each
 from app.deployments.states import Status
 from app.operations.table import kinds
 from app.stacks.model import StackRecord
-from app.stacks.queries import Records, newest_of_each
+from app.stacks.queries import Records
 from app.store import schema
 from app.store.engine import Database
+from app.store.paging import Order, Page, PageRequest
 
-# Doubling a pause more often than this would leave what a timedelta can hold.
+# However long the first pause is, and however often it is doubled: what a moment can be moved by.
+_LONGEST_PAUSE: Final = timedelta(days=365)
 _DOUBLINGS: Final = 20
+# Stacks at one look: more of them wait for the next one, seconds later.
+_DUE: Final = 50
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -45,6 +65,20 @@ class Leftover:
         return self.removed_at is None and self.next_try_at is None
 
 
+# The name of each stack of a page, rather than a join, which a database may begin at the stacks.
+_LEFTOVERS: Final = select(
+    schema.leftover,
+    select(schema.stack.c.name)
+    .where(schema.stack.c.id == schema.leftover.c.stack_id)
+    .correlate(schema.leftover)
+    .scalar_subquery()
+    .label("stack"),
+)
+_OLDEST_FIRST: Final = Order(
+    "leftovers", (schema.leftover.c.left_at, schema.leftover.c.stack_id, schema.leftover.c.kind), descending=False
+)
+
+
 class Leftovers:
     """The list, for operators and for the background."""
 
@@ -55,38 +89,45 @@ class Leftovers:
         """
         self._database = database
         self._records = records
-        self._first_pause = timedelta(seconds=first_pause)
+        self._first_pause = min(timedelta(seconds=first_pause), _LONGEST_PAUSE)
         self._attempts = attempts
 
-    async def all(self, *, removed: bool = False) -> list[Leftover]:
+    async def page(self, request: PageRequest, *, removed: bool = False) -> Page[Leftover]:
         """What is left, oldest first; with `removed` also what was once left and is gone by now."""
-        table = schema.leftover
-        query = (
-            select(table, schema.stack.c.name.label("stack"))
-            .join(schema.stack, schema.stack.c.id == table.c.stack_id)
-            .order_by(table.c.left_at, table.c.stack_id, table.c.kind)
+        query = _LEFTOVERS if removed else _LEFTOVERS.where(schema.leftover.c.removed_at.is_(None))
+        return await self._database.read(
+            lambda connection: _OLDEST_FIRST.page(partial(self._read, connection), query, request)
         )
-        if not removed:
-            query = query.where(table.c.removed_at.is_(None))
-        rows = await self._database.read(lambda connection: connection.execute(query).all())
-        return [
-            Leftover(
-                stack=row.stack,
-                kind=row.kind,
-                name=row.name,
-                code=row.code,
-                deployment_id=row.deployment_id,
-                attempts=row.attempts,
-                left_at=row.left_at,
-                tried_at=row.tried_at,
-                next_try_at=None if row.removed_at else self._next_try(row),
-                removed_at=row.removed_at,
-            )
-            for row in rows
-        ]
 
-    async def due(self) -> Sequence[StackRecord]:
-        """Return the stacks of which something is to be removed now."""
+    async def stuck(self, *, limit: int) -> list[Leftover]:
+        """What is not retried any more, what was tried last first."""
+        table = schema.leftover.c
+        query = (
+            _LEFTOVERS.where(table.removed_at.is_(None), table.attempts >= self._attempts)
+            .order_by(table.tried_at.desc())
+            .limit(limit)
+        )
+        return await self._database.read(lambda connection: [each for _, each in self._read(connection, query)])
+
+    def _read(self, connection: Connection, query: Select[Any]) -> list[tuple[Row[Any], Leftover]]:
+        return [(row, self._leftover(row)) for row in connection.execute(query)]
+
+    def _leftover(self, row: Row[Any]) -> Leftover:
+        return Leftover(
+            stack=row.stack,
+            kind=row.kind,
+            name=row.name,
+            code=row.code,
+            deployment_id=row.deployment_id,
+            attempts=row.attempts,
+            left_at=row.left_at,
+            tried_at=row.tried_at,
+            next_try_at=None if row.removed_at else self._next_try(row),
+            removed_at=row.removed_at,
+        )
+
+    async def due(self, *, limit: int = _DUE) -> Sequence[StackRecord]:
+        """Return stacks of which something is to be removed now, what has waited longest first; at most so many."""
         leftover, deployment = schema.leftover, schema.deployment
         is_open = exists().where(deployment.c.stack_id == leftover.c.stack_id, deployment.c.status != Status.COMPLETED)
         # Whatever is on the list: only what was to end, or never began, is removed by itself.
@@ -99,12 +140,25 @@ class Leftovers:
                 deployment.c.kind.in_(kinds(lambda each: each.may_leave_leftovers)),
             )
         )
-        few = leftover.c.attempts < self._attempts
-        query = select(leftover).where(leftover.c.removed_at.is_(None), few, ~is_open, to_go)
-        rows = await self._database.read(lambda connection: connection.execute(query).all())
-        now = datetime.now(UTC)
-        stack_ids = {row.stack_id for row in rows if (due := self._next_try(row)) is not None and due <= now}
+        query = (
+            select(leftover.c.stack_id)
+            .where(leftover.c.removed_at.is_(None), self._is_due(datetime.now(UTC)), ~is_open, to_go)
+            .group_by(leftover.c.stack_id)
+            .order_by(func.min(leftover.c.tried_at), leftover.c.stack_id)
+            .limit(limit)
+        )
+        stack_ids = await self._database.read(lambda connection: connection.scalars(query).all())
         return await self._records.list_stacks(stack_ids) if stack_ids else []
+
+    def _is_due(self, now: datetime) -> ColumnElement[bool]:
+        """Hold a query to what has waited out its pause, which depends on how often it was tried."""
+        table = schema.leftover.c
+        return or_(
+            *(
+                and_(table.attempts == tried, table.tried_at <= now - self._pause(tried))
+                for tried in range(self._attempts)
+            )
+        )
 
     async def hurry(self) -> int:
         """Make everything that is left due at once, also what is not retried any more; return how much that is."""
@@ -116,8 +170,10 @@ class Leftovers:
     def _next_try(self, row: Any) -> datetime | None:
         if row.attempts >= self._attempts:
             return None
-        pause = self._first_pause * 2 ** min(max(row.attempts - 1, 0), _DOUBLINGS)
-        return cast("datetime", row.tried_at + pause)
+        return cast("datetime", row.tried_at + self._pause(row.attempts))
+
+    def _pause(self, tried: int) -> timedelta:
+        return min(self._first_pause * 2.0 ** min(max(tried - 1, 0), _DOUBLINGS), _LONGEST_PAUSE)
 
 
 def settle(connection: Connection, stack_id: str, deployment_id: str, left: Sequence[Left], at: datetime) -> None:

@@ -5,11 +5,11 @@ from typing import Any
 from sqlalchemy import Connection, func, select, update
 
 from app.deployments.events import DeploymentRetried
+from app.deployments.queries import NEWEST_FIRST
 from app.deployments.states import Conclusion, Status, StepState
 from app.operations.remove import REMOVE
 from app.operations.submission import FactsChanged, insert_event
 from app.stacks.model import StackRecord
-from app.stacks.queries import NEWEST_FIRST
 from app.store import schema
 from app.store.engine import Database
 

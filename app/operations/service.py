@@ -340,6 +340,13 @@ class Operations:
         self._wake("cancel")
         return is_under_way
 
+    async def cancel_or_refuse(self, deployment: DeploymentRecord, actor: Actor) -> None:
+        """Cancel for a user. Raises PortalError: `removal_goes_on`, `deployment_over`, and as `cancel`."""
+        if not deployment.operation.can_be_canceled and deployment.conclusion is None:
+            raise PortalError("removal_goes_on")
+        if not await self.cancel(deployment, actor):
+            raise PortalError("deployment_over")
+
     # What only looks
 
     async def refusals(self, requester: Requester) -> list[PortalError]:

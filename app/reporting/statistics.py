@@ -3,15 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import Connection, Select, and_, func, or_, select
 
+from app.deployments.queries import newest_of_each
 from app.deployments.states import Conclusion, Status, StepState
 from app.operations.create import CREATE
 from app.operations.table import kinds
 from app.stacks.model import StackState, stack_state
-from app.stacks.queries import newest_of_each
 from app.store import schema
 from app.store.dialects import utc_day
 from app.store.engine import Database
@@ -90,6 +90,7 @@ class Statistics:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._times = _Times(None)
 
     async def overview(self, at: datetime | None = None) -> Overview:
         """The portal now, or as it was seen from another moment."""
@@ -97,15 +98,16 @@ class Statistics:
         since = datetime.combine(at.astimezone(UTC).date() - timedelta(days=DAYS - 1), time(), UTC)
 
         def read(connection: Connection) -> Overview:
-            lengths, steps = _times(connection, since, at)
+            # Hundreds of creations and their steps: read again when one more has ended, or a day has passed.
+            self._times = times = _times(connection, since, at, self._times)
             return Overview(
                 at=at,
                 days=_days(connection, since, at),
                 stacks=_stacks(connection),
                 waiting=_waiting(connection),
-                seconds=_quantile(lengths, 0.5) if lengths else None,
-                measured=len(lengths),
-                steps=steps,
+                seconds=_quantile(times.whole, 0.5) if times.whole else None,
+                measured=len(times.whole),
+                steps=times.steps,
             )
 
         return await self._database.read(read)
@@ -164,10 +166,19 @@ def _waiting(connection: Connection) -> int:
     return int(connection.scalar(query) or 0)
 
 
-def _times(connection: Connection, since: datetime, at: datetime) -> tuple[list[float], list[StepTime]]:
-    """How long the newest creations that succeeded took, and each of their steps."""
-    deployment, step = schema.deployment.c, schema.step.c
-    newest = connection.execute(
+@dataclass(frozen=True)
+class _Times:
+    """How long the newest creations that succeeded took, in seconds, and each of their steps. key: what it is of."""
+
+    key: object
+    whole: Sequence[float] = ()
+    steps: Sequence[StepTime] = ()
+
+
+def _newest(since: datetime, at: datetime) -> Select[Any]:
+    """Select the newest creations that succeeded in some days; by an index."""
+    deployment = schema.deployment.c
+    return (
         select(deployment.id, deployment.created_at, deployment.concluded_at)
         .where(
             deployment.kind.in_(_FIRST),
@@ -176,8 +187,17 @@ def _times(connection: Connection, since: datetime, at: datetime) -> tuple[list[
             deployment.conclusion == Conclusion.SUCCEEDED,
         )
         .order_by(deployment.concluded_at.desc())
-        .limit(SAMPLE)
-    ).all()
+    )
+
+
+def _times(connection: Connection, since: datetime, at: datetime, known: _Times) -> _Times:
+    """Read how long creations took, unless that is known of the same ones."""
+    last = connection.execute(_newest(since, at).limit(1)).first()
+    key = (since, last and last.id)
+    if key == known.key:
+        return known
+    newest = connection.execute(_newest(since, at).limit(SAMPLE)).all()
+    step = schema.step.c
     steps = connection.execute(
         select(step.name, step.started_at, step.concluded_at).where(
             step.deployment_id.in_([row.id for row in newest]),
@@ -188,7 +208,8 @@ def _times(connection: Connection, since: datetime, at: datetime) -> tuple[list[
     of_steps: dict[str, list[float]] = {}
     for name, started_at, concluded_at in steps:
         of_steps.setdefault(name, []).append((concluded_at - started_at).total_seconds())
-    return (
+    return _Times(
+        key,
         [(row.concluded_at - row.created_at).total_seconds() for row in newest],
         [
             StepTime(name, _quantile(of_steps[name], 0.5), _quantile(of_steps[name], 0.95))

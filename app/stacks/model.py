@@ -13,7 +13,7 @@ from app.operations.table import operation_of
 
 @dataclass(frozen=True)
 class StackRecord:
-    """A stack. server_id: the Dokploy server that it is on; secrets: encrypted.
+    """A stack. server_id: the Dokploy server that it is on.
 
     is_password_pending: whether a change of its password is not finished.
     """
@@ -25,7 +25,6 @@ class StackRecord:
     template: str
     plan: Mapping[str, Any]
     manage_key_hash: str = field(repr=False)
-    secrets: bytes = field(repr=False)
     created_at: datetime
     is_password_pending: bool = False
 

@@ -3,15 +3,22 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, and_, exists, or_, select
+from sqlalchemy import Connection, Row, Select, and_, exists, literal, or_, select
 
 from app.deployments.states import ResourceState
 from app.store import schema
+from app.store.paging import Order
 
 _stack, _volume = schema.stack, schema.resource
 _other, _others = schema.stack.alias(), schema.resource.alias()
+
+LAST_FIRST: Final = (_stack.c.removed_at.desc(), _stack.c.id.desc())
+# A volume was marked as kept just before its stack was gone: of all there is an index of the one, of an owner's of the
+# other.
+OF_ALL: Final = Order("kept-files", (_volume.c.changed_at, _volume.c.stack_id))
+OF_SOME: Final = Order("kept-files-of", (_stack.c.removed_at, _stack.c.id))
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,7 @@ class KeptFiles:
 
 
 def kept_files(*conditions: Any) -> Select[Any]:
-    """Select what is kept, newest first; rows are for `kept_of_row`.
+    """Select what is kept; rows are for `kept_of_row`.
 
     Of several stacks that had a volume in turn the last one says what became of it. One that never came as far as the
     volume says nothing of it: else a stranger's refused try would count.
@@ -37,22 +44,28 @@ def kept_files(*conditions: Any) -> Select[Any]:
         and_(_other.c.removed_at == _stack.c.removed_at, _other.c.id > _stack.c.id),
     )
     return (
-        select(_stack, _volume.c.name.label("volume"))
+        select(
+            _stack.c.id,
+            _stack.c.name,
+            _stack.c.owner,
+            _stack.c.manage_key_hash,
+            _stack.c.removed_at,
+            _volume.c.name.label("volume"),
+        )
         .join(_volume, _volume.c.stack_id == _stack.c.id)
         .where(
-            _volume.c.kind == "volume",
-            _volume.c.state == ResourceState.KEPT,
+            # Nothing but volumes is ever kept. In the statement's own words, as the index of what is kept has them.
+            _volume.c.state == literal(ResourceState.KEPT.value, literal_execute=True),
             _stack.c.removed_at.is_not(None),
             ~_has_had(later),
             *conditions,
         )
-        .order_by(_stack.c.removed_at.desc(), _stack.c.id.desc())
     )
 
 
 def of_volumes(volumes: Collection[str]) -> Select[Any]:
     """Select what is kept of some volumes, whoever holds their names now."""
-    return kept_files(_volume.c.name.in_(volumes))
+    return kept_files(_volume.c.kind == "volume", _volume.c.name.in_(volumes))
 
 
 def unused(*conditions: Any) -> Select[Any]:

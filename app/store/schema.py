@@ -1,6 +1,6 @@
 """The tables: stacks, deployments and their journal, accounts, sessions, tokens, and the audit trail."""
 
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     Boolean,
@@ -30,6 +30,12 @@ _SERVER_ID = String(40)
 
 UNERASED: Final = "removed_at IS NOT NULL AND length(secrets) > 0"
 """Holds a query to removed stacks that still have secrets. Written as in its index, which it finds nothing without."""
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """Hold an index to some rows, on both databases."""
+    return {"postgresql_where": text(condition), "sqlite_where": text(condition)}
+
 
 # One row: which portal this is. The id is part of every marker in Dokploy.
 installation = Table(
@@ -75,10 +81,15 @@ stack = Table(
         "uq_stack_name_held",
         "name",
         unique=True,
-        postgresql_where=text("removed_at IS NULL"),
-        sqlite_where=text("removed_at IS NULL"),
+        **_where("removed_at IS NULL"),
     ),
     Index("ix_stack_owner", "owner"),
+    # Lists of what is there, newest first, of an owner and of all; an owner's limit is counted from the first, too.
+    Index("ix_stack_held_owner", "owner", "created_at", "id", **_where("removed_at IS NULL")),
+    Index("ix_stack_held", "created_at", "id", **_where("removed_at IS NULL")),
+    # What is gone, the last first, and who had a name.
+    Index("ix_stack_gone_owner", "owner", "removed_at", "id", **_where("removed_at IS NOT NULL")),
+    Index("ix_stack_gone_name", "name", "removed_at", **_where("removed_at IS NOT NULL")),
     Index("ix_stack_manage_key_hash", "manage_key_hash"),
     Index(
         "ix_stack_removed_at",
@@ -121,29 +132,23 @@ deployment = Table(
     # Fencing: a process writes only where both are still its own.
     Column("owner", ID),
     Column("epoch", Integer, nullable=False, server_default="0"),
-    Index("ix_deployment_stack_id", "stack_id"),
+    # A stack's history, and its newest deployment.
+    Index("ix_deployment_of_stack", "stack_id", "created_at", "id"),
     # Those whose events are still there, for whoever deletes them in time.
-    Index(
-        "ix_deployment_log_kept",
-        "concluded_at",
-        postgresql_where=text("log_expired_at IS NULL"),
-        sqlite_where=text("log_expired_at IS NULL"),
-    ),
+    Index("ix_deployment_log_kept", "concluded_at", **_where("log_expired_at IS NULL")),
     # How those of a kind ended lately, without a look at the rows.
     Index("ix_deployment_ended", "kind", "concluded_at", "conclusion"),
     Index(
         "ix_deployment_open",
         "created_at",
-        postgresql_where=text("status <> 'completed'"),
-        sqlite_where=text("status <> 'completed'"),
+        **_where("status <> 'completed'"),
     ),
     # One run at a time changes a stack.
     Index(
         "uq_deployment_stack_open",
         "stack_id",
         unique=True,
-        postgresql_where=text("status <> 'completed'"),
-        sqlite_where=text("status <> 'completed'"),
+        **_where("status <> 'completed'"),
     ),
 )
 
@@ -188,6 +193,8 @@ resource = Table(
     Column("intended_at", Moment),
     Column("changed_at", Moment, nullable=False),
     Index("ix_resource_kind_name", "kind", "name"),
+    # Kept files, the last first.
+    Index("ix_resource_kept", "changed_at", "stack_id", **_where("state = 'kept'")),
 )
 
 # What could not be removed; removed_at is set once it is.
@@ -203,13 +210,12 @@ leftover = Table(
     Column("left_at", Moment, nullable=False),
     Column("tried_at", Moment, nullable=False),
     Column("removed_at", Moment),
+    # What is due: of each number of attempts, what has waited long enough.
+    Index("ix_leftover_due", "attempts", "tried_at", **_where("removed_at IS NULL")),
+    # Lists, the oldest first.
+    Index("ix_leftover_left", "left_at", "stack_id", "kind", **_where("removed_at IS NULL")),
+    Index("ix_leftover_all", "left_at", "stack_id", "kind"),
     Index("ix_leftover_deployment_id", "deployment_id"),
-    Index(
-        "ix_leftover_open",
-        "tried_at",
-        postgresql_where=text("removed_at IS NULL"),
-        sqlite_where=text("removed_at IS NULL"),
-    ),
 )
 
 # A code with which somebody may take a stack over, once; the code itself is shown to the owner only.
@@ -287,7 +293,8 @@ token = Table(
     Column("used_at", Moment),
     Column("revoked_at", Moment),
     Index("uq_token_hash", "hash", unique=True),
-    Index("ix_token_owner", "owner"),
+    Index("ix_token_owner", "owner", "created_at", "id"),
+    Index("ix_token_all", "created_at", "id"),
     Index("ix_token_expires_at", "expires_at"),
     Index("ix_token_revoked_at", "revoked_at"),
 )
@@ -319,7 +326,8 @@ audit = Table(
     Column("stack", String(AUDIT_TEXT)),
     Column("deployment_id", ID),
     Column("subject", String(AUDIT_TEXT)),
-    Index("ix_audit_at", "at"),
-    Index("ix_audit_stack", "stack"),
-    Index("ix_audit_actor", "actor"),
+    Index("ix_audit_all", "at", "id"),
+    Index("ix_audit_of_stack", "stack", "at", "id"),
+    Index("ix_audit_of_actor", "actor", "at", "id"),
+    Index("ix_audit_of_email", "email", "at", "id"),
 )

@@ -4,10 +4,10 @@ import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
-from fastapi import Request, Response
+from fastapi import Depends, Request, Response
 from pydantic import BaseModel, ValidationError
 
 from app.audit import Actor, Means, Role
@@ -16,6 +16,7 @@ from app.errors import PortalError
 from app.i18n import Language, choose_language
 from app.identity import NOBODY, Principal, Shown, is_token, new_browser_owner
 from app.portal import Portal
+from app.stacks.requester import Requester
 from app.web.auth.proxy import claims_of
 
 M = TypeVar("M", bound=BaseModel)
@@ -129,6 +130,18 @@ def _host_of(origin: str) -> str | None:
         return urlsplit(origin).netloc
     except ValueError:  # such as half of an IPv6 address
         return None
+
+
+PortalDep = Annotated[Portal, Depends(portal_of)]
+LanguageDep = Annotated[Language, Depends(language_of)]
+PrincipalDep = Annotated[Principal, Depends(principal_of)]
+
+
+def requester_of(
+    principal: Principal, trigger: str, *, owner: str | None = None, actor: Actor | None = None
+) -> Requester:
+    """Who requests an operation on a stack. owner, actor: where that is a browser that nobody knew yet."""
+    return Requester(owner or principal.owner or "", actor or principal.actor, trigger, principal.key_hash)
 
 
 def owner_of(request: Request) -> str:

@@ -32,6 +32,7 @@ STATUSES: Final[Mapping[str, int]] = {
     "idempotency_key_reused": 422,
     "after_invalid": 400,
     "prefer_invalid": 400,
+    "cursor_invalid": 400,
     "cross_site": 403,
     "credential_missing": 401,
     "sign_in_needed": 401,

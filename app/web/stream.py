@@ -19,7 +19,7 @@ from app.engine.queue import describe_place, is_waiting
 from app.errors import PortalError
 from app.i18n import Language
 from app.store.errors import StoreAway
-from app.web.api.schemas import event_json
+from app.web.api.schemas.events import event_json
 from app.web.deps import address_of, language_of, portal_of
 from app.web.effects import ReloadEffect, as_json
 from app.web.projector import effects_of_waiting

@@ -117,7 +117,7 @@ class Stand:
         stack = self.client.get(f"/api/stack/{NAME}", headers=OPERATOR)
         assert (stack.status_code, stack.json()["state"]) == (200, "failed"), stack.text
         assert self.client.get(f"/api/check/{NAME}").json()["available"] is False
-        assert self.client.get("/api/leftovers", headers=OPERATOR).json()["leftovers"] == []
+        assert self.client.get("/api/leftovers", headers=OPERATOR).json()["items"] == []
         state = self.bench.emulator.state()
         kinds = ("projects", "applications", "domains", "mounts", "volumes", "services")
         assert {kind: len(state[kind]) for kind in kinds} == dict.fromkeys(kinds, 1)

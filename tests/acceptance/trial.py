@@ -264,7 +264,7 @@ class Trial:
         yield from self._check_emulator(exists=exists)
         if self._scenario.changes_password:
             yield from self._check_password()
-        states = [stack["state"] for stack in self._client.get("/api/stacks", headers=OPERATOR).json()["stacks"]]
+        states = [stack["state"] for stack in self._client.get("/api/stacks", headers=OPERATOR).json()["items"]]
         is_free = self._client.get(f"/api/check/{NAME}").json()["available"]
         if (states, is_free) != ((["running"], False) if exists else ([], True)):
             yield "name", f"stacks: {states}; the name is {'free' if is_free else 'held'}"

@@ -218,7 +218,7 @@ def token_by_form(portal: PortalServer, name: str) -> None:
 
 def revoke_by_form(portal: PortalServer) -> None:
     """Revoke the newest token of all, and be refused something that another site's page asks for."""
-    newest = portal.client.get("/api/tokens").json()["tokens"][0]
+    newest = portal.client.get("/api/tokens").json()["items"][0]
     assert portal.client.post(f"/account/tokens/{newest['id']}/revoke").status_code == 303
     portal.client.post("/stacks/ada/delete", headers={"sec-fetch-site": "cross-site"})
 

@@ -28,7 +28,7 @@ from app.operations.remove import REMOVE
 from app.operations.steps import CODE
 from app.operations.steps.deploy import Deploy
 from app.operations.steps.verify import Verify
-from app.web.api.schemas import event_json
+from app.web.api.schemas.events import event_json
 from app.web.effects import as_json
 from app.web.projector import effects_of_waiting, project
 from app.web.ui.deployment.view import DeploymentPage

@@ -229,6 +229,8 @@ def api_page() -> str:
             "- **Statuses**: every call that recognizes the caller can answer 401, 403, 429 and 503; a call with a body also "
             "400, 408, 413, 415 and 422. The other statuses are listed below.\n"
             "- **Language**: `?lang=`, or `Accept-Language`.\n"
+            "- **Lists** take `limit` and `cursor`, and answer `items` and `nextCursor`, which is null on the last page. A cursor "
+            "fits its own list only, and stays valid while items are added or removed.\n"
             "- **Limits**: answers carry `RateLimit-Policy` and `RateLimit`; a refusal is 429 with `Retry-After`. See "
             "[limits](../how-to/limits.md)."
         ),

@@ -181,7 +181,7 @@ async def test_nobody_is_told_of_the_removal_of_what_was_handed_over(store: Givi
 async def keep_files(store: Giving, run: Any) -> KeptFiles:
     await store.journal.record(run, Checkpoint(resources=[ResourceChange("volume", ResourceState.KEPT)]))
     await store.conclude(run, frees_name=True)
-    (kept,) = await store.records.kept_files()
+    (kept,) = await store.records.kept_under("ada")
     return kept
 
 

@@ -12,10 +12,12 @@ from app.deployments.states import Conclusion, ResourceState
 from app.engine.saga import Checkpoint, ResourceChange
 from app.errors import PortalError
 from app.security.vault import fingerprint
+from app.stacks.model import EVERYBODY
 from app.stacks.requester import Requester
 from app.stacks.templates import built_in_template
 from app.store import schema
 from app.store.migrations import migrate
+from app.store.paging import PageRequest
 from tests.integration.conftest import Servers
 from tests.integration.holding import UNHURRIED
 from tests.integration.test_failures import new_name
@@ -139,9 +141,9 @@ def test_kept_files_are_erased_later_and_then_the_name_is_anybody_s(servers: Ser
     volume = f"portal-ai-workspace-{name}"
     with new_browser(servers.portal) as owner, new_browser(servers.portal) as other:
         removal = keep(servers, owner, name)
-        listed = owner.get("/api/stacks").json()["kept"]
+        listed = owner.get("/api/kept-files").json()["items"]
         assert [(each["name"], each["volume"]) for each in listed] == [(name, volume)]
-        assert other.get("/api/stacks").json()["kept"] == []
+        assert other.get("/api/kept-files").json()["items"] == []
         page = Page(owner.get("/stacks"))
         assert page.all("a", href=f"/stacks/{name}/erase")
         assert page.all("a", href=f"/?name={name}")
@@ -177,7 +179,7 @@ def test_kept_files_are_erased_later_and_then_the_name_is_anybody_s(servers: Ser
         assert f"The files of {name} are erased" in over.words
         assert f"The volume {volume}" in over.words
         assert "with its settings and password" not in over.words, "which had gone before"
-        assert owner.get("/api/stacks").json()["kept"] == []
+        assert owner.get("/api/kept-files").json()["items"] == []
         assert "are kept" not in Page(owner.get(removal)).words
         assert owner.get(f"/stacks/{name}/erase").status_code == 404
         assert check(other, name)["available"]
@@ -199,7 +201,7 @@ def test_by_the_api(servers: Servers, who: str):
     for strange in ({}, WRONG):
         assert_problem(client.delete(path, params={"volume": "erase"}, headers=strange), 404, "stack_not_found")
     assert volumes(servers).count(f"portal-ai-workspace-{accepted['stackName']}") == 1
-    assert [each["name"] for each in client.get("/api/stacks", headers=headers).json()["kept"]].count(
+    assert [each["name"] for each in client.get("/api/kept-files", headers=headers).json()["items"]].count(
         accepted["stackName"]
     ) == 1
 
@@ -225,7 +227,7 @@ def test_nobody_has_the_name_before_the_files_were_seen_to_be_gone(
         assert record["problem"]["code"] == code
         for browser in (owner, other):
             assert check(browser, "ada")["code"] == "name_cleaning_up"
-        (left,) = servers.portal.client.get("/api/leftovers", headers=OPERATOR).json()["leftovers"]
+        (left,) = servers.portal.client.get("/api/leftovers", headers=OPERATOR).json()["items"]
         assert (left["stack"], left["kind"], left["code"]) == ("ada", "volume", code)
 
         emulator.clear_faults()
@@ -267,7 +269,7 @@ async def opened(url: str) -> Store:
 
 
 async def kept_by(store: Store) -> list[str]:
-    return [each.owner for each in await store.records.kept_files()]
+    return [each.owner for each in (await store.records.kept_files(EVERYBODY, PageRequest())).items]
 
 
 async def code_of(refused: Any) -> str:
@@ -281,9 +283,9 @@ async def test_of_several_in_turn_the_last_one_says_what_is_kept(any_database_ur
     store = await opened(any_database_url)
     template = built_in_template(store.settings)
     await live_and_keep(store, ADA)
-    (kept,) = await store.records.kept_files(name=NAME)
+    (kept,) = await store.records.kept_under(NAME)
     assert (kept.name, kept.volume, kept.owner) == (NAME, VOLUME, ADA.owner)
-    assert await store.records.kept_files(name="another") == []
+    assert await store.records.kept_under("another") == []
     assert (await store.names.look(NAME, template, ADA)).files_kept
     assert await code_of(store.deploy(NAME, requester=BOB)) == "name_kept"
     assert (
@@ -315,7 +317,7 @@ async def test_whoever_has_the_key_takes_them_up_for_their_owner(any_database_ur
     run = await store.claim_one()
     await store.journal.record(run, Checkpoint(resources=[ResourceChange("volume", ResourceState.KEPT)]))
     await store.conclude(run, frees_name=True)
-    (kept,) = await store.records.kept_files()
+    (kept,) = (await store.records.kept_files(EVERYBODY, PageRequest())).items
 
     await store.deploy(NAME, requester=replace(BOB, key_hash=fingerprint(accepted.manage_key)))
 
@@ -332,7 +334,7 @@ async def test_files_are_erased_once_whatever_is_asked_at_the_same_time(any_data
     store, peer = await opened(any_database_url), Store(any_database_url)
     for _ in range(6):
         await live_and_keep(store, ADA)
-        (kept,) = await store.records.kept_files()
+        (kept,) = (await store.records.kept_files(EVERYBODY, PageRequest())).items
         asked = [
             store.operations.erase(kept, ADA),
             peer.operations.erase(kept, ADA),
@@ -352,7 +354,7 @@ async def test_files_are_erased_once_whatever_is_asked_at_the_same_time(any_data
         gone = Checkpoint(resources=[ResourceChange("volume", ResourceState.REMOVED)])
         await store.journal.record(run, gone)
         await store.conclude(run, Conclusion.SUCCEEDED, frees_name=True)
-        assert await store.records.kept_files() == []
+        assert (await store.records.kept_files(EVERYBODY, PageRequest())).items == []
     for each in (store, peer):
         await each.database.close()
 

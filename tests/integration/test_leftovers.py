@@ -23,7 +23,7 @@ STAYS: dict[str, Any] = {"kind": "volume_in_use", "times": -1}
 def listed(portal: PortalServer, **query: Any) -> list[dict[str, Any]]:
     answer = portal.client.get("/api/leftovers", params=query, headers=OPERATOR)
     assert answer.status_code == 200, answer.text
-    found: list[dict[str, Any]] = answer.json()["leftovers"]
+    found: list[dict[str, Any]] = answer.json()["items"]
     return found
 
 
@@ -72,7 +72,7 @@ def test_a_volume_that_stays_is_tried_again_until_it_is_gone(
 
 def removal_of_ada(portal: PortalServer) -> dict[str, Any]:
     """The record of the portal's own removal, which is the newest deployment of the only stack."""
-    (stack,) = portal.client.get("/api/stacks", headers=OPERATOR).json()["stacks"]
+    (stack,) = portal.client.get("/api/stacks", headers=OPERATOR).json()["items"]
     return portal.record(stack["deploymentId"])
 
 
@@ -176,7 +176,7 @@ def test_a_volume_that_was_there_before_is_not_erased_by_a_new_try(start_portal:
     portal = start_portal(leftovers_retry_seconds=0.3, undo_timeout_seconds=0.3, verify_timeout_seconds=0.3)
     portal.client.post("/deploy", data={"name": "ada"})
     portal.client.get("/")
-    (stack,) = portal.client.get("/api/stacks").json()["stacks"]
+    (stack,) = portal.client.get("/api/stacks").json()["items"]
     portal.wait(stack["deploymentId"])
     assert portal.client.delete("/api/stack/ada?volume=keep").json()["removed"]
     emulator.fault("never_ready")

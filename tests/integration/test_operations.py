@@ -22,6 +22,7 @@ from app.stacks.requester import Requester
 from app.stacks.templates import built_in_template
 from app.stacks.volumes import KeptFiles
 from app.store import schema
+from app.store.paging import PageRequest
 from tests.integration.test_store import ADA, Store
 from tests.servers import PortalServer
 
@@ -89,13 +90,13 @@ async def test_what_has_been_tried_often_enough_is_not_due_until_an_operator_say
     await list_volume(store, stack)
     leftovers = Leftovers(store.database, store.records, first_pause=0, attempts=1)
     assert await leftovers.due() == []
-    (left,) = await leftovers.all()
+    (left,) = (await leftovers.page(PageRequest())).items
     assert left.needs_operator
 
     assert await leftovers.hurry() == 1
 
     assert await leftovers.due() == [stack]
-    (left,) = await leftovers.all()
+    (left,) = (await leftovers.page(PageRequest())).items
     assert not left.needs_operator
 
 

@@ -273,8 +273,8 @@ def test_in_a_session_everything_may_be_seen_and_done(servers: Servers, operator
     portal.wait(accepted["deploymentId"])
 
     assert operator.get(f"/api/stack/{name}").json()["password"]
-    assert name in {each["name"] for each in operator.get("/api/stacks").json()["stacks"]}
-    assert operator.get("/api/leftovers").json() == {"leftovers": []}
+    assert name in {each["name"] for each in operator.get("/api/stacks").json()["items"]}
+    assert operator.get("/api/leftovers").json() == {"items": [], "nextCursor": None}
     assert Page(operator.get(f"/deployments/{accepted['deploymentId']}")).all("a", href=f"/stacks/{name}/delete")
     assert operator.get(f"/stacks/{name}/delete").status_code == 200
 

@@ -233,7 +233,7 @@ async def test_the_new_password_is_the_stack_s_in_the_very_transaction_of_the_st
     await store.conclude(await store.claim_one())
     stack = await store.records.find_stack("ada")
     assert stack is not None
-    old = StackSecrets.decrypt(stack.secrets, store.vault)
+    old = await store.secrets(stack.id)
     deployment_id = await store.operations.change(PASSWORD, stack, ADA)
     run = await store.claim_one()
     assert run.next_secrets is not None
@@ -250,8 +250,8 @@ async def test_the_new_password_is_the_stack_s_in_the_very_transaction_of_the_st
     await store.journal.record(run, done)
     after = await store.records.find_stack("ada")
     assert after is not None
-    assert (StackSecrets.decrypt(after.secrets, store.vault), after.is_password_pending) == (new, False)
-    assert run.secrets == after.secrets
+    assert (await store.secrets(stack.id), after.is_password_pending) == (new, False)
+    assert run.secrets == await store.records.sealed_secrets(stack.id)
     assert run.next_secrets is None
 
     # Another process that has taken the run up meanwhile is not written over.
@@ -264,7 +264,7 @@ async def test_the_new_password_is_the_stack_s_in_the_very_transaction_of_the_st
         await store.journal.record(late, Checkpoint(steps=done.steps, secrets=late.next_secrets))
     still = await store.records.find_stack("ada")
     assert still is not None
-    assert (still.secrets, still.is_password_pending) == (after.secrets, True)
+    assert (await store.secrets(still.id), still.is_password_pending) == (new, True)
     await store.database.close()
 
 

@@ -74,7 +74,7 @@ def test_of_a_hundred_requests_at_once_as_many_are_taken_in_as_there_is_room(por
     answers = post_at_once(portals)
 
     assert codes(answers) == {"accepted": 7, "stacks_full": 93}
-    assert len(portals[0].client.get("/api/stacks", headers=OPERATOR).json()["stacks"]) == 7
+    assert len(portals[0].client.get("/api/stacks", headers=OPERATOR).json()["items"]) == 7
     refused = next(answer for answer in answers if answer.status_code == 429)
     assert refused.headers["retry-after"] == "600"
     assert refused.headers["ratelimit-policy"] == '"stacks";q=7'

@@ -30,6 +30,7 @@ from app.identity import (
 from app.security.vault import fingerprint
 from app.store.engine import Database
 from app.store.migrations import migrate
+from app.store.paging import PageRequest
 from app.store.schema import audit, token
 from tests.servers import ADMIN_TOKEN, portal_settings
 
@@ -218,10 +219,10 @@ async def test_a_token_reaches_what_its_maker_has_and_it_was_made_for(database: 
     assert principal.scopes == {Scope.STACK_READ, Scope.DEPLOY_READ}
     with pytest.raises(PortalError, match="scope_missing"):
         principal.must(Scope.STACK_DELETE)
-    (listed,) = await door.tokens.of("browser:ada")
+    (listed,) = (await door.tokens.of("browser:ada", PageRequest())).items
     assert listed.used_at is not None
     assert secret not in repr(listed)
-    assert await door.tokens.of("browser:bob") == []
+    assert (await door.tokens.of("browser:bob", PageRequest())).items == []
 
 
 async def test_admin_is_for_operators_tokens_only(database: Database):
@@ -254,7 +255,7 @@ async def test_a_token_that_expired_or_was_revoked_says_so(database: Database):
     await door.tokens.revoke(ACTOR, made.id, owner="operator")
     assert await door.refused(Shown(bearer=secret)) == "token_revoked"
     await door.tokens.revoke(ACTOR, made.id, owner=None)
-    noted = await door.trail.entries(limit=10)
+    noted = (await door.trail.entries(PageRequest())).items
     assert [(each.action, each.subject) for each in noted] == [
         (Action.REVOKE_TOKEN, "ci"),
         (Action.MAKE_TOKEN, "ci"),
@@ -292,7 +293,7 @@ async def test_a_token_that_cannot_be_made(database: Database, values: dict[str,
         )
 
     assert refused.value.code == code
-    assert await door.tokens.of(None) == []
+    assert (await door.tokens.of(None, PageRequest())).items == []
 
 
 async def test_tokens_are_bounded_and_those_that_are_over_do_not_count(database: Database):
@@ -342,7 +343,7 @@ async def test_the_trail_is_only_added_to(database: Database):
         with pytest.raises(DBAPIError, match="only added to"):
             await database.write(lambda connection: connection.execute(text("TRUNCATE audit")).close())
 
-    (entry,) = await door.trail.entries(limit=10)
+    (entry,) = (await door.trail.entries(PageRequest())).items
     assert (entry.actor, entry.outcome, entry.code) == (ACTOR, AuditOutcome.REFUSED, "credential_wrong")
 
 
@@ -351,7 +352,7 @@ async def test_what_came_from_outside_is_bounded_in_the_trail(database: Database
 
     await door.trail.refused(ACTOR, Action.REMOVE, "cross_site", stack="\0\x1b[31m" + "x" * 10_000_000)
 
-    (entry,) = await door.trail.entries(limit=10)
+    (entry,) = (await door.trail.entries(PageRequest())).items
     assert entry.stack is not None
     assert len(entry.stack) <= 80
     assert entry.stack.isprintable()
@@ -362,11 +363,11 @@ async def test_the_trail_is_read_in_pages_either_way(database: Database):
     for number in range(7):
         await door.trail.refused(ACTOR, Action.REMOVE, "cross_site", stack=f"stack-{number % 2}")
 
-    newest = await door.trail.entries(limit=3)
-    older = await door.trail.entries(limit=10, before=newest[-1].id)
+    newest = await door.trail.entries(PageRequest(3))
+    older = await door.trail.entries(PageRequest(10, newest.next_cursor))
     exported = [entry async for entry in door.trail.export()]
 
-    assert [entry.id for entry in (*newest, *older)] == [entry.id for entry in reversed(exported)]
+    assert [entry.id for entry in (*newest.items, *older.items)] == [entry.id for entry in reversed(exported)]
     assert len(exported) == 7
-    assert {entry.stack for entry in await door.trail.entries(limit=10, stack="stack-1")} == {"stack-1"}
-    assert await door.trail.entries(limit=10, actor="nobody") == []
+    assert {entry.stack for entry in (await door.trail.entries(PageRequest(), stack="stack-1")).items} == {"stack-1"}
+    assert (await door.trail.entries(PageRequest(), actor="nobody")).items == []

@@ -19,9 +19,10 @@ from app.observation.leftovers import Leftovers
 from app.observation.retention import Keep, Retention
 from app.operations.password import PASSWORD
 from app.operations.redeploy import REDEPLOY
-from app.stacks.model import StackRecord
+from app.stacks.model import EVERYBODY, StackRecord
 from app.store import schema
 from app.store.dialects import metadata
+from app.store.paging import PageRequest
 from tests.integration.test_store import ADA, KEY, Store
 from tests.servers import requester
 
@@ -306,15 +307,15 @@ async def test_kept_files_stay_listed_and_what_says_that_they_are_gone_stays_as_
     kept = await remove(store, "ada", long_ago + hour, ResourceState.KEPT)
 
     assert "stack" not in await sweep(store)
-    assert [each.stack_id for each in await store.records.kept_files()] == [kept]
+    assert [each.stack_id for each in (await store.records.kept_files(EVERYBODY, PageRequest())).items] == [kept]
 
     # Another stack takes the files up, and erases them in the end.
     await create(store, "ada", long_ago + 2 * hour)
     heir = await remove(store, "ada", long_ago + 3 * hour)
-    assert await store.records.kept_files() == []
+    assert (await store.records.kept_files(EVERYBODY, PageRequest())).items == []
     await hold(store, kept)
     assert "stack" not in await sweep(store), "without the heir, the files would seem to be kept"
-    assert await store.records.kept_files() == []
+    assert (await store.records.kept_files(EVERYBODY, PageRequest())).items == []
     await release(store, kept, long_ago + hour)
 
     for gone in (kept, heir):

@@ -12,6 +12,7 @@ from app.audit import Action, Role, Trail
 from app.ids import new_id
 from app.observation.retention import Keep
 from app.store import schema
+from app.store.paging import PageRequest
 from tests.integration.test_retention import DAYS, SECOND, change, entry, rows, sweep
 from tests.integration.test_store import Store
 
@@ -32,7 +33,7 @@ async def test_the_trail_says_what_was_deleted_of_it_once_a_day(store: Store):
 
     assert (await sweep(store, Keep(audit=DAYS), at=at))["audit"] == 3
 
-    (told,) = await Trail(store.database).entries(limit=10)
+    (told,) = (await Trail(store.database).entries(PageRequest(10))).items
     assert (told.action, told.actor.role, told.subject) == (
         Action.DELETE_OLD,
         Role.PORTAL,

@@ -32,7 +32,7 @@ async def test_a_new_stack_and_its_resources_are_on_the_first_server(store: Stor
     await store.deploy("ada")
 
     stack = await store.records.find_stack("ada")
-    (view,) = await store.records.stack_views()
+    (view,) = [each async for each in store.records.every_stack()]
     rows = await store.database.read(lambda connection: connection.execute(select(schema.resource)).all())
     run = await store.claim_one()
 

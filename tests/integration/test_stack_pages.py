@@ -16,6 +16,7 @@ from tests.integration.test_http import NOBODY, OPERATOR, WRONG, assert_problem,
 from tests.integration.test_pages import HTML, Page, assert_nothing_inline, password_of, submit
 from tests.integration.test_store import Store
 from tests.servers import HERE, Emulator, PortalServer, http_client, requester
+from tests.unit.store.test_paging import cursor
 
 
 def new_browser(portal: PortalServer) -> httpx.Client:
@@ -153,20 +154,22 @@ def test_many_stacks_are_shown_page_by_page(queue_only: PortalServer):
             submit(browser, "/deploy", name=name)
 
         first = Page(browser.get("/stacks"))
-        (older,) = [str(each["href"]) for each in first.all("a") if "?after=" in str(each["href"])]
+        (older,) = [str(each["href"]) for each in first.all("a", rel="next")]
         second = Page(browser.get(older))
 
         assert stacks_on(first) + stacks_on(second) == names[::-1]
         assert len(stacks_on(first)) == 50
-        assert second.all("a", href="/stacks", **{"class": "btn"}), "the way back to the newest"
-        assert not [each for each in second.all("a") if "?after=" in str(each["href"]) and "hreflang" not in each]
+        (newer,) = [str(each["href"]) for each in second.all("a", rel="prev")]
+        assert stacks_on(Page(browser.get(newer))) == stacks_on(first)
+        assert not second.all("a", rel="next")
         assert small_lines(first)[0] == ("mini", "1", "7", "In line")
         # Nothing that somebody puts there breaks the page, or shows what is not theirs.
-        for after in ("x", "%00", "'; drop table stack", "01ARZ3NDEKTSV4RRFFQ69G5FAV", "<script>"):
-            page = Page(browser.get("/stacks", params={"after": after}))
-            assert page.status == 200
+        for made_up in ("x", "%00", "'; drop table stack", "01ARZ3NDEKTSV4RRFFQ69G5FAV", "<script>"):
+            page = Page(browser.get("/stacks", params={"cursor": made_up}))
+            assert page.status == 400
             assert_nothing_inline(page)
-        assert "There are no older stacks." in Page(browser.get(f"/stacks?after={NOBODY}")).words
+        beyond = cursor(["stacks", "next", 0, NOBODY])
+        assert "There are no older stacks." in Page(browser.get(f"/stacks?cursor={beyond}")).words
 
 
 # One stack
@@ -328,15 +331,15 @@ def test_a_long_history_is_shown_page_by_page(queue_only: PortalServer, database
 
         asyncio.run(deploy_again_and_again())
         first = Page(browser.get("/stacks/ada"))
-        (older,) = [str(each["href"]) for each in first.all("a") if "?after=" in str(each["href"])]
+        (older,) = [str(each["href"]) for each in first.all("a", rel="next")]
         second = Page(browser.get(older))
 
         assert [len(small_lines(page)) for page in (first, second)] == [50, 2]
         assert ("First deployment" in first.words, "First deployment" in second.words) == (False, True)
-        assert second.all("a", href="/stacks/ada", **{"class": "btn"})
-        for after in ("x", NOBODY, "%00", "<script>"):
-            page = Page(browser.get("/stacks/ada", params={"after": after}))
-            assert page.status == 200
+        assert second.all("a", rel="prev")
+        for made_up in ("x", NOBODY, "%00", "<script>"):
+            page = Page(browser.get("/stacks/ada", params={"cursor": made_up}))
+            assert page.status == 400
             assert_nothing_inline(page)
 
 

@@ -19,6 +19,7 @@ from app.stacks.queries import Records
 from app.store import schema
 from app.store.engine import Database
 from app.store.migrations import migrate
+from app.store.paging import PageRequest
 
 pytestmark = pytest.mark.anyio
 
@@ -305,7 +306,7 @@ async def test_the_newest_deployments_come_first(history: History):
         await history.deployment(ended=NOW - MINUTE * number, name=f"ada-{number}")
     failed = await history.deployment("failed", NOW + MINUTE, seconds=[1, 2, 3])
 
-    latest = await Records(history.database).latest(limit=10)
+    latest = (await Records(history.database).latest(PageRequest(10))).items
 
     assert [each.name for each in latest] == ["ada", *(f"ada-{number}" for number in range(9))]
     assert (latest[0].id, latest[0].kind, latest[0].conclusion) == (failed, CREATE.kind, "failed")
@@ -327,7 +328,7 @@ async def test_no_table_is_read_from_end_to_end(database_url: str):
     history = History(database)
     await history.deployment(seconds=[1] * 7)
     await history.overview()
-    await Records(database).latest(limit=10)
+    await Records(database).latest(PageRequest(10))
     event.remove(engine, "before_cursor_execute", note)
 
     def explain(connection: Connection) -> list[list[Any]]:
@@ -344,7 +345,7 @@ async def test_no_table_is_read_from_end_to_end(database_url: str):
     )
     # What is gone through whole is an index of what there is now, or is left after ten rows.
     assert {line for line in lines if line.startswith("SCAN ")} == {
-        "SCAN stack USING INDEX uq_stack_name_held",
+        "SCAN stack USING INDEX ix_stack_held",
         "SCAN deployment USING INDEX ix_deployment_open",
         "SCAN deployment USING INDEX sqlite_autoindex_deployment_1",
     }

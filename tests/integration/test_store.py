@@ -24,6 +24,7 @@ from app.deployments.events import (
     UndoStarted,
 )
 from app.deployments.model import Left, LeftoverView
+from app.deployments.queries import PAGE
 from app.deployments.states import Conclusion, ResourceState, Status, StepState
 from app.engine.broker import Broker
 from app.engine.journal import CanceledMeanwhile, Journal
@@ -37,15 +38,16 @@ from app.operations.remove import REMOVE
 from app.operations.service import Accepted, Operations
 from app.security.vault import Vault, fingerprint
 from app.stacks.availability import Names
-from app.stacks.model import StackState, Whose
+from app.stacks.model import EVERYBODY, StackState, Whose
 from app.stacks.names import DeploymentRequest
-from app.stacks.queries import PAGE, Records
+from app.stacks.queries import Records
 from app.stacks.requester import Requester
 from app.stacks.templates import StackSecrets, built_in_template
 from app.store import schema
 from app.store.engine import Database
 from app.store.errors import StoreAway
 from app.store.installation import installation_id
+from app.store.paging import PageRequest
 from tests.servers import portal_settings, requester
 from tests.waiting import until
 
@@ -131,6 +133,12 @@ class Store:
             }
         )
 
+    async def secrets(self, stack_id: str) -> StackSecrets:
+        """What a stack's container was last started with."""
+        sealed = await self.records.sealed_secrets(stack_id)
+        assert sealed is not None
+        return StackSecrets.decrypt(sealed, self.vault)
+
     async def plan_of(self, query: Select[Any]) -> str:
         """How the database would answer a query, were its tables large."""
         dialect = sqlite.dialect() if self.database.is_sqlite else postgresql.dialect()
@@ -213,7 +221,7 @@ async def test_secrets_are_sealed_and_the_key_is_only_recognised(store: Store):
 
     stack = await store.records.find_stack("ada")
     assert stack is not None
-    secrets = StackSecrets.decrypt(stack.secrets, store.vault)
+    secrets = await store.secrets(stack.id)
     assert secrets.variables == {"TOKEN": "hush-hush"}
     assert stack.manage_key_hash == fingerprint(accepted.manage_key)
     rows = str(await store.everything())
@@ -1011,7 +1019,7 @@ async def test_stacks_of_one_owner_and_of_all(store: Store):
     await store.deploy("ada-2")
 
     async def names(whose: Whose) -> list[str]:
-        return [view.stack.name for view in await store.records.stack_views(whose)]
+        return [view.stack.name for view in (await store.records.stack_views(whose, PageRequest())).items]
 
     assert [stack.name for stack in await store.records.list_stacks()] == ["ada-2", "bob", "ada"]
     assert await names(Whose()) == ["ada-2", "bob", "ada"]
@@ -1053,9 +1061,9 @@ async def test_stacks_come_with_their_newest_deployments_in_as_many_queries_as_o
 
     hooks.listen(Engine, "before_cursor_execute", count)
     try:
-        (one,) = await store.records.stack_views(limit=1)
+        (one,) = (await store.records.stack_views(EVERYBODY, PageRequest(1))).items
         for_one = len(asked)
-        views = await store.records.stack_views()
+        views = (await store.records.stack_views(EVERYBODY, PageRequest())).items
     finally:
         hooks.remove(Engine, "before_cursor_execute", count)
 
@@ -1107,17 +1115,18 @@ async def test_lists_are_read_page_by_page(store: Store):
     for name in ("second", "third"):
         await store.deploy(name)
 
-    newest, middle = await store.records.stack_views(limit=2)
-    (last,) = await store.records.stack_views(after=middle.stack.id, limit=2)
-    assert [view.stack.name for view in (newest, middle, last)] == ["third", "second", "first"]
-    assert await store.records.stack_views(after=last.stack.id) == []
-    assert await store.records.stack_views(after="01ARZ3NDEKTSV4RRFFQ69G5FAV") == []
+    page = await store.records.stack_views(EVERYBODY, PageRequest(2))
+    rest = await store.records.stack_views(EVERYBODY, PageRequest(2, page.next_cursor))
+    assert [view.stack.name for view in (*page.items, *rest.items)] == ["third", "second", "first"]
+    assert rest.next_cursor is None
 
-    every = await store.records.deployments_of(stack.id, limit=10)
+    every = (await store.records.deployments_of(stack.id, PageRequest())).items
     assert [each.kind for each in every] == [REDEPLOY.kind] * 4 + [CREATE.kind]
-    page = await store.records.deployments_of(stack.id, limit=2)
-    rest = await store.records.deployments_of(stack.id, limit=10, after=page[-1].id)
-    assert page + rest == every
+    first = await store.records.deployments_of(stack.id, PageRequest(2))
+    second = await store.records.deployments_of(stack.id, PageRequest(10, first.next_cursor))
+    assert [*first.items, *second.items] == every
+    before = [await store.records.deployment_before(each) for each in every]
+    assert before == [*every[1:], None]
 
 
 async def test_what_is_gone_is_found_for_a_while(store: Store):
@@ -1153,7 +1162,7 @@ async def test_what_is_gone_is_found_for_a_while(store: Store):
 )
 async def test_how_a_stack_is(store: Store, kind: str, conclusion: Conclusion | None, undoing: bool, state: StackState):
     await store.deploy()
-    (view,) = await store.records.stack_views()
+    (view,) = [each async for each in store.records.every_stack()]
 
     newest = replace(view.newest, kind=kind, conclusion=conclusion, undoing=undoing)
 

@@ -14,7 +14,6 @@ from sqlalchemy import Connection, insert, select, text, update
 from structlog.testing import capture_logs
 
 from app.deployments.events import LogLine
-from app.deployments.model import DeploymentRecord
 from app.engine.saga import Checkpoint
 from app.observation import expired, retention
 from app.observation.retention import Retention
@@ -22,6 +21,7 @@ from app.operations.redeploy import REDEPLOY
 from app.store import schema
 from app.store.engine import Database
 from app.store.errors import StoreAway
+from app.store.paging import PageRequest
 from tests.integration.test_retention import EVERYTHING, SECOND, create, entry, redeploy, remove, rows, session
 from tests.integration.test_store import ADA, Store
 from tests.servers import PortalServer
@@ -192,7 +192,7 @@ def test_a_portal_sweeps_if_it_runs_deployments(
 
 async def assert_right(store: Store) -> None:
     """Every record can be read, and says of its log what there is of it."""
-    records: list[DeploymentRecord] = await store.records.latest(limit=100)
+    records = (await store.records.latest(PageRequest(100))).items
     assert {record.id for record in records} == {row.id for row in await rows(store, schema.deployment)}
     for record in records:
         assert len(record.steps) == len(record.operation.steps)

@@ -190,7 +190,7 @@ def test_an_undo_outlasts_what_passes(side_by_side: SideBySide):
             servers.emulator.fault(call=call, **WAYS[way])
         name, record, events = deploy(servers)
         assert_undone(servers, name, record, events, "open_to_strangers", "verify")
-        assert servers.portal.client.get("/api/stacks", headers=OPERATOR).json()["stacks"] == []
+        assert servers.portal.client.get("/api/stacks", headers=OPERATOR).json()["items"] == []
 
     side_by_side([way for way in WAYS if way not in {"refused", "forbidden"}], check_way)
 

@@ -143,11 +143,11 @@ def test_everybody_has_his_own_stacks_and_an_operator_all(portal: PortalServer):
             assert bob.get(path).status_code == 404
             assert olga.get(path).status_code in {200, 204}
         assert_problem(bob.delete(f"/api/stack/{name}"), 403, "credential_wrong")
-        assert bob.get("/api/stacks").json()["stacks"] == []
-        assert [each["name"] for each in olga.get("/api/stacks").json()["stacks"]] == [name]
+        assert bob.get("/api/stacks").json()["items"] == []
+        assert [each["name"] for each in olga.get("/api/stacks").json()["items"]] == [name]
         assert olga.get("/operator").status_code == 200
         assert olga.delete(f"/api/stack/{name}").json()["removed"]
-        lines = olga.get("/api/audit", params={"stack": name}).json()["entries"]
+        lines = olga.get("/api/audit", params={"stack": name}).json()["items"]
         assert [(each["action"], each["actor"]["email"], each["means"]) for each in lines] == [
             ("remove", "olga@example.com", "session"),
             ("remove", "bob@example.com", "session"),
@@ -169,7 +169,7 @@ def test_who_is_on_no_list_is_not_let_in_and_not_kept(portal: PortalServer, who:
         assert page.status == 403, why
         assert "asd_session" not in browser.cookies
         assert browser.get("/api/stacks").status_code == 401
-    (entry, *_) = portal.client.get("/api/audit", headers=OPERATOR).json()["entries"]
+    (entry, *_) = portal.client.get("/api/audit", headers=OPERATOR).json()["items"]
     assert (entry["action"], entry["outcome"], entry["code"]) == ("sign_in", "refused", "not_admitted")
 
 
@@ -286,7 +286,7 @@ def test_what_a_proxy_cannot_have_said_is_refused_and_put_on_the_trail(start_por
     refused = portal.client.post("/api/deploy", json={"name": new_name()}, headers={"remote-user": "a\tb"})
 
     assert_problem(refused, 400, "sign_in_failed")
-    (entry,) = portal.client.get("/api/audit", headers=OPERATOR).json()["entries"]
+    (entry,) = portal.client.get("/api/audit", headers=OPERATOR).json()["items"]
     assert (entry["action"], entry["code"], entry["actor"]["id"]) == ("deploy", "sign_in_failed", "anonymous")
 
 
@@ -372,7 +372,7 @@ def test_what_cannot_be_recognised_is_refused_like_anything_else_and_noted(start
         for method, path in (("POST", "/api/deploy"), ("DELETE", "/api/stack/ada"), ("POST", "/stacks/ada/delete")):
             assert_problem(portal.client.request(method, path, headers=headers), status, code)
             assert portal.client.request(method, path, headers=headers).headers["cache-control"] == "no-store"
-    noted = portal.client.get("/api/audit", headers=OPERATOR).json()["entries"]
+    noted = portal.client.get("/api/audit", headers=OPERATOR).json()["items"]
     assert {each["code"] for each in noted} >= {"token_revoked", "not_admitted", "sign_in_failed"}
     assert {each["address"] for each in noted} == {"127.0.0.1"}
 

@@ -76,8 +76,8 @@ class World:
 
     def _has(self, who: str) -> bool:
         """Whether the stack of this name, or what is kept of it, is somebody's."""
-        answer = self._clients[who].get("/api/stacks").json()
-        return self.name in [each["name"] for each in (*answer["stacks"], *answer["kept"])]
+        lists = [self._clients[who].get(f"/api/{what}").json()["items"] for what in ("stacks", "kept-files")]
+        return self.name in [each["name"] for items in lists for each in items]
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from app.store.engine import Database
 
-HEAD: Final = "0009"
+HEAD: Final = "0010"
 # Any number, the same in every portal: PostgreSQL lets one at a time hold it.
 _ADVISORY_LOCK: Final = 7_310_001
 

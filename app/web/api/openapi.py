@@ -9,20 +9,25 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
 from app.config.settings import Settings
-from app.web.api import account_schemas, schemas
+from app.i18n import LANGUAGES
+from app.web.api.schemas.events import EventAnswer, ServerSentEvent
+from app.web.api.schemas.plans import DeployBody, PlanBody
+from app.web.api.schemas.problems import ProblemDocument
+from app.web.api.schemas.tokens import TokenBody
+from app.web.api.schemas.transfers import TakeOverBody
 from app.web.auth.authorization import RULES, Rule, Who
 from app.web.deps import BROWSER_COOKIE, SESSION_COOKIE, cookie_name
 from app.web.rate_limits import UNLIMITED
 
 # Models that routes name, but that the framework neither reads nor writes for them.
 _NAMED: Final[tuple[type[BaseModel], ...]] = (
-    schemas.ProblemDocument,
-    schemas.EventAnswer,
-    schemas.ServerSentEvent,
-    schemas.PlanBody,
-    schemas.DeployBody,
-    account_schemas.TokenBody,
-    account_schemas.TakeOverBody,
+    ProblemDocument,
+    EventAnswer,
+    ServerSentEvent,
+    PlanBody,
+    DeployBody,
+    TokenBody,
+    TakeOverBody,
 )
 
 _PROBLEM: Final[dict[str, Any]] = {
@@ -85,6 +90,9 @@ def parameter(place: str, name: str, description: str, **schema: Any) -> dict[st
     """Describe a parameter that something other than the route's own signature reads. place: `query` or `header`."""
     described = {"type": "string", **schema}
     return {"name": name, "in": place, "required": False, "schema": described, "description": description}
+
+
+LANG: Final = parameter("query", "lang", f"Language of messages: {', '.join(LANGUAGES)}.")
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -163,6 +171,8 @@ def _statuses(operation: Mapping[str, Any], path: str, rule: Rule, settings: Set
         statuses.add(429)
     if "requestBody" in operation:
         statuses.update(_OF_BODY)
+    if any(each["name"] == "cursor" for each in operation.get("parameters", ())):
+        statuses.add(400)
     # Those that the framework reads have a title. In a path every text is one.
     if any(each["in"] == "query" and "title" in each["schema"] for each in operation.get("parameters", ())):
         statuses.add(422)

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Annotated, Any, Final, Literal
 
 import structlog
-from fastapi import FastAPI, Path, Request
+from fastapi import Depends, FastAPI, Path, Request
 from fastapi.routing import iter_route_contexts
 
 from app.audit import Action, Means
@@ -15,9 +15,10 @@ from app.errors import PortalError
 from app.identity import Ownership, Principal, Scope, nobody
 from app.ids import could_be_id
 from app.portal import Portal
-from app.stacks.model import StackRecord, Whose
+from app.stacks.model import StackRecord, StackView, Whose
 from app.stacks.names import MAX_NAME, could_be_name, normalize_name
 from app.stacks.volumes import KeptFiles
+from app.store.paging import Page, PageRequest
 from app.web.deps import (
     address_of,
     identify,
@@ -97,8 +98,11 @@ RULES: Final[Mapping[str, Rule]] = {
     "GET /api/deployments/{deployment_id}": _READ_DEPLOYMENT,
     "GET /api/deployments/{deployment_id}/events": _READ_DEPLOYMENT,
     "POST /api/deployments/{deployment_id}/cancel": _CANCEL,
+    "GET /api/deployments": _OPERATOR,
     "GET /api/stacks": _READ_STACKS,
+    "GET /api/kept-files": _READ_STACKS,
     "GET /api/stack/{name}": _READ_STACK,
+    "GET /api/stack/{name}/deployments": Rule(Who.VISITOR, Scope.DEPLOY_READ, "stack"),
     "POST /api/stack/{name}/redeploy": _REDEPLOY,
     "POST /api/stack/{name}/password": _PASSWORD,
     "DELETE /api/stack/{name}": _changes(Scope.STACK_DELETE, "stack_or_kept", Action.REMOVE),
@@ -214,8 +218,8 @@ async def _recognise(request: Request, rule: Rule) -> Principal:
 async def _find(request: Request, portal: Portal, rule: Rule, principal: Principal) -> None:
     """Find what the path names, and see that it is the caller's."""
     name = request.path_params.get("name", "")
-    if rule.of in {"kept", "stack_or_kept"} and (kept := await files_of(portal, principal, name)):
-        request.state.kept = kept[0]
+    if rule.of in {"kept", "stack_or_kept"} and (kept := await _files_under(portal, principal, name)):
+        request.state.kept = kept
     elif rule.of == "kept":
         raise PortalError("stack_not_found", name=name[:MAX_NAME])
     elif rule.of in {"stack", "stack_or_kept"}:
@@ -280,12 +284,23 @@ def whose_stacks(principal: Principal) -> Whose | None:
     return Whose(owner=principal.owner) if principal.owner is not None else None
 
 
-async def files_of(portal: Portal, principal: Principal, name: str | None = None) -> list[KeptFiles]:
-    """Files kept of stacks that are gone and that were the caller's. name: only of those that were called so."""
-    whose, wanted = whose_stacks(principal), None if name is None else normalize_name(name)
-    if whose is None or (wanted is not None and not could_be_name(wanted)):
-        return []
-    return await portal.records.kept_files(whose, name=wanted)
+async def stacks_of(portal: Portal, principal: Principal, request: PageRequest) -> Page[StackView]:
+    """The stacks that a caller manages, newest first."""
+    whose = whose_stacks(principal)
+    return Page([]) if whose is None else await portal.records.stack_views(whose, request)
+
+
+async def files_of(portal: Portal, principal: Principal, request: PageRequest) -> Page[KeptFiles]:
+    """Files kept of stacks that are gone and that were the caller's, the last first."""
+    whose = whose_stacks(principal)
+    return Page([]) if whose is None else await portal.records.kept_files(whose, request)
+
+
+async def _files_under(portal: Portal, principal: Principal, name: str) -> KeptFiles | None:
+    """Files kept of the caller's last stack that had a name."""
+    whose, wanted = whose_stacks(principal), normalize_name(name)
+    found = await portal.records.kept_under(wanted, whose) if whose is not None and could_be_name(wanted) else []
+    return found[0] if found else None
 
 
 def stack_of(request: Request, name: StackName) -> StackRecord:  # noqa: ARG001 - `authorize` has read it
@@ -310,6 +325,12 @@ def deployment_of(request: Request, deployment_id: DeploymentId) -> DeploymentRe
     """The deployment that the path names and `authorize` has found to be the caller's to see."""
     deployment: DeploymentRecord = request.state.deployment
     return deployment
+
+
+StackDep = Annotated[StackRecord, Depends(stack_of)]
+KeptDep = Annotated[KeptFiles, Depends(kept_of)]
+StackOrKeptDep = Annotated[StackRecord | KeptFiles, Depends(stack_or_kept_of)]
+DeploymentDep = Annotated[DeploymentRecord, Depends(deployment_of)]
 
 
 async def find_deployment(portal: Portal, deployment_id: str) -> DeploymentRecord:

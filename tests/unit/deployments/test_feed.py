@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 import pytest
 
 from app.deployments.events import RecordedEvent
+from app.deployments.queries import PAGE
 from app.deployments.states import Status
 from app.engine.broker import Broker
-from app.stacks.queries import PAGE
 from app.store.errors import StoreAway
 from tests.waiting import WAIT_SECONDS, until
 

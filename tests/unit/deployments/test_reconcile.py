@@ -20,7 +20,6 @@ ADA = StackRecord(
     template="opencode",
     plan={"project": "ada", "application": "ada", "host": "ada.example", "volume": "workspace-ada"},
     manage_key_hash="",
-    secrets=b"",
     created_at=BEGAN,
 )
 IDS = {"project": "p1", "application": "a1", "domain": "d1"}

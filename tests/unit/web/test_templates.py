@@ -23,6 +23,7 @@ from app.web.ui.operator.view import OperatorPage
 from app.web.ui.record.comparison import ComparedProperty
 from app.web.ui.record.view import RecordPage
 from app.web.ui.shared.charts import Bar, DayBars, Dots, Riser, StairStep
+from app.web.ui.shared.paging import PageLinks
 from app.web.ui.shared.qr import qr_code
 from app.web.ui.shared.renderer import Renderer
 from app.web.ui.shared.view import ErrorPage, Fact, Moment, Page, PastDeployment, ShownState, SmallLine, Viewer
@@ -52,6 +53,8 @@ def stations(kind: str, states: str) -> tuple[Station, ...]:
     )
 
 
+MORE = PageLinks("/stacks?cursor=newer", "/stacks?cursor=older", is_first=False)
+LAST = PageLinks("/stacks", is_first=False)
 PROBLEM = ShownProblem("deploy_failed", "¤title", "¤detail", "¤hint", "operator")
 
 RUNNING = DeploymentPage(
@@ -276,17 +279,17 @@ PAGES: Mapping[str, Page] = {
     "password, failed": replace(NOT_AGAIN, changes_password=True),
     "again, canceled": replace(NOT_AGAIN, conclusion="canceled"),
     "stacks": STACKS,
-    "stacks, in pages": replace(STACKS, after="01JD0000000000000000000000", first=False),
+    "stacks, in pages": replace(STACKS, links=MORE, kept_links=MORE),
     "stacks, everybody's": replace(STACKS, everybody=True, lately=[]),
     "stacks, kept": replace(STACKS, kept=[KEPT]),
     "stacks, everybody's kept": StacksPage(rows=[], lately=[], kept=[KEPT], everybody=True),
     "stacks, of an account": replace(STACKS, of_browser=False),
     "stacks, none": StacksPage(rows=[], lately=[]),
     "stacks, none of an account": StacksPage(rows=[], lately=[], of_browser=False),
-    "stacks, no more": StacksPage(rows=[], lately=[], first=False),
+    "stacks, no more": StacksPage(rows=[], lately=[], links=LAST),
     "stack": STACK,
-    "stack, in pages": replace(STACK, after="01JD0000000000000000000000", first=False),
-    "stack, no more": replace(STACK, deployments=[], first=False),
+    "stack, in pages": replace(STACK, links=MORE),
+    "stack, no more": replace(STACK, deployments=[], links=LAST),
     "stack, password pending": replace(STACK, password_pending=True),
     "stack, password changing": replace(
         STACK, redeployable=False, deletable=False, running=STACK.newest, password_pending=True
@@ -316,6 +319,7 @@ PAGES: Mapping[str, Page] = {
             OperatorPage.Connection("Dokploy", ShownState("¤away", "failed"), ["¤note"], ["domain.create is gone"])
         ],
     ),
+    "operator, in pages": replace(OPERATOR, links=MORE, left_links=MORE),
     "operator, nothing lately": replace(OPERATOR, finished=0, steps=[], ticks=[], in_session=False),
     "operator, empty": replace(OPERATOR, is_empty=True, finished=0, steps=[], ticks=[], latest=[]),
     "sign in": SignInPage("/operator"),
@@ -330,6 +334,7 @@ PAGES: Mapping[str, Page] = {
     "account, new": replace(ACCOUNT, tokens=[], cookie_only=True),
     "account, signed in": SIGNED_IN,
     "account, everybody's": replace(SIGNED_IN, everybody=True),
+    "account, in pages": replace(SIGNED_IN, links=MORE),
     "account, no name": replace(ACCOUNT, problem=replace(PROBLEM, code="token_name_invalid")),
     "account, nothing chosen": replace(ACCOUNT, name="¤ci", problem=replace(PROBLEM, code="scopes_invalid")),
     "account, full": replace(ACCOUNT, problem=replace(PROBLEM, code="tokens_full")),
@@ -340,8 +345,8 @@ PAGES: Mapping[str, Page] = {
     "take over": TakeOverPage(),
     "take over, wrong": TakeOverPage(PROBLEM),
     "taken over": TakenOverPage("ada", "asd_secret"),
-    "audit": replace(AUDIT, older="/operator/audit?before=x"),
-    "audit, filtered": replace(AUDIT, stack="ada", actor="ada@example.com", newest="/operator/audit?stack=ada"),
+    "audit": replace(AUDIT, links=MORE),
+    "audit, filtered": replace(AUDIT, stack="ada", actor="ada@example.com", links=LAST),
     "audit, nothing": AuditPage([]),
     "audit, nothing like that": AuditPage([], stack="ada"),
     "sign in, ended": SignInPage("/operator", ended=True),
@@ -565,7 +570,7 @@ def test_escapes_what_others_wrote(renderer: Renderer, language: Language):
             STACK,
             opens=False,
             running=EVIL,
-            after=EVIL,
+            links=PageLinks(EVIL, EVIL),
             certificate=EVIL,
             version=EVIL,
             log=[LogRow(1, "", EVIL, EVIL)],
@@ -596,7 +601,7 @@ def test_escapes_what_others_wrote(renderer: Renderer, language: Language):
         TakeOverPage(problem),
         TakenOverPage(EVIL, EVIL),
         AuditPage([replace(ENTRY, who=EVIL, subject=EVIL, stack=EVIL, address=EVIL)]),
-        AuditPage([replace(ENTRY, refused=EVIL, reason=EVIL)], EVIL, EVIL, EVIL, EVIL),
+        AuditPage([replace(ENTRY, refused=EVIL, reason=EVIL)], EVIL, EVIL, PageLinks(EVIL, EVIL)),
         ErrorPage(500, problem),
     )
     for page in pages:

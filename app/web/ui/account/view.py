@@ -9,13 +9,16 @@ from app.errors import N_
 from app.i18n import Language
 from app.identity import OWN_SCOPES, SCOPE_LABELS, USUAL_DAYS, Principal, Scope, Token
 from app.portal import Portal
-from app.web.api.account import tokens_of
+from app.store.paging import PageRequest
 from app.web.problems import ShownProblem
+from app.web.token_requests import tokens_of
 from app.web.ui.shared.actors import MEANS, kind_in_words, owners_in_words
-from app.web.ui.shared.addresses import trail_of
+from app.web.ui.shared.addresses import ACCOUNT, trail_of
+from app.web.ui.shared.paging import ONE_PAGE, PageLinks, links_of
 from app.web.ui.shared.timeline import moment
 from app.web.ui.shared.view import Fact, Moment, Page
 
+PAGE: Final = 50
 LIVES: Final = (7, 30, USUAL_DAYS, 365)
 # A name that is too long is shown as it was typed, up to here.
 _LONGEST_SHOWN: Final = 200
@@ -59,8 +62,8 @@ class AccountPage(Page):
     """Who the viewer is here, where they are signed in, and their tokens.
 
     facts: who, and how that is known; cookie_only: whether only this browser's cookie tells; sessions: empty where
-    there are none; everybody: whether these are all users' tokens; choices, lives: what a new token can be allowed and
-    for how many days; name: what was typed; problem: why no token was created.
+    there are none; everybody: whether these are all users' tokens; links: to more of them; choices, lives: what a new
+    token can be allowed and for how many days; name: what was typed; problem: why no token was created.
     """
 
     template = "account/account.html"
@@ -105,6 +108,7 @@ class AccountPage(Page):
     cookie_only: bool = False
     is_operator: bool = False
     everybody: bool = False
+    links: PageLinks = ONE_PAGE
     name: str = ""
     problem: ShownProblem | None = None
 
@@ -128,17 +132,21 @@ async def account_page(
     language: Language,
     *,
     everybody: bool = False,
+    cursor: str | None = None,
     typed: TokenForm | None = None,
     problem: ShownProblem | None = None,
 ) -> AccountPage:
-    """Read what belongs to an account, and show it. everybody, problem: as in AccountPage; typed: the form as sent."""
+    """Read what belongs to an account, and show it. everybody, problem: as in AccountPage; typed: the form as sent.
+
+    cursor: of a page of tokens. Raises PortalError `cursor_invalid`.
+    """
     typed = typed or TokenForm()
-    tokens = await tokens_of(portal, principal, everybody=everybody)
-    names = await owners_in_words(portal, [each.owner for each in tokens], language)
+    tokens = await tokens_of(portal, principal, PageRequest(PAGE, cursor), everybody=everybody)
+    names = await owners_in_words(portal, [each.owner for each in tokens.items], language)
     offered = [scope for scope in Scope if scope in OWN_SCOPES | principal.scopes and scope not in _NOT_OFFERED]
     return AccountPage(
         facts=_facts(principal, language),
-        tokens=[_token(each, names, language) for each in tokens],
+        tokens=[_token(each, names, language) for each in tokens.items],
         choices=[
             AccountPage.Choice(scope.value, language.text(SCOPE_LABELS[scope]), scope in typed.scopes)
             for scope in offered
@@ -151,6 +159,7 @@ async def account_page(
         cookie_only=principal.actor.means in {Means.NOTHING, Means.BROWSER},
         is_operator=principal.is_operator,
         everybody=everybody,
+        links=links_of(tokens, ACCOUNT, cursor, anchor="tokens", everybody="1" if everybody else ""),
         name=typed.name[:_LONGEST_SHOWN],
         problem=problem,
     )

@@ -7,10 +7,13 @@ from typing import Final
 from app.audit import Action, AuditEntry, AuditOutcome
 from app.errors import N_, PROBLEMS
 from app.i18n import Language
+from app.store.paging import Page
 from app.web.ui.shared.actors import MEANS, actor_in_words
-from app.web.ui.shared.addresses import trail_of
+from app.web.ui.shared.addresses import AUDIT, trail_of
+from app.web.ui.shared.paging import ONE_PAGE, PageLinks, links_of
 from app.web.ui.shared.timeline import moment
-from app.web.ui.shared.view import Moment, Page
+from app.web.ui.shared.view import Moment
+from app.web.ui.shared.view import Page as PageView
 
 # How many letters of a browser's id tell it from another.
 _MARK: Final = 6
@@ -34,8 +37,8 @@ ACTIONS: Final = {
 
 
 @dataclass(frozen=True)
-class AuditPage(Page):
-    """Who did what, newest first. stack, actor: what it was narrowed to; older, newest: addresses, empty for none."""
+class AuditPage(PageView):
+    """Who did what, newest first. stack, actor: what it was narrowed to."""
 
     template = "audit/audit.html"
     section = "operator"
@@ -66,21 +69,18 @@ class AuditPage(Page):
     entries: Sequence[Entry]
     stack: str = ""
     actor: str = ""
-    older: str = ""
-    newest: str = ""
+    links: PageLinks = ONE_PAGE
 
 
 def audit_page(
-    entries: Sequence[AuditEntry], language: Language, *, stack: str, actor: str, before: str, limit: int
+    entries: Page[AuditEntry], language: Language, *, stack: str, actor: str, cursor: str | None
 ) -> AuditPage:
-    """Show a page of the trail. entries: one more than the limit where older ones follow; before: an id, or empty."""
-    shown = entries[:limit]
+    """Show a page of the trail, which a cursor has led to."""
     return AuditPage(
-        entries=[_entry(each, language) for each in shown],
+        entries=[_entry(each, language) for each in entries.items],
         stack=stack,
         actor=actor,
-        older=trail_of(stack, actor, shown[-1].id) if len(entries) > limit else "",
-        newest=trail_of(stack, actor) if before else "",
+        links=links_of(entries, AUDIT, cursor, stack=stack, actor=actor),
     )
 
 

@@ -7,9 +7,18 @@ from fastapi.responses import RedirectResponse
 
 from app.errors import PortalError
 from app.stacks.availability import NAME_REFUSED
-from app.web.api.routes import LanguageDep, PortalDep, PrincipalDep, parse_request, requester_of
-from app.web.api.schemas import DeployBody
-from app.web.deps import actor_of, origin_of, owner_of, read_form, remember_browser
+from app.web.deps import (
+    LanguageDep,
+    PortalDep,
+    PrincipalDep,
+    actor_of,
+    origin_of,
+    owner_of,
+    read_form,
+    remember_browser,
+    requester_of,
+)
+from app.web.preview import parse_request
 from app.web.problems import show
 from app.web.ui.deploy.view import deploy_page, plan_preview
 from app.web.ui.shared.responses import refuse, respond
@@ -44,7 +53,7 @@ async def deploy(request: Request, portal: PortalDep, principal: PrincipalDep, l
     name = fields.get("name", "")
     owner = owner_of(request)
     try:
-        wanted = parse_request(DeployBody(name=name), portal)
+        wanted = parse_request(portal, name)
         accepted = await portal.operations.create(
             wanted, portal.template, requester_of(principal, "user", owner=owner, actor=actor_of(request))
         )

@@ -10,12 +10,11 @@ from app.identity import Principal
 from app.operations.create import CREATE
 from app.portal import Portal
 from app.stacks.names import MAX_NAME, MIN_NAME
-from app.web.api.routes import preview_plan
-from app.web.api.schemas import DeployBody
 from app.web.effects import Station
-from app.web.problems import ShownProblem
+from app.web.preview import preview_plan
+from app.web.problems import ShownProblem, show
 from app.web.projector import planned_stations
-from app.web.ui.shared.certificates import certificate
+from app.web.ui.shared.certificates import planned_certificate
 from app.web.ui.shared.view import Fact, Page
 
 
@@ -78,12 +77,12 @@ def deploy_page(
 
 async def plan_preview(portal: Portal, name: str, principal: Principal, language: Language) -> PlanPreview:
     """Decide what a deployment would do, and show it."""
-    answer = await preview_plan(DeployBody(name=name), portal, principal, language)
-    blocked = [ShownProblem(each.code, each.title, each.detail, each.hint, "user") for each in answer.blocked]
-    plan = answer.plan
+    preview = await preview_plan(portal, principal, language, name)
+    blocked = [show(each, language) for each in preview.blocked]
+    plan = preview.plan
     if plan is None:
         return PlanPreview(blocked=blocked)
-    alive = ", ".join(str(status) for status in sorted(portal.template.alive))
+    alive = ", ".join(str(status) for status in sorted(plan.alive))
     facts = [
         Fact(language.text(N_("Address")), plan.url, code=True),
         Fact(language.text(N_("Image")), plan.image, code=True),
@@ -92,8 +91,8 @@ async def plan_preview(portal: Portal, name: str, principal: Principal, language
         Fact(language.text(N_("Memory")), language.size(plan.memory_bytes)),
         Fact(language.text(N_("Processors")), language.number(plan.cpus)),
         Fact(language.text(N_("Variables")), ", ".join(plan.variables), code=True),
-        Fact(language.text(N_("Certificate")), certificate(portal.settings.https, plan.certificate, None, language)),
-        Fact(language.text(N_("Health check")), f"{portal.template.probe_paths[0]} → {alive}", code=True),
+        Fact(language.text(N_("Certificate")), planned_certificate(plan.to_json(), language)),
+        Fact(language.text(N_("Health check")), f"{plan.probe_paths[0]} → {alive}", code=True),
     ]
-    warnings = [describe(f"warning.{code}", {}, language) for code in answer.warnings]
-    return PlanPreview(answer.sentences, facts, warnings, blocked)
+    warnings = [describe(f"warning.{code}", {}, language) for code in plan.warnings]
+    return PlanPreview(preview.sentences, facts, warnings, blocked)

@@ -4,7 +4,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
 from app.errors import PortalError
-from app.web.api.routes import DeploymentDep, LanguageDep, PortalDep, PrincipalDep, cancel_deployment
+from app.web.auth.authorization import DeploymentDep
+from app.web.deps import LanguageDep, PortalDep, PrincipalDep
 from app.web.ui.deployment.view import deployment_page
 from app.web.ui.shared.responses import respond
 
@@ -23,7 +24,7 @@ async def deployment(
 async def cancel(record: DeploymentDep, portal: PortalDep, principal: PrincipalDep) -> Response:
     """Cancel a deployment; one that has just ended is shown as it is."""
     try:
-        await cancel_deployment(portal, principal, record)
+        await portal.operations.cancel_or_refuse(record, principal.actor)
     except PortalError as error:
         if error.code != "deployment_over":
             raise

@@ -12,10 +12,10 @@ from app.portal import Portal
 from app.stacks.model import is_there
 from app.web.auth.authorization import owns_deployment
 from app.web.effects import LogRow, QueuePlace, Station
+from app.web.passwords import password_of
 from app.web.problems import ShownProblem, show_code
 from app.web.projector import project
 from app.web.ui.shared.events import events_of
-from app.web.ui.shared.passwords import password_of
 from app.web.ui.shared.qr import QrCode, qr_code
 from app.web.ui.shared.resources import RESOURCES, left_over, name_resource
 from app.web.ui.shared.timeline import log_expired
@@ -128,15 +128,15 @@ async def _erases(portal: Portal, record: DeploymentRecord) -> bool:
     """Tell whether it deletes kept files: the removal before it succeeded, and left nothing else."""
     if not record.operation.ends_stack:
         return False
-    before = await portal.records.deployments_of(record.stack_id, limit=1, after=record.id)
-    return any(each.operation.ends_stack and each.conclusion is Conclusion.SUCCEEDED for each in before)
+    before = await portal.records.deployment_before(record)
+    return before is not None and before.operation.ends_stack and before.conclusion is Conclusion.SUCCEEDED
 
 
 async def _kept(portal: Portal, record: DeploymentRecord) -> str:
     """Return the volume kept from a deleted stack; empty where there is none, or a newer stack has it."""
     if not record.operation.ends_stack or record.stack_exists:
         return ""
-    found = await portal.records.kept_files(name=record.name)
+    found = await portal.records.kept_under(record.name)
     return next((each.volume for each in found if each.stack_id == record.stack_id), "")
 
 
@@ -144,7 +144,7 @@ async def _password(portal: Portal, principal: Principal, record: DeploymentReco
     stack = await portal.records.find_stack(record.name)
     if stack is None or stack.id != record.stack_id:
         return None
-    return password_of(portal, principal, stack)
+    return await password_of(portal, principal, stack)
 
 
 def _removed(record: DeploymentRecord, kinds: Iterable[str], language: Language) -> list[str]:

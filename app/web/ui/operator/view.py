@@ -19,6 +19,7 @@ from app.stacks.quotas import Quotas
 from app.store.readiness import StoreState
 from app.web.problems import STORE_CODES
 from app.web.ui.shared.charts import DayBars, Dots, StairStep, days_chart, dots, stair
+from app.web.ui.shared.paging import ONE_PAGE, PageLinks
 from app.web.ui.shared.resources import RESOURCES, name_resource
 from app.web.ui.shared.states import shown_state
 from app.web.ui.shared.timeline import past_deployment
@@ -40,7 +41,8 @@ class OperatorPage(Page):
     """The portal as a whole, for its operator: numbers and charts of the last days, from the record alone.
 
     Everything is in the viewer's language; at: the moment (UTC) of all of it; room: how many stacks there are of how
-    many there may be, where that runs out; is_full: none is left; is_empty: there is nothing to draw yet.
+    many there may be, where that runs out; is_full: none is left; is_empty: there is nothing to draw yet;
+    links, left_links: to more deployments, and to more leftovers.
     """
 
     template = "operator/operator.html"
@@ -130,6 +132,8 @@ class OperatorPage(Page):
     is_full: bool = False
     is_empty: bool = False
     in_session: bool = True
+    links: PageLinks = ONE_PAGE
+    left_links: PageLinks = ONE_PAGE
 
 
 def operator_page(

@@ -2,7 +2,8 @@
 
 from fastapi import APIRouter, Request, Response
 
-from app.web.api.routes import DeploymentDep, LanguageDep, PrincipalDep
+from app.web.auth.authorization import DeploymentDep
+from app.web.deps import LanguageDep, PrincipalDep
 from app.web.ui.record.view import record_page
 from app.web.ui.shared.responses import respond
 

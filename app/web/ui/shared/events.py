@@ -2,8 +2,8 @@
 
 from app.deployments.events import RecordedEvent
 from app.deployments.model import DeploymentRecord
+from app.deployments.queries import PAGE
 from app.portal import Portal
-from app.stacks.queries import PAGE
 
 
 async def events_of(portal: Portal, record: DeploymentRecord) -> list[RecordedEvent]:

@@ -13,7 +13,7 @@ from app.web.refusals import note_refusal
 from app.web.ui.shared.view import Page, Viewer
 
 # What links to another language keep of an address.
-_KEPT: Final = frozenset({"name", "plan", "next", "after", "before", "stack", "actor", "everybody"})
+_KEPT: Final = frozenset({"name", "plan", "next", "cursor", "kept", "left", "stack", "actor", "everybody"})
 
 # What has just been done, as the page that follows says it: a word in its address, which no link takes along.
 _DONE: Final = {

@@ -4,9 +4,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
 from app.errors import PortalError
-from app.web.api.routes import LanguageDep, PortalDep
 from app.web.auth.oidc import CALLBACK, Oidc
-from app.web.deps import address_of, browser_of, forget_signing_in, path_here, remember_session
+from app.web.deps import LanguageDep, PortalDep, address_of, browser_of, forget_signing_in, path_here, remember_session
 from app.web.problems import show
 from app.web.ui.shared.addresses import SIGN_IN
 from app.web.ui.shared.responses import refuse

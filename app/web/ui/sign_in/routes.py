@@ -10,9 +10,18 @@ from app.audit import Means
 from app.errors import PortalError
 from app.identity import operator
 from app.portal import Portal
-from app.web.api.routes import LanguageDep, PortalDep, PrincipalDep
 from app.web.auth.oidc import Oidc
-from app.web.deps import address_of, browser_of, forget_session, path_here, read_form, remember_session
+from app.web.deps import (
+    LanguageDep,
+    PortalDep,
+    PrincipalDep,
+    address_of,
+    browser_of,
+    forget_session,
+    path_here,
+    read_form,
+    remember_session,
+)
 from app.web.problems import show
 from app.web.rate_limits import limits_of
 from app.web.ui.shared.addresses import SIGN_IN, SIGNED_OUT

@@ -4,14 +4,13 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
 from app.errors import PortalError
-from app.ids import could_be_id
 from app.operations.password import PASSWORD
 from app.operations.redeploy import REDEPLOY
 from app.portal import Portal
 from app.stacks.model import STANDING, StackRecord, StackState, StackView
 from app.stacks.requester import Requester
-from app.web.api.routes import KeptDep, LanguageDep, PortalDep, PrincipalDep, StackDep
-from app.web.deps import read_form
+from app.web.auth.authorization import KeptDep, StackDep
+from app.web.deps import LanguageDep, PortalDep, PrincipalDep, read_form
 from app.web.ui.shared.responses import respond
 from app.web.ui.stacks.view import DeletePage, ErasePage, PasswordPage, RedeployPage, stack_page, stacks_page
 
@@ -20,15 +19,15 @@ router = APIRouter()
 
 @router.get("/stacks")
 async def stacks(
-    request: Request, portal: PortalDep, principal: PrincipalDep, language: LanguageDep, after: str = ""
+    request: Request,
+    portal: PortalDep,
+    principal: PrincipalDep,
+    language: LanguageDep,
+    cursor: str | None = None,
+    kept: str | None = None,
 ) -> Response:
-    """Show the stacks that the viewer manages, and what became of deleted ones."""
-    return respond(request, await stacks_page(portal, principal, language, after=_id_or_none(after)))
-
-
-def _id_or_none(text: str) -> str | None:
-    """Return the id in an address that a list continues from; None if it cannot be an id."""
-    return text if could_be_id(text) else None
+    """Show the stacks that the viewer manages, and what became of deleted ones. kept: a cursor of kept files."""
+    return respond(request, await stacks_page(portal, principal, language, cursor=cursor, kept_cursor=kept))
 
 
 @router.get("/stacks/{name}")
@@ -38,11 +37,11 @@ async def one_stack(
     portal: PortalDep,
     principal: PrincipalDep,
     language: LanguageDep,
-    after: str = "",
+    cursor: str | None = None,
 ) -> Response:
     """Show one stack: its state, access, parts, deployments, and operations."""
     view = await _view_of(portal, stack)
-    return respond(request, await stack_page(portal, principal, view, language, after=_id_or_none(after)))
+    return respond(request, await stack_page(portal, principal, view, language, cursor=cursor))
 
 
 async def _view_of(portal: Portal, stack: StackRecord) -> StackView:

@@ -10,14 +10,17 @@ from app.identity import Principal
 from app.portal import Portal
 from app.stacks.model import STANDING, StackView
 from app.stacks.plan import version_of
-from app.web.api.routes import stacks_of
-from app.web.auth.authorization import files_of, whose_stacks
+from app.stacks.volumes import KeptFiles
+from app.store.paging import Page as PageOf
+from app.store.paging import PageRequest
+from app.web.auth.authorization import files_of, stacks_of, whose_stacks
 from app.web.effects import LogRow
+from app.web.passwords import password_of
 from app.web.projector import log_of
 from app.web.ui.shared.actors import owners_in_words
 from app.web.ui.shared.certificates import planned_certificate
 from app.web.ui.shared.events import events_of
-from app.web.ui.shared.passwords import password_of
+from app.web.ui.shared.paging import ONE_PAGE, PageLinks, links_of
 from app.web.ui.shared.qr import QrCode, qr_code
 from app.web.ui.shared.states import shown_state
 from app.web.ui.shared.timeline import moment, past_deployment
@@ -25,6 +28,7 @@ from app.web.ui.shared.view import Moment, Page, PastDeployment, ShownState
 
 PAGE: Final = 50
 LATELY: Final = 5
+NOTHING: Final = PageOf[KeptFiles]([])
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,7 @@ class StacksPage(Page):
     """The stacks that the viewer manages, newest first, a page at a time.
 
     everybody: whether these are all users' stacks; of_browser: whether they belong to this browser and no account;
-    lately: how deleted ones ended; kept: their files; after: the id of the last stack here if there are more; first:
-    whether these are the newest.
+    lately: how deleted ones ended; kept: their files; links, kept_links: to more stacks, and to more kept files.
     """
 
     template = "stacks/stacks.html"
@@ -63,8 +66,8 @@ class StacksPage(Page):
     kept: Sequence[Kept] = ()
     everybody: bool = False
     of_browser: bool = True
-    after: str | None = None
-    first: bool = True
+    links: PageLinks = ONE_PAGE
+    kept_links: PageLinks = ONE_PAGE
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class StackPage(Page):
 
     running: the deployment that changes it now; opens: whether its address is worth opening; password: only then;
     password_pending: whether it is being changed, or a change was not finished; redeployable, deletable: whether that
-    is possible now; after, first: as in StacksPage, of its deployments.
+    is possible now; links: to more of its deployments.
     """
 
     template = "stacks/stack.html"
@@ -102,8 +105,7 @@ class StackPage(Page):
     password_pending: bool = False
     user_name: str = "opencode"
     qr: QrCode | None = None
-    after: str | None = None
-    first: bool = True
+    links: PageLinks = ONE_PAGE
 
 
 @dataclass(frozen=True)
@@ -146,26 +148,32 @@ class ErasePage(Page):
     volume: str
 
 
-async def stacks_page(portal: Portal, principal: Principal, language: Language, *, after: str | None) -> StacksPage:
-    """Read the stacks that a caller manages, and what became of those that are gone, and show them."""
-    views = await stacks_of(portal, principal, after=after, limit=PAGE + 1)
+async def stacks_page(
+    portal: Portal, principal: Principal, language: Language, *, cursor: str | None, kept_cursor: str | None
+) -> StacksPage:
+    """Read the stacks that a caller manages, and what became of deleted ones, and show them.
+
+    cursor, kept_cursor: of stacks, and of kept files. Raises PortalError `cursor_invalid`.
+    """
+    views = await stacks_of(portal, principal, PageRequest(PAGE, cursor))
+    links = links_of(views, "/stacks", cursor)
     whose = whose_stacks(principal)
     gone: Sequence[DeploymentRecord] = []
-    if whose is not None and after is None and not principal.is_operator:
+    if whose is not None and links.is_first and not principal.is_operator:
         gone = await portal.records.lately_gone(whose, limit=LATELY)
-    kept = await files_of(portal, principal) if after is None else []
-    shown = views[:PAGE]
+    # Only beside the newest stacks: what is kept has pages of its own.
+    kept = await files_of(portal, principal, PageRequest(PAGE, kept_cursor)) if links.is_first else NOTHING
     owners = {}
     if principal.is_operator:
-        owners = await owners_in_words(portal, [view.stack.owner for view in shown], language)
+        owners = await owners_in_words(portal, [view.stack.owner for view in views.items], language)
     return StacksPage(
-        rows=[_row(view, owners.get(view.stack.owner, ""), language) for view in shown],
+        rows=[_row(view, owners.get(view.stack.owner, ""), language) for view in views.items],
         lately=[past_deployment(record, language, title=record.name) for record in gone],
-        kept=[StacksPage.Kept(each.name, each.volume, moment(each.since, language)) for each in kept],
+        kept=[StacksPage.Kept(each.name, each.volume, moment(each.since, language)) for each in kept.items],
         everybody=principal.is_operator,
         of_browser=portal.settings.auth_mode == "open",
-        after=shown[-1].stack.id if len(views) > PAGE else None,
-        first=after is None,
+        links=links,
+        kept_links=links_of(kept, "/stacks", kept_cursor, parameter="kept", anchor="kept"),
     )
 
 
@@ -181,12 +189,11 @@ def _row(view: StackView, owner: str, language: Language) -> StacksPage.Row:
 
 
 async def stack_page(
-    portal: Portal, principal: Principal, view: StackView, language: Language, *, after: str | None
+    portal: Portal, principal: Principal, view: StackView, language: Language, *, cursor: str | None
 ) -> StackPage:
     """Read what belongs to a stack, and show it: its state, access, parts, and deployments."""
     stack, newest = view.stack, view.newest
-    deployments = await portal.records.deployments_of(stack.id, limit=PAGE + 1, after=after)
-    shown = deployments[:PAGE]
+    deployments = await portal.records.deployments_of(stack.id, PageRequest(PAGE, cursor))
     plan, state = stack.plan, view.state
     return StackPage(
         name=stack.name,
@@ -206,12 +213,11 @@ async def stack_page(
         volume_path=plan["volume_path"],
         certificate=planned_certificate(plan, language),
         created=moment(stack.created_at, language),
-        deployments=[past_deployment(record, language) for record in shown],
+        deployments=[past_deployment(record, language) for record in deployments.items],
         log=log_of(newest, await events_of(portal, newest), language),
         running=newest.id if newest.conclusion is None else None,
-        password=password_of(portal, principal, stack) if view.opens else None,
+        password=await password_of(portal, principal, stack) if view.opens else None,
         password_pending=stack.is_password_pending,
         qr=qr_code(plan["url"]) if view.opens else None,
-        after=shown[-1].id if len(deployments) > PAGE else None,
-        first=after is None,
+        links=links_of(deployments, f"/stacks/{stack.name}", cursor, anchor="deployments"),
     )

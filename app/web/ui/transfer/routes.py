@@ -6,10 +6,19 @@ from fastapi import APIRouter, Request, Response
 
 from app.errors import PortalError
 from app.stacks.requester import Requester
-from app.web.api.account import take
-from app.web.api.routes import LanguageDep, PortalDep, PrincipalDep, StackDep
-from app.web.deps import actor_of, origin_of, owner_of, read_form, remember_browser
+from app.web.auth.authorization import StackDep
+from app.web.deps import (
+    LanguageDep,
+    PortalDep,
+    PrincipalDep,
+    actor_of,
+    origin_of,
+    owner_of,
+    read_form,
+    remember_browser,
+)
 from app.web.problems import show
+from app.web.transfers import take
 from app.web.ui.shared.responses import refuse, respond
 from app.web.ui.shared.timeline import moment
 from app.web.ui.transfer.view import OfferedPage, OfferPage, TakenOverPage, TakeOverPage

@@ -1,0 +1,1 @@
+"""The JSON of the API, both ways; one file a noun."""
