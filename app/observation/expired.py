@@ -25,7 +25,7 @@ BATCH: Final = 500
 
 # What one deployment has besides its events.
 _OTHER_ROWS: Final = 10
-# How many removed stacks are looked at together; most of those that are kept are kept for good.
+# How many stacks are looked at together; most of them keep what they have.
 _STACKS: Final = 100
 _DAY_SECONDS: Final = 86_400.0
 
@@ -95,13 +95,20 @@ def trim_logs(connection: Connection, before: datetime, at: datetime) -> Counts:
     return Counter(log=len(ids), event=events)
 
 
-def delete_deployments(connection: Connection, before: datetime) -> Counts:
-    """Delete deployments of stacks that stand.
+def standing_stacks(connection: Connection, after: str) -> list[Any]:
+    """Read some stacks that hold a name, in the order of their names. after: only those that follow this name."""
+    stack = schema.stack.c
+    query = select(stack.id, stack.name).where(stack.removed_at.is_(None), stack.name > after)
+    return list(connection.execute(query.order_by(stack.name).limit(_STACKS)))
+
+
+def delete_deployments(connection: Connection, stack_ids: Collection[str], before: datetime) -> Counts:
+    """Delete deployments of some stacks that stand.
 
     Not what a stack began with, not the newest, nor the newest that succeeded, which say how the stack is; none that a
     leftover is of; and none while something changes the stack.
     """
-    deployment, stack, leftover = schema.deployment.c, schema.stack.c, schema.leftover.c
+    deployment, leftover = schema.deployment.c, schema.leftover.c
     other = schema.deployment.alias()
     same = other.c.stack_id == deployment.stack_id
     is_newer = or_(
@@ -110,9 +117,8 @@ def delete_deployments(connection: Connection, before: datetime) -> Counts:
     )
     old = (
         select(deployment.id, deployment.last_event, deployment.log_expired_at)
-        .join(schema.stack, stack.id == deployment.stack_id)
         .where(
-            stack.removed_at.is_(None),
+            deployment.stack_id.in_(stack_ids),
             deployment.status == Status.COMPLETED,
             deployment.concluded_at < before,
             deployment.kind.not_in(kinds(lambda each: each.begins_stack)),
@@ -125,7 +131,7 @@ def delete_deployments(connection: Connection, before: datetime) -> Counts:
             ~exists().where(leftover.deployment_id == deployment.id),
         )
         .limit(BATCH)
-        .with_for_update(skip_locked=True, of=schema.deployment)
+        .with_for_update(skip_locked=True)
     )
     return _delete_runs(connection, [row.id for row in _in_batch(connection.execute(old).all())])
 

@@ -120,6 +120,8 @@ class Retention:
             while (done := await self._delete(work)).total():
                 yield done
         if self._keep.deployments is not None:
+            async for done in self._deployments(at - self._keep.deployments):
+                yield done
             async for done in self._stacks(at - self._keep.deployments):
                 yield done
         if self._keep.audit is not None:
@@ -141,10 +143,16 @@ class Retention:
         yield expired.erase_secrets
         if keep.events is not None:
             yield partial(expired.trim_logs, before=at - keep.events, at=at)
-        if keep.deployments is not None:
-            yield partial(expired.delete_deployments, before=at - keep.deployments)
         if keep.accounts is not None:
             yield partial(expired.delete_accounts, before=at - keep.accounts)
+
+    async def _deployments(self, before: datetime) -> AsyncIterator[Counts]:
+        after = ""
+        while rows := await self._database.read(partial(expired.standing_stacks, after=after)):
+            after = rows[-1].name
+            work = partial(expired.delete_deployments, stack_ids=[row.id for row in rows], before=before)
+            while (done := await self._delete(work)).total():
+                yield done
 
     async def _stacks(self, before: datetime) -> AsyncIterator[Counts]:
         after: tuple[datetime, str] | None = None

@@ -172,6 +172,25 @@ async def test_what_no_key_reads_is_told_and_left_and_the_seal_stays(store: Stor
     assert await Reencryption(ours, Vault([NEW, OLD])).run() == (0, Ages(newest=1)), "nobody needs it any more"
 
 
+async def test_what_was_erased_with_its_stack_is_passed_over(store: Store, ours: Interleaved):
+    """Also by a store from before there was a seal, whose newest stack may be one of which only files are left."""
+    for name in ("ada", "bob"):
+        await store.deploy(name)
+    named = update(schema.stack).where(schema.stack.c.name == "bob")
+    unseal = update(schema.installation).values(seal=None)
+
+    def erase(connection: Connection) -> None:
+        connection.execute(named.values(secrets=b"", next_secrets=None))
+        connection.execute(unseal)
+
+    await store.database.write(erase)
+
+    await Reencryption(ours, store.vault).recognise()
+    assert await Reencryption(ours, Vault([NEW, OLD])).count() == Ages(older=1)
+    assert await Reencryption(ours, Vault([NEW, OLD])).run() == (1, Ages(newest=1))
+    assert b"" in await sealed(store.database, schema.stack.c.secrets)
+
+
 async def test_of_two_that_start_at_once_with_different_keys_one_is_refused(any_database_url: str, store: Store):
     unseal = update(schema.installation).values(seal=None)
     await store.database.write(lambda connection: connection.execute(unseal))

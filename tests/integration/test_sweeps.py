@@ -1,0 +1,380 @@
+"""How old rows are deleted, on both databases: by one process an hour, in small transactions that hold nobody up."""
+
+import asyncio
+import re
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import pytest
+from sqlalchemy import Connection, event, insert, text, update
+from sqlalchemy.engine import Engine
+from structlog.testing import capture_logs
+
+from app.deployments.events import LogLine
+from app.deployments.model import DeploymentRecord
+from app.engine.saga import Checkpoint
+from app.observation import expired
+from app.observation.retention import Retention
+from app.operations.redeploy import REDEPLOY
+from app.store import schema
+from app.store.engine import Database, StoreAway, metadata
+from tests.integration.test_retention import EVERYTHING, SECOND, create, entry, redeploy, remove, rows, session
+from tests.integration.test_store import ADA, Store
+from tests.waiting import WAIT_SECONDS, until
+
+pytestmark = pytest.mark.anyio
+
+T = TypeVar("T")
+
+LONG_AGO: Final = datetime(2001, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+async def store(any_database_url: str) -> AsyncIterator[Store]:
+    opened = Store(any_database_url)
+    yield opened
+    await opened.database.close()
+
+
+class Beset(Database):
+    """A store with something of the test's before each transaction that writes, by its number from 1 on."""
+
+    def __init__(self, url: str, before: Callable[[int], Awaitable[None]]) -> None:
+        super().__init__(url)
+        self.before = before
+        self.writes = 0
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        self.writes += 1
+        await self.before(self.writes)
+        return await super().write(work)
+
+
+@pytest.fixture
+async def beset(any_database_url: str) -> AsyncIterator[Callable[[Callable[[int], Awaitable[None]]], Beset]]:
+    opened: list[Beset] = []
+
+    def open_one(before: Callable[[int], Awaitable[None]]) -> Beset:
+        opened.append(Beset(any_database_url, before))
+        return opened[-1]
+
+    yield open_one
+    for database in opened:
+        await database.close()
+
+
+@contextmanager
+def small_batches(size: int) -> Iterator[None]:
+    """Have transactions delete so few rows that a few stacks are many of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(expired, "BATCH", size)
+        yield
+
+
+async def fill(store: Store) -> None:
+    """A little of everything that is old."""
+    moments = iter(LONG_AGO + number * SECOND for number in range(100))
+    for name in ("ada", "bob", "cyd"):
+        await create(store, name, next(moments), key=f"a-key-that-is-long-enough-{name}")
+        for _ in range(3):
+            await redeploy(store, name, next(moments))
+    for name in ("bob", "cyd"):
+        await remove(store, name, next(moments))
+    keys = update(schema.idempotency).values(created_at=LONG_AGO)
+    await store.database.write(lambda connection: connection.execute(keys).close())
+    for table, make in ((schema.session, session), (schema.audit, entry)):
+        await store.database.write(partial(_add, insert(table), [make(LONG_AGO) for _ in range(7)]))
+
+
+def _add(statement: Any, values: list[dict[str, Any]], connection: Connection) -> None:
+    connection.execute(statement, values)
+
+
+# Who sweeps
+
+
+async def test_of_several_replicas_one_sweeps_an_hour(store: Store, any_database_url: str):
+    peer = Store(any_database_url)
+    replicas = [Retention(each.database, EVERYTHING, may_act=lambda: True) for each in (store, peer)]
+
+    async def hours_pass(hours: float) -> None:
+        past = update(schema.retention).values(swept_at=schema.retention.c.swept_at - hours * 3600)
+        await store.database.write(lambda connection: connection.execute(past).close())
+
+    for _ in range(5):
+        assert sorted(await asyncio.gather(*(each.claim() for each in replicas))) == [False, True]
+        await hours_pass(0.9)
+        assert await asyncio.gather(*(each.claim() for each in replicas)) == [False, False]
+        await hours_pass(0.1)
+    await peer.database.close()
+
+
+async def test_a_process_that_runs_no_deployments_deletes_nothing(store: Store):
+    await fill(store)
+    before = await store.everything()
+    acts = False
+    running = asyncio.create_task(Retention(store.database, EVERYTHING, may_act=lambda: acts, every=0.01).run())
+    await asyncio.sleep(0.1)
+    assert await store.everything() == before
+
+    acts = True
+
+    async def swept() -> bool:
+        return len(await rows(store, schema.stack)) == 1
+
+    await until(swept)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_sweep_ends_at_once_when_the_process_is_to_stop(store: Store):
+    await fill(store)
+    asked: list[int] = []
+
+    def may_act() -> bool:
+        asked.append(len(asked))
+        return len(asked) <= 3
+
+    with small_batches(1):
+        await Retention(store.database, EVERYTHING, may_act=may_act).sweep()
+
+    assert len(asked) == 4
+    assert len(await rows(store, schema.stack)) == 3
+
+
+# What a sweep leaves that did not end
+
+
+async def assert_right(store: Store) -> None:
+    """Every record can be read, and says of its log what there is of it."""
+    records: list[DeploymentRecord] = await store.records.latest(limit=100)
+    assert {record.id for record in records} == {row.id for row in await rows(store, schema.deployment)}
+    for record in records:
+        assert len(record.steps) == len(record.operation.steps)
+        assert record.resources.keys() >= {"project", "volume"}
+        numbers = [each.n for each in await store.records.events(record.id)]
+        whole = list(range(1, record.last_event + 1))
+        assert numbers == (whole if record.log_expired_at is None else whole[-1:])
+    if store.database.is_sqlite:
+        broken = text("PRAGMA foreign_key_check")
+        assert await store.database.read(lambda connection: connection.execute(broken).all()) == []
+
+
+async def test_wherever_a_sweep_ends_the_record_is_right_and_the_next_one_goes_on(store: Store, beset: Any):
+    await fill(store)
+    end = 0
+
+    async def ends(write: int) -> None:
+        if write > end:
+            raise StoreAway("away")
+
+    database = beset(ends)
+    with small_batches(25):
+        while True:
+            end, database.writes = end + 1, 0
+            try:
+                await Retention(database, EVERYTHING, may_act=lambda: True).sweep()
+            except StoreAway:
+                await assert_right(store)
+            else:
+                break
+            # Each time one transaction further than before, and never one that was done already.
+            end += 1
+
+    await assert_right(store)
+    assert end > 2
+    assert [row.name for row in await rows(store, schema.stack)] == ["ada"]
+    assert await Retention(store.database, EVERYTHING, may_act=lambda: True).sweep() == {}
+
+
+async def test_a_store_that_is_away_ends_the_sweep_and_is_told_once(store: Store, beset: Any):
+    await fill(store)
+    looks = 0
+
+    async def away(_: int) -> None:
+        nonlocal looks
+        looks += 1
+        raise StoreAway("away")
+
+    database = beset(away)
+    with capture_logs() as logs:
+        running = asyncio.create_task(Retention(database, EVERYTHING, may_act=lambda: True, every=0.01).run())
+        await until(lambda: looks >= 3)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    assert [each["event"] for each in logs] == ["retention_stopped"]
+
+
+async def test_a_sweep_is_one_line_of_the_log(store: Store):
+    await fill(store)
+
+    with capture_logs() as logs:
+        await Retention(store.database, EVERYTHING, may_act=lambda: True).sweep()
+
+    (line,) = logs
+    assert (line["event"], line["log_level"]) == ("retention_swept", "info")
+    assert line["deleted"]["stack"] == 2
+    assert line["deleted"]["audit"] == 7
+
+
+# Beside others
+
+
+async def test_between_two_transactions_others_write(store: Store, beset: Any):
+    """A running deployment goes on beside a sweep, and its checkpoints are never in a sweep's way."""
+    await fill(store)
+    await store.deploy("dee")
+    run = await store.claim_one()
+    lines = 0
+
+    async def goes_on(_: int) -> None:
+        nonlocal lines
+        lines += 1
+        await store.journal.record(run, Checkpoint(events=[LogLine(str(lines))]))
+
+    with small_batches(10):
+        await Retention(beset(goes_on), EVERYTHING, may_act=lambda: True).sweep()
+
+    assert lines > 10
+    events = await store.records.events(run.id)
+    assert [each.n for each in events] == list(range(1, lines + 2))
+    await store.conclude(run)
+
+
+async def test_who_is_in_the_middle_of_a_transaction_is_not_held_up(store: Store, any_database_url: str):
+    """A sweep that comes to a held writer waits on SQLite, which has one; on PostgreSQL it has nothing to wait for."""
+    await fill(store)
+    stack = await store.records.find_stack("ada")
+    assert stack is not None
+    await store.operations.change(REDEPLOY, stack, ADA)
+    run = await store.claim_one()
+    holds, goes_on = threading.Event(), threading.Event()
+    table = schema.deployment
+
+    def transaction(connection: Connection) -> None:
+        mine = update(table).where(table.c.id == run.id)
+        connection.execute(mine.values(status="prepare"))
+        connection.execute(update(schema.stack).where(schema.stack.c.id == run.stack_id).values(template="held"))
+        holds.set()
+        assert goes_on.wait(WAIT_SECONDS)
+        connection.execute(mine.values(status="deploy"))
+
+    async def hold() -> None:
+        database = Database(any_database_url)
+        await database.write(transaction)
+        await database.close()
+
+    holding = asyncio.create_task(asyncio.to_thread(asyncio.run, hold()))
+    await until(holds.is_set)
+    sweeping = asyncio.create_task(Retention(store.database, EVERYTHING, may_act=lambda: True).sweep())
+    if store.database.is_sqlite:
+        await asyncio.wait({sweeping}, timeout=0.2)
+        assert not sweeping.done()
+        # Who only reads waits for neither.
+        assert await store.records.find_stack("ada") is not None
+    else:
+        await asyncio.wait_for(sweeping, WAIT_SECONDS)
+    goes_on.set()
+    await holding
+    done = await sweeping
+
+    assert done["stack"] == 2
+    record = await store.records.deployment(run.id)
+    assert record is not None
+    assert record.status == "deploy"
+
+
+async def test_two_sweeps_at_once_do_no_harm(store: Store, any_database_url: str):
+    """As where one takes longer than an hour."""
+    await fill(store)
+    peer = Store(any_database_url)
+
+    async def sweep(each: Store) -> None:
+        # PostgreSQL may end one of two that wait for each other; the other goes on.
+        with suppress(StoreAway):
+            await Retention(each.database, EVERYTHING, may_act=lambda: True).sweep()
+
+    with small_batches(10):
+        await asyncio.gather(sweep(store), sweep(peer))
+        await sweep(store)
+
+    await assert_right(store)
+    assert [row.name for row in await rows(store, schema.stack)] == ["ada"]
+    await peer.database.close()
+
+
+# What it costs
+
+
+@contextmanager
+def statements() -> Iterator[list[tuple[str, Any]]]:
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield asked
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+# Tables with few rows: those of processes, and one a kind of sweep.
+SMALL: Final = {"retention", "worker", "installation"}
+# Partial indexes whose every row is one that is wanted.
+WHOLE: Final = {"uq_stack_name_held", "ix_stack_unerased", "ix_leftover_open"}
+
+
+async def test_no_statement_of_a_sweep_reads_a_large_table_from_end_to_end(store: Store):
+    await fill(store)
+    with statements() as asked:
+        await Retention(store.database, EVERYTHING, may_act=lambda: True).sweep()
+        await Retention(store.database, EVERYTHING, may_act=lambda: True).claim()
+    plain = [each for each in asked if re.match(r"SELECT|UPDATE|DELETE", each[0])]
+    assert len({statement for statement, _ in plain}) > 20
+
+    for statement, parameters in dict(plain).items():
+        found = await store.database.read(partial(plan_of, statement, parameters))
+        assert unindexed(found) == [], f"{statement}\n{found}"
+
+
+def plan_of(statement: str, parameters: Any, connection: Connection) -> str:
+    explain = "EXPLAIN QUERY PLAN"
+    if connection.dialect.name == "postgresql":
+        # A small table is read whole, as that is quicker; with this only where no index would do.
+        connection.execute(text("SET LOCAL enable_seqscan = off"))
+        explain = "EXPLAIN"
+    return "\n".join(str(row[-1]) for row in connection.exec_driver_sql(f"{explain} {statement}", parameters).all())
+
+
+def unindexed(plan: str) -> list[str]:
+    """What a plan reads from end to end."""
+    # SQLite: SCAN, and by which index where it is one; PostgreSQL: an index without a condition is one read whole.
+    whole = [
+        (match["table"], match["index"])
+        for match in re.finditer(
+            r"^SCAN (?P<table>\w+)(?: USING (?:COVERING )?INDEX (?P<index>\w+))?", plan, re.MULTILINE
+        )
+        if match["table"] != "CONSTANT"
+    ]
+    whole += [(match["table"], None) for match in re.finditer(r"Seq Scan on (?P<table>\w+)", plan)]
+    lines = plan.splitlines()
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        match = re.search(r"Index (?:Only )?Scan(?: Backward)? using (?P<index>\w+) on (?P<table>\w+)", line)
+        if match and "Index Cond" not in following:
+            whole.append((match["table"], match["index"]))
+    return [f"{table} {index}" for table, index in whole if table not in SMALL and index not in WHOLE]
+
+
+def test_every_reference_to_another_row_leads_an_index():
+    """Else deleting that row reads the whole table that refers to it."""
+    for table in metadata.sorted_tables:
+        leading = {next(iter(index.columns)).name for index in table.indexes} | {next(iter(table.primary_key)).name}
+        for column in table.columns:
+            assert not column.foreign_keys or column.name in leading, f"{table.name}.{column.name}"
