@@ -11,12 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
-import pytest
-from sqlalchemy.exc import DBAPIError
 
-from app.audit import COMMAND_LINE, Action, Trail
-from app.store.engine import Database
-from app.store.migrations import migrate
 from tests.docs.markdown import ROOT, blocks, read, section
 from tests.programs import need_program
 from tests.providers import serve_scripted_provider
@@ -157,30 +152,6 @@ def test_a_token_is_made_and_used_as_the_document_says(start_portal: Callable[..
 
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert any("ada is ready" in event.get("message", "") for event in events)
-
-
-@pytest.mark.anyio
-async def test_what_is_old_on_the_trail_is_taken_out_as_the_document_says(any_database_url: str):
-    scripts = [body for _, body in blocks(section("docs/how-to/audit-trail.md", "Delete old entries"), "sql")]
-    script = scripts[0 if any_database_url.startswith("sqlite") else 1]
-    database = Database(any_database_url)
-    await migrate(database)
-    trail = Trail(database)
-
-    async def run(statements: str) -> None:
-        await database.write(lambda connection: [connection.exec_driver_sql(each) for each in statements.splitlines()])
-
-    await trail.refused(COMMAND_LINE, Action.DEPLOY, "sign_in_needed")
-    await run(script.replace("2026-01-01", "2000-01-01"))
-    assert len(await trail.entries(limit=10)) == 1, "it is not as old as that"
-    await run(script.replace("2026-01-01", "9999-01-01"))
-    assert await trail.entries(limit=10) == []
-
-    await trail.refused(COMMAND_LINE, Action.DEPLOY, "sign_in_needed")
-    with pytest.raises(DBAPIError, match="the audit trail is only added to"):
-        await run("DELETE FROM audit")
-    assert len(await trail.entries(limit=10)) == 1
-    await database.close()
 
 
 def test_a_secret_key_can_be_changed_while_the_old_one_is_kept(start_portal: Callable[..., PortalServer]):

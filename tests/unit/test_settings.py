@@ -2,6 +2,7 @@
 
 import os
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pydantic import SecretStr
 from app.config.settings import Settings, host_and_port, load_settings, require_closed
 from app.errors import SettingsError
 from app.observation.probe import Prober
+from app.observation.retention import Keep
 
 APP = Path(__file__).parents[2] / "app"
 
@@ -316,6 +318,30 @@ def test_half_of_the_registrys_credentials_is_a_mistake(monkeypatch: pytest.Monk
 
     assert "STACK_REGISTRY_USERNAME and STACK_REGISTRY_PASSWORD belong together" in line
     assert "hush-hush" not in line
+
+
+def test_a_log_is_not_kept_longer_than_its_deployment(monkeypatch: pytest.MonkeyPatch):
+    line = mistake(monkeypatch, KEEP_EVENTS_DAYS="90", KEEP_DEPLOYMENTS_DAYS="89")
+
+    assert line == (
+        "KEEP_DEPLOYMENTS_DAYS is less than KEEP_EVENTS_DAYS, and a log goes with its deployment; "
+        "for example KEEP_DEPLOYMENTS_DAYS=90"
+    )
+
+
+@pytest.mark.parametrize(("events", "deployments"), [(90, 90), (0, 30), (90, 0), (0, 0)])
+def test_what_is_kept_forever_is_in_nobodys_way(events: int, deployments: int):
+    settings = load_settings(keep_events_days=events, keep_deployments_days=deployments)
+
+    keep = Keep.of(settings)
+    assert keep.events == (timedelta(days=events) or None)
+    assert keep.deployments == (timedelta(days=deployments) or None)
+
+
+@pytest.mark.parametrize("name", ["EVENTS", "DEPLOYMENTS", "AUDIT", "TOKENS", "ACCOUNTS"])
+@pytest.mark.parametrize("days", ["-1", "36501", "a year"])
+def test_days_are_a_number_of_less_than_a_century(monkeypatch: pytest.MonkeyPatch, name: str, days: str):
+    assert mistake(monkeypatch, **{f"KEEP_{name}_DAYS": days}).startswith(f"KEEP_{name}_DAYS ")
 
 
 def test_a_file_is_read_with_plain_commas_and_the_environment_beats_it(
