@@ -187,6 +187,7 @@ TROUBLES: tuple[dict[str, Any], ...] = (
 
 def test_no_canary_gets_out(served: Served, emulator: Emulator):
     deployments = []
+    archive_secrets(served.database_url)
     # Which store it is makes no difference to what Dokploy says, so that SQLite alone sees every trouble.
     troubles = TROUBLES if "sqlite" in served.database_url else TROUBLES[::3]
     for number, trouble in enumerate((*troubles, None)):
@@ -233,10 +234,10 @@ def test_no_canary_gets_out(served: Served, emulator: Emulator):
     }
     if "postgresql" in served.database_url:
         secrets["the database's password"] = DATABASE_PASSWORD
-    passwords = passwords_in(served.database_url)
-    assert len(passwords) == len(deployments) - 3, "one a stack; three deployments were of one that was there"
-    assert first_password not in passwords, "it was changed"
-    passwords.add(first_password)
+    assert first_password not in passwords_in(served.database_url, "stack"), "it was changed"
+    passwords = passwords_in(served.database_url, "archive")
+    assert len(passwords) == len(deployments) - 2, "one a stack, and the changed one; two deployments changed none"
+    assert first_password in passwords
     of_stacks = {f"password {number}": password for number, password in enumerate(sorted(passwords))}
     log = served.log.read_text()
     # That it looks where there would be something to see.
@@ -389,8 +390,28 @@ def read_store(database_url: str) -> str:
     return transact(database_url, read)
 
 
-def passwords_in(database_url: str) -> set[str]:
-    """Every stack's password, also of those that are gone."""
+def archive_secrets(database_url: str) -> None:
+    """Have the store keep what it erases with a stack, so that it can be searched for."""
+    statements = ["CREATE TABLE archive (secrets BYTEA)"]
+    if database_url.startswith("sqlite"):
+        for what in ("INSERT", "UPDATE OF secrets"):
+            name = f"archive_{what[:6].lower()}"
+            kept = "BEGIN INSERT INTO archive VALUES (NEW.secrets); END"
+            statements.append(f"CREATE TRIGGER {name} AFTER {what} ON stack {kept}")
+    else:
+        statements += [
+            (
+                "CREATE FUNCTION archive() RETURNS trigger LANGUAGE plpgsql AS "
+                "$$ BEGIN INSERT INTO archive VALUES (NEW.secrets); RETURN NEW; END $$"
+            ),
+            "CREATE TRIGGER archive AFTER INSERT OR UPDATE OF secrets ON stack FOR EACH ROW EXECUTE FUNCTION archive()",
+        ]
+    transact(database_url, lambda each: [each.exec_driver_sql(statement) for statement in statements])
+
+
+def passwords_in(database_url: str, table: str) -> set[str]:
+    """Every password in a table of secrets; those of stacks that are gone are in the archive."""
     vault = Vault([SETTINGS["SECRET_KEY"]])
-    sealed = transact(database_url, lambda each: list(each.scalars(select(schema.stack.c.secrets))))
+    kept = text(f"SELECT secrets FROM {table} WHERE length(secrets) > 0")
+    sealed = transact(database_url, lambda each: [bytes(row.secrets) for row in each.execute(kept)])
     return {StackSecrets.decrypt(secrets, vault).password for secrets in sealed}
