@@ -14,7 +14,7 @@ from sqlalchemy import Column, Connection, Table, and_, delete, exists, func, li
 from app.audit import PORTAL, Action, note
 from app.deployments.states import Conclusion, Status
 from app.operations.table import kinds
-from app.stacks.volumes import needed_for_files
+from app.stacks.volumes import keepers, needed_for_files
 from app.store import schema
 from app.store.engine import Moment, database_now
 
@@ -23,10 +23,11 @@ Counts = Counter[str]
 BATCH: Final = 500
 """About how many rows one transaction deletes."""
 
-# What one deployment has besides its events.
+# About what one deployment has besides its events.
 _OTHER_ROWS: Final = 10
 # How many stacks are looked at together; most of them keep what they have.
 _STACKS: Final = 100
+_STACKS_IN_BATCH: Final = BATCH // (2 * _OTHER_ROWS)
 _DAY_SECONDS: Final = 86_400.0
 
 
@@ -81,7 +82,7 @@ def trim_logs(connection: Connection, before: datetime, at: datetime) -> Counts:
         select(deployment.id, deployment.last_event)
         .where(deployment.log_expired_at.is_(None), deployment.concluded_at < before, ~has_leftovers)
         .order_by(deployment.concluded_at)
-        .limit(BATCH)
+        .limit(BATCH // _OTHER_ROWS + 1)
         .with_for_update(skip_locked=True, of=schema.deployment)
     )
     some = _in_batch(connection.execute(old).all())
@@ -130,7 +131,7 @@ def delete_deployments(connection: Connection, stack_ids: Collection[str], befor
             ~exists(select(other.c.id).where(same, other.c.status != Status.COMPLETED)),
             ~exists().where(leftover.deployment_id == deployment.id),
         )
-        .limit(BATCH)
+        .limit(BATCH // _OTHER_ROWS + 1)
         .with_for_update(skip_locked=True)
     )
     return _delete_runs(connection, [row.id for row in _in_batch(connection.execute(old).all())])
@@ -161,44 +162,52 @@ def _delete_runs(connection: Connection, ids: Collection[str]) -> Counts:
 # Stacks
 
 
-def removed_stacks(connection: Connection, before: datetime, after: tuple[datetime, str] | None) -> list[Any]:
-    """Read stacks that were removed before a moment, oldest first. after: only those that follow this one."""
+def removed_stacks(
+    connection: Connection, before: datetime, after: tuple[datetime, str] | None
+) -> tuple[list[str], tuple[datetime, str] | None]:
+    """Read some stacks that were removed before a moment, oldest first, and left no files; and where to go on.
+
+    after: where those before ended. The second that is returned is None once there are no more.
+    """
     stack = schema.stack.c
     query = select(stack.id, stack.removed_at).where(stack.removed_at.is_not(None), stack.removed_at < before)
     if after is not None:
         query = query.where(tuple_(stack.removed_at, stack.id) > tuple_(literal(after[0], Moment), literal(after[1])))
-    return list(connection.execute(query.order_by(stack.removed_at, stack.id).limit(_STACKS)))
+    rows = connection.execute(query.order_by(stack.removed_at, stack.id).limit(_STACKS)).all()
+    if not rows:
+        return [], None
+    kept = keepers(connection, [row.id for row in rows])
+    return [row.id for row in rows if row.id not in kept], (rows[-1].removed_at, rows[-1].id)
 
 
 def delete_stacks(connection: Connection, ids: Sequence[str], before: datetime) -> tuple[Counts, Sequence[str]]:
     """Delete removed stacks with all that is theirs; return what was deleted, and those that it did not come to.
 
-    Not a stack that has left files, nor one that says that those of another are gone.
+    Not a stack that has left files, nor one that says that those of another are gone; nor one whose files are being
+    erased at this moment.
     """
     stack, deployment = schema.stack.c, schema.deployment.c
-    done = Counter[str]()
-    for place, stack_id in enumerate(ids):
-        if done.total() >= BATCH:
-            return done, ids[place:]
-        is_old = select(stack.id).where(stack.id == stack_id, stack.removed_at < before)
-        if connection.scalar(is_old.with_for_update(skip_locked=True)) is None:
-            continue  # its files are erased at this moment, or were just now
-        if needed_for_files(connection, [stack_id]):
-            continue
-        left = delete(schema.leftover).where(schema.leftover.c.stack_id == stack_id)
-        done["leftover"] += connection.execute(left).rowcount
-        of_it = select(deployment.id, deployment.last_event, deployment.log_expired_at).where(
-            deployment.stack_id == stack_id
-        )
-        runs = connection.execute(of_it.order_by(deployment.created_at, deployment.id)).all()
-        some = _in_batch(runs)
-        done += _delete_runs(connection, [row.id for row in some])
-        if len(some) < len(runs):
-            return done, ids[place:]
-        for table in (schema.offer, schema.resource):
-            done[table.name] += connection.execute(delete(table).where(table.c.stack_id == stack_id)).rowcount
-        done["stack"] += connection.execute(delete(schema.stack).where(stack.id == stack_id)).rowcount
-    return done, ()
+    some, rest = ids[:_STACKS_IN_BATCH], ids[_STACKS_IN_BATCH:]
+    old = select(stack.id).where(stack.id.in_(some), stack.removed_at < before).with_for_update(skip_locked=True)
+    going = set(connection.scalars(old)) - needed_for_files(connection, some)
+    if not going:
+        return Counter(), rest
+    of_them = select(deployment.id, deployment.last_event, deployment.log_expired_at).where(
+        deployment.stack_id.in_(going)
+    )
+    runs = connection.execute(of_them.order_by(deployment.created_at, deployment.id)).all()
+    batch = _in_batch(runs)
+    done = _delete_of(connection, schema.leftover, going) + _delete_runs(connection, [row.id for row in batch])
+    if len(batch) < len(runs):
+        return done, ids
+    for table in (schema.offer, schema.resource):
+        done += _delete_of(connection, table, going)
+    done["stack"] = connection.execute(delete(schema.stack).where(stack.id.in_(going))).rowcount
+    return done, rest
+
+
+def _delete_of(connection: Connection, table: Table, stack_ids: Collection[str]) -> Counts:
+    return Counter({table.name: connection.execute(delete(table).where(table.c.stack_id.in_(stack_ids))).rowcount})
 
 
 # The audit trail

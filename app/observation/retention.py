@@ -156,12 +156,14 @@ class Retention:
 
     async def _stacks(self, before: datetime) -> AsyncIterator[Counts]:
         after: tuple[datetime, str] | None = None
-        while rows := await self._database.read(partial(expired.removed_stacks, before=before, after=after)):
-            after = (rows[-1].removed_at, rows[-1].id)
-            rest: Sequence[str] = [row.id for row in rows]
+        while True:
+            rest: Sequence[str]
+            rest, after = await self._database.read(partial(expired.removed_stacks, before=before, after=after))
             while rest:
                 done, rest = await self._delete(partial(expired.delete_stacks, ids=rest, before=before))
                 yield done
+            if after is None:
+                return
 
     async def _audit(self, before: datetime) -> AsyncIterator[Counts]:
         if entries := await self._database.read(partial(expired.count_entries, before=before)):

@@ -1,6 +1,6 @@
 """Files that are kept of stacks that are gone: which volumes, for whom, and since when."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -91,13 +91,18 @@ def is_still_kept(connection: Connection, kept: KeptFiles) -> bool:
     return is_kept and connection.execute(had_since).first() is None
 
 
+def keepers(connection: Connection, stack_ids: Collection[str]) -> set[str]:
+    """Of some stacks that are gone, return those whose files are kept."""
+    # By the names of their volumes, which have an index; by the stacks, every volume would be looked at.
+    kept = connection.execute(of_volumes(_volumes_of(connection, stack_ids)))
+    return {row.id for row in kept}.intersection(stack_ids)
+
+
 def needed_for_files(connection: Connection, stack_ids: Collection[str]) -> set[str]:
     """Of some stacks that are gone, return those that tell of files what nothing else does.
 
     They have left files, or had those of another stack since it left them: without them these would seem to be kept.
     """
-    is_one = _stack.c.id.in_(stack_ids)
-    keepers = {row.id for row in connection.execute(kept_files(is_one))}
     left_before = (
         select(_others.c.stack_id)
         .join(_other, _other.c.id == _others.c.stack_id)
@@ -114,9 +119,20 @@ def needed_for_files(connection: Connection, stack_ids: Collection[str]) -> set[
     successors = (
         select(_stack.c.id)
         .join(_volume, _volume.c.stack_id == _stack.c.id)
-        .where(is_one, _volume.c.kind == "volume", _volume.c.state != ResourceState.PLANNED, left_before)
+        .where(
+            _volume.c.kind == "volume",
+            _volume.c.name.in_(_volumes_of(connection, stack_ids)),
+            _volume.c.state != ResourceState.PLANNED,
+            left_before,
+        )
     )
-    return keepers | set(connection.scalars(successors))
+    return keepers(connection, stack_ids) | set(connection.scalars(successors)).intersection(stack_ids)
+
+
+def _volumes_of(connection: Connection, stack_ids: Collection[str]) -> Sequence[str]:
+    # Of each stack all five: by the kind, the database might look at every volume there is.
+    of_them = connection.execute(select(_volume.c.kind, _volume.c.name).where(_volume.c.stack_id.in_(stack_ids)))
+    return [row.name for row in of_them if row.kind == "volume"]
 
 
 def _has_had(when: Any) -> Any:

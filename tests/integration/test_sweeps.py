@@ -116,9 +116,15 @@ async def test_of_several_replicas_one_sweeps_an_hour(store: Store, any_database
 async def test_a_process_that_runs_no_deployments_deletes_nothing(store: Store):
     await fill(store)
     before = await store.everything()
-    acts = False
-    running = asyncio.create_task(Retention(store.database, EVERYTHING, may_act=lambda: acts, every=0.01).run())
-    await asyncio.sleep(0.1)
+    acts, looks = False, 0
+
+    def may_act() -> bool:
+        nonlocal looks
+        looks += 1
+        return acts
+
+    running = asyncio.create_task(Retention(store.database, EVERYTHING, may_act=may_act, every=0.01).run())
+    await until(lambda: looks >= 3)
     assert await store.everything() == before
 
     acts = True
@@ -369,7 +375,11 @@ def unindexed(plan: str) -> list[str]:
         match = re.search(r"Index (?:Only )?Scan(?: Backward)? using (?P<index>\w+) on (?P<table>\w+)", line)
         if match and "Index Cond" not in following:
             whole.append((match["table"], match["index"]))
-    return [f"{table} {index}" for table, index in whole if table not in SMALL and index not in WHOLE]
+    found = [f"{table} {index}" for table, index in whole if table not in SMALL and index not in WHOLE]
+    # An index of two columns of which only the first is asked for, which is the same in most rows. PostgreSQL knows how
+    # many those are, and takes any in a table as small as these.
+    kinds = [line for line in lines if "(kind=?)" in line]
+    return found + kinds
 
 
 def test_every_reference_to_another_row_leads_an_index():
