@@ -66,13 +66,13 @@ class Retention:
     """Deletes what is old. Several portals may try: the store lets one begin in an hour."""
 
     def __init__(
-        self, database: Database, keep: Keep, *, may_act: Callable[[], bool], every: float = _LOOK_SECONDS
+        self, database: Database, keep: Keep, *, may_act: Callable[[], bool], every: float | None = None
     ) -> None:
         """`may_act`: whether this process is to delete anything now; `every`: seconds between two looks."""
         self._database = database
         self._keep = keep
         self._may_act = may_act
-        self._every = every
+        self._every = _LOOK_SECONDS if every is None else every
 
     async def run(self) -> None:
         """Look, and sweep once an hour, until cancelled."""

@@ -1,8 +1,8 @@
 """How old rows are deleted, on both databases: by one process an hour, in small transactions that hold nobody up."""
 
 import asyncio
-import re
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -10,21 +10,21 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 import pytest
-from sqlalchemy import Connection, event, insert, text, update
-from sqlalchemy.engine import Engine
+from sqlalchemy import Connection, insert, select, text, update
 from structlog.testing import capture_logs
 
 from app.deployments.events import LogLine
 from app.deployments.model import DeploymentRecord
 from app.engine.saga import Checkpoint
-from app.observation import expired
+from app.observation import expired, retention
 from app.observation.retention import Retention
 from app.operations.redeploy import REDEPLOY
 from app.store import schema
-from app.store.engine import Database, StoreAway, metadata
+from app.store.engine import Database, StoreAway
 from tests.integration.test_retention import EVERYTHING, SECOND, create, entry, redeploy, remove, rows, session
 from tests.integration.test_store import ADA, Store
-from tests.waiting import WAIT_SECONDS, until
+from tests.servers import PortalServer
+from tests.waiting import WAIT_SECONDS, until, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -150,6 +150,40 @@ async def test_a_sweep_ends_at_once_when_the_process_is_to_stop(store: Store):
 
     assert len(asked) == 4
     assert len(await rows(store, schema.stack)) == 3
+
+
+@pytest.mark.parametrize("runs", [True, False], ids=["runs deployments", "serves pages only"])
+def test_a_portal_sweeps_if_it_runs_deployments(
+    start_portal: Callable[..., PortalServer], postgres_url: str, monkeypatch: pytest.MonkeyPatch, runs: bool
+):
+    monkeypatch.setattr(retention, "_LOOK_SECONDS", 0.05)
+    database = Database(postgres_url)
+
+    def run(work: Callable[[Connection], T]) -> T:
+        async def once() -> T:
+            try:
+                return await database.write(work)
+            finally:
+                await database.close()
+
+        return asyncio.run(once())
+
+    run(partial(_add, insert(schema.session), [session(LONG_AGO)]))
+    start_portal(database_url=postgres_url, runs=runs)
+
+    def swept() -> float:
+        query = select(schema.retention.c.swept_at).where(schema.retention.c.what == "sweep")
+        return float(run(lambda connection: connection.scalar(query)) or 0)
+
+    def left() -> int:
+        return len(run(lambda connection: connection.execute(select(schema.session)).all()))
+
+    if runs:
+        wait_until(lambda: not left(), pause=0.1)
+        assert swept()
+    else:
+        time.sleep(0.3)  # six looks, were there any
+        assert (left(), swept()) == (1, 0.0)
 
 
 # What a sweep leaves that did not end
@@ -312,79 +346,3 @@ async def test_two_sweeps_at_once_do_no_harm(store: Store, any_database_url: str
     await assert_right(store)
     assert [row.name for row in await rows(store, schema.stack)] == ["ada"]
     await peer.database.close()
-
-
-# What it costs
-
-
-@contextmanager
-def statements() -> Iterator[list[tuple[str, Any]]]:
-    asked: list[tuple[str, Any]] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        asked.append((statement, parameters))
-
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
-        yield asked
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
-
-
-# Tables with few rows: those of processes, and one a kind of sweep.
-SMALL: Final = {"retention", "worker", "installation"}
-# Partial indexes whose every row is one that is wanted.
-WHOLE: Final = {"uq_stack_name_held", "ix_stack_unerased", "ix_leftover_open"}
-
-
-async def test_no_statement_of_a_sweep_reads_a_large_table_from_end_to_end(store: Store):
-    await fill(store)
-    with statements() as asked:
-        await Retention(store.database, EVERYTHING, may_act=lambda: True).sweep()
-        await Retention(store.database, EVERYTHING, may_act=lambda: True).claim()
-    plain = [each for each in asked if re.match(r"SELECT|UPDATE|DELETE", each[0])]
-    assert len({statement for statement, _ in plain}) > 20
-
-    for statement, parameters in dict(plain).items():
-        found = await store.database.read(partial(plan_of, statement, parameters))
-        assert unindexed(found) == [], f"{statement}\n{found}"
-
-
-def plan_of(statement: str, parameters: Any, connection: Connection) -> str:
-    explain = "EXPLAIN QUERY PLAN"
-    if connection.dialect.name == "postgresql":
-        # A small table is read whole, as that is quicker; with this only where no index would do.
-        connection.execute(text("SET LOCAL enable_seqscan = off"))
-        explain = "EXPLAIN"
-    return "\n".join(str(row[-1]) for row in connection.exec_driver_sql(f"{explain} {statement}", parameters).all())
-
-
-def unindexed(plan: str) -> list[str]:
-    """What a plan reads from end to end."""
-    # SQLite: SCAN, and by which index where it is one; PostgreSQL: an index without a condition is one read whole.
-    whole = [
-        (match["table"], match["index"])
-        for match in re.finditer(
-            r"^SCAN (?P<table>\w+)(?: USING (?:COVERING )?INDEX (?P<index>\w+))?", plan, re.MULTILINE
-        )
-        if match["table"] != "CONSTANT"
-    ]
-    whole += [(match["table"], None) for match in re.finditer(r"Seq Scan on (?P<table>\w+)", plan)]
-    lines = plan.splitlines()
-    for line, following in zip(lines, [*lines[1:], ""], strict=True):
-        match = re.search(r"Index (?:Only )?Scan(?: Backward)? using (?P<index>\w+) on (?P<table>\w+)", line)
-        if match and "Index Cond" not in following:
-            whole.append((match["table"], match["index"]))
-    found = [f"{table} {index}" for table, index in whole if table not in SMALL and index not in WHOLE]
-    # An index of two columns of which only the first is asked for, which is the same in most rows. PostgreSQL knows how
-    # many those are, and takes any in a table as small as these.
-    kinds = [line for line in lines if "(kind=?)" in line]
-    return found + kinds
-
-
-def test_every_reference_to_another_row_leads_an_index():
-    """Else deleting that row reads the whole table that refers to it."""
-    for table in metadata.sorted_tables:
-        leading = {next(iter(index.columns)).name for index in table.indexes} | {next(iter(table.primary_key)).name}
-        for column in table.columns:
-            assert not column.foreign_keys or column.name in leading, f"{table.name}.{column.name}"
