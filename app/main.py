@@ -1,4 +1,4 @@
-"""Makes the web application: lifespan, routes, headers and error handlers."""
+"""The web application: lifespan, routes, headers and error handlers."""
 
 import asyncio
 import contextlib

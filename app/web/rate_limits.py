@@ -1,4 +1,4 @@
-"""How often somebody may ask: counted by address and by actor, in memory or, for several portals together, in Redis."""
+"""Rate limits by address and by principal, counted in memory or, for several portals, in Redis."""
 
 import ipaddress
 import math
@@ -299,13 +299,13 @@ def _deploys(request: Request) -> bool:
 
 
 def limits_of(request: Request) -> Limits:
-    """The limits that this portal keeps."""
+    """Return the limits that this portal keeps."""
     limits: Limits = request.app.state.limits
     return limits
 
 
 def counted_as(address: str) -> str:
-    """What an address is counted as: itself, or its IPv6 network."""
+    """Return what an address is counted as: itself, or its IPv6 network."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:  # a socket that is a file has none

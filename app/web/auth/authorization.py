@@ -1,4 +1,4 @@
-"""Who may do what: one table of every route, and the one place that holds requests to it, pages and API alike."""
+"""Authorization: one table of every route, and the one place that enforces it, for pages and API alike."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -285,7 +285,7 @@ def whose_stacks(principal: Principal) -> Whose | None:
 
 
 async def stacks_of(portal: Portal, principal: Principal, request: PageRequest) -> Page[StackView]:
-    """The stacks that a caller manages, newest first."""
+    """Return the stacks that a caller manages, newest first."""
     whose = whose_stacks(principal)
     return Page([]) if whose is None else await portal.records.stack_views(whose, request)
 
@@ -304,25 +304,25 @@ async def _files_under(portal: Portal, principal: Principal, name: str) -> KeptF
 
 
 def stack_of(request: Request, name: StackName) -> StackRecord:  # noqa: ARG001 - `authorize` has read it
-    """The stack that the path names and `authorize` has found to be the caller's."""
+    """Return the stack that the path names, which `authorize` has found to be the caller's."""
     stack: StackRecord = request.state.stack
     return stack
 
 
 def kept_of(request: Request, name: StackName) -> KeptFiles:  # noqa: ARG001 - as above
-    """The files that were kept of a stack that the path names, and that `authorize` has found to be the caller's."""
+    """Return the kept files of the stack that the path names, which `authorize` has found to be the caller's."""
     kept: KeptFiles = request.state.kept
     return kept
 
 
 def stack_or_kept_of(request: Request, name: StackName) -> StackRecord | KeptFiles:  # noqa: ARG001 - as above
-    """The stack that the path names, or what was kept of it where it is gone."""
+    """Return the stack that the path names, or its kept files where it is removed."""
     found: StackRecord | KeptFiles = getattr(request.state, "kept", None) or request.state.stack
     return found
 
 
 def deployment_of(request: Request, deployment_id: DeploymentId) -> DeploymentRecord:  # noqa: ARG001 - as above
-    """The deployment that the path names and `authorize` has found to be the caller's to see."""
+    """Return the deployment that the path names, which `authorize` has found to be visible to the caller."""
     deployment: DeploymentRecord = request.state.deployment
     return deployment
 

@@ -1,4 +1,4 @@
-"""Whose a connection is: the peer's own address is kept before a proxy is believed about who is behind it."""
+"""The address of the peer, kept before a proxy's headers replace it."""
 
 from typing import Final
 
