@@ -14,6 +14,7 @@ from app.deployments.model import DeploymentRecord
 from app.errors import PortalError
 from app.identity import Ownership, Principal, Scope, nobody
 from app.ids import could_be_id
+from app.operations.table import OPERATIONS
 from app.portal import Portal
 from app.stacks.model import StackRecord, StackView, Whose
 from app.stacks.names import MAX_NAME, could_be_name, normalize_name
@@ -28,7 +29,7 @@ from app.web.deps import (
     portal_of,
     principal_of,
 )
-from app.web.rate_limits import limit_actor, limits_of
+from app.web.rate_limits import limit_actor, limit_deploys, limits_of
 
 log = structlog.get_logger()
 
@@ -63,6 +64,14 @@ class Rule:
     scope: Scope | None = None
     of: Of | None = None
     action: Action | None = None
+
+    @property
+    def begins_deployment(self) -> bool:
+        """Whether it counts as a request for a deployment, as the operations table says of its action."""
+        return self.action in _DEPLOYS
+
+
+_DEPLOYS: Final = frozenset(each.action for each in OPERATIONS.values() if each.counts_as_in_flight)
 
 
 _UNASKED: Final = Rule(Who.UNASKED)
@@ -178,6 +187,9 @@ async def authorize(request: Request) -> None:
     route: Any = request.scope["route"]
     rule = RULES[f"{request.method} {route.path}"]
     request.state.rule = rule
+    if rule.begins_deployment:
+        # Before anything is looked up for it.
+        await limit_deploys(request)
     if rule.who is Who.UNASKED:
         return
     principal = await _recognise(request, rule)
@@ -209,7 +221,7 @@ async def _recognise(request: Request, rule: Rule) -> Principal:
         return principal_of(request)
     request.state.principal = principal
     if principal.has_credential:
-        await limit_actor(request, principal.counted_as)
+        await limit_actor(request, principal.counted_as, deploys=rule.begins_deployment)
         if changes:
             must_say_where_from(request)
     return principal
