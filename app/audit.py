@@ -1,4 +1,4 @@
-"""The audit trail: who did what to which stack, from where, how, and with what outcome. Append-only."""
+"""The audit trail: who did what to which stack, from where, how, and with what outcome. Entries never change."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass

@@ -3,7 +3,7 @@
 from typing import Final
 
 from app.errors import N_
-from app.operations.operation import Operation, StepDeclaration
+from app.operations.operation import Headings, Operation, StepDeclaration
 
 CREATE: Final = Operation(
     kind="create",
@@ -69,6 +69,11 @@ CREATE: Final = Operation(
     scope="deploy:start",
     action="deploy",
     label=N_("First deployment"),
+    headings=Headings(
+        running=N_("Deploying {name}"),
+        succeeded=N_("{name} is ready"),
+        failed=N_("{name} was not deployed"),
+    ),
     told_as="create",
     sentences={
         "deployment_queued.create": N_("{name} is in line."),

@@ -24,17 +24,27 @@ class StepDeclaration:
 
 
 @dataclass(frozen=True)
+class Headings:
+    """What the page of a deployment is headed with, with `{name}` for the stack: while it runs, and how it ended."""
+
+    running: str
+    succeeded: str
+    failed: str
+
+
+@dataclass(frozen=True)
 class Operation:
     """A verb on a stack.
 
-    kind: its name, in the store and on the wire. steps: its steps, in reading order. compensates: whether a
-    failure takes back what the run did. may_leave_leftovers: whether what a failed run leaves in Dokploy is to go, so
-    that it is listed and its removal retried. begins_stack: whether the stack exists by it. ends_stack: whether the
-    stack and its name are gone by it. needs_running_stack: whether the stack stands before it and after it, also where
-    it fails. changes_container: whether it starts a container from the plan and the secrets. can_be_canceled: also at
+    kind: its name, in the store and on the wire. steps: its steps, in reading order. compensates: whether a failure
+    takes back what the run did. may_leave_leftovers: whether what a failed run leaves in Dokploy is to go, so that it
+    is listed and its removal retried. begins_stack: whether the stack exists by it. ends_stack: whether the stack and
+    its name are gone by it. needs_running_stack: whether the stack stands before it and after it, also where it
+    fails. changes_container: whether it starts a container from the plan and the secrets. can_be_canceled: also at
     its last step. counts_as_in_flight: whether it takes a place among the deployments of its owner and of the portal.
-    scope: what an access token needs for it. action: its name on the audit trail. label: what stands for it in a list.
-    told_as: the verb whose name stands in the keys of its steps' sentences. sentences: of its other events, by key.
+    scope: what an access token needs for it. action: its name on the audit trail. label: what stands for it in a
+    list. headings: of its page. told_as: the verb whose name stands in the keys of its steps' sentences. sentences:
+    of its other events, by key.
     """
 
     kind: str
@@ -50,6 +60,7 @@ class Operation:
     scope: str
     action: str
     label: str
+    headings: Headings
     told_as: str
     sentences: Mapping[str, str]
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 from app.errors import N_
-from app.operations.operation import Operation
+from app.operations.operation import Headings, Operation
 from app.operations.redeploy import REDEPLOY
 
 PASSWORD: Final = Operation(
@@ -20,6 +20,11 @@ PASSWORD: Final = Operation(
     scope="stack:manage",
     action="change_password",
     label=N_("Change of password"),
+    headings=Headings(
+        running=N_("Changing the password of {name}"),
+        succeeded=N_("The password of {name} is changed"),
+        failed=N_("The password of {name} could not be changed"),
+    ),
     told_as="create",
     sentences={
         "deployment_queued.password": N_("The password change of {name} is queued."),

@@ -4,7 +4,7 @@ from typing import Final
 
 from app.errors import N_
 from app.operations.create import CREATE
-from app.operations.operation import Operation
+from app.operations.operation import Headings, Operation
 
 REDEPLOY: Final = Operation(
     kind="redeploy",
@@ -20,6 +20,11 @@ REDEPLOY: Final = Operation(
     scope="deploy:start",
     action="redeploy",
     label=N_("Deployed again"),
+    headings=Headings(
+        running=N_("Deploying {name} again"),
+        succeeded=N_("{name} is ready"),
+        failed=N_("{name} was not deployed again"),
+    ),
     told_as="create",
     sentences={
         "deployment_queued.redeploy": N_("{name} is in line to be deployed again."),

@@ -3,7 +3,7 @@
 from typing import Final
 
 from app.errors import N_
-from app.operations.operation import Operation, StepDeclaration
+from app.operations.operation import Headings, Operation, StepDeclaration
 
 REMOVE: Final = Operation(
     kind="remove",
@@ -55,6 +55,11 @@ REMOVE: Final = Operation(
     scope="stack:delete",
     action="remove",
     label=N_("Removal"),
+    headings=Headings(
+        running=N_("Removing {name}"),
+        succeeded=N_("{name} is removed"),
+        failed=N_("{name} was not removed completely"),
+    ),
     told_as="remove",
     sentences={
         "deployment_queued.remove": N_("The removal of {name} is in line."),

@@ -5,7 +5,7 @@ from typing import Final
 
 from app.errors import N_
 from app.operations.create import CREATE
-from app.operations.operation import Operation, StepDeclaration
+from app.operations.operation import Headings, Operation, StepDeclaration
 from app.operations.password import PASSWORD
 from app.operations.redeploy import REDEPLOY
 from app.operations.remove import REMOVE
@@ -26,6 +26,11 @@ _UNKNOWN: Final = Operation(
     scope="",
     action="",
     label=N_("Another change"),
+    headings=Headings(
+        running=N_("Another change"),
+        succeeded=N_("{name} is ready"),
+        failed=N_("Another change"),
+    ),
     told_as="",
     sentences={},
 )

@@ -33,7 +33,7 @@ _REDIS_PAUSE: Final = 2.0
 _REDIS_CONNECTIONS: Final = 32
 # When somebody may ask again for a stream: nobody knows when another of his ends.
 _STREAM_SECONDS: Final = 10
-# The trail keeps what is on it for ever, so strangers must not fill it.
+# The trail keeps its entries for long, so strangers must not fill it.
 _REFUSAL_SECONDS: Final = 60
 _MOST_REFUSALS: Final = 10_000
 # What a platform asks to know whether the portal lives.

@@ -62,6 +62,9 @@ RUNNING = DeploymentPage(
     begins_stack=True,
     ends_stack=False,
     name="ada",
+    running="¤running {name}",
+    succeeded="¤succeeded {name}",
+    failed="¤failed {name}",
     host="ada.ai.example.com",
     url="https://ada.ai.example.com",
     image="ghcr.io/example/opencode:1",
@@ -608,6 +611,15 @@ def test_escapes_what_others_wrote(renderer: Renderer, language: Language):
         html = renderer.render(page, Viewer(language, f"/{EVIL}", EVIL))
         assert "<script>alert" not in html
         assert EVIL_ESCAPED in html
+
+
+@pytest.mark.parametrize(("words", "page"), [("running", RUNNING), ("succeeded", READY), ("failed", FAILED)])
+def test_the_page_of_a_deployment_is_headed_with_the_words_of_its_verb(
+    renderer: Renderer, words: str, page: DeploymentPage
+):
+    html = renderer.render(replace(page, name=EVIL), Viewer(LANGUAGES["en"], "/deployments/1", None))
+    assert re.search(rf"<title>\s*¤{words} {re.escape(EVIL_ESCAPED)}", html)
+    assert re.search(rf"<h1[^>]*>.*?¤{words} <bdi[^>]*>{re.escape(EVIL_ESCAPED)}</bdi>", html, re.DOTALL)
 
 
 def test_links_never_leave_the_portal(renderer: Renderer):

@@ -18,7 +18,7 @@ from app.web.projector import project
 from app.web.ui.shared.events import events_of
 from app.web.ui.shared.qr import QrCode, qr_code
 from app.web.ui.shared.resources import RESOURCES, left_over, name_resource
-from app.web.ui.shared.timeline import log_expired
+from app.web.ui.shared.timeline import log_expired, shown_operation
 from app.web.ui.shared.view import Page
 
 
@@ -26,15 +26,16 @@ from app.web.ui.shared.view import Page
 class DeploymentPage(Page):
     """Progress while it runs, the result or the reasons when it is over.
 
-    begins_stack: whether it creates the stack; ends_stack: whether it removes it; status, undoing and conclusion:
-    as in the record; sentence: the newest event in words; last_event: number after which the page goes on reading;
-    clock: the server's moment now (ISO 8601), from which the page's script knows how far the reader's clock is off;
-    qr: the address of a stack that runs, to scan; volume_path: where its files are; manager: whether this browser
-    may cancel, delete and see the password; cancelable: running and not yet cancelled; password: only for a manager
-    of a stack that runs; warnings, removed, leftovers: in the viewer's language; kept: the volume that a removal
-    has kept, as long as it is; changed_by: the deployment after which a stack that was ready is there no more, or
-    not yet gone; changes_password: whether the stack gets another password by it; erased: whether nothing but the
-    files of a stack that was gone is removed by it; log_expired: a sentence, where the log was deleted.
+    begins_stack: whether it creates the stack; ends_stack: whether it removes it; running, succeeded, failed:
+    headings, with `{name}` for the stack; status, undoing and conclusion: as in the record; sentence: the newest
+    event in words; last_event: number after which the page goes on reading; clock: the server's moment now (ISO
+    8601), from which the page's script knows how far the reader's clock is off; qr: the address of a stack that runs,
+    to scan; volume_path: where its files are; manager: whether this browser may cancel, delete and see the password;
+    cancelable: running and not yet cancelled; password: only for a manager of a stack that runs; warnings, removed,
+    leftovers: in the viewer's language; kept: the volume that a removal has kept, as long as it is; changed_by: the
+    deployment after which a stack that was ready is there no more, or not yet gone; changes_password: whether the
+    stack gets another password by it; erased: whether nothing but the files of a stack that was gone is removed by
+    it; log_expired: a sentence, where the log was deleted.
     """
 
     template = "deployment/deployment.html"
@@ -43,6 +44,9 @@ class DeploymentPage(Page):
     begins_stack: bool
     ends_stack: bool
     name: str
+    running: str
+    succeeded: str
+    failed: str
     host: str
     url: str
     image: str
@@ -89,11 +93,15 @@ async def deployment_page(
     if newest is not None and not is_there(newest):
         ready = False
     erased = await _erases(portal, record)
+    headings = shown_operation(record).headings
     return DeploymentPage(
         id=record.id,
         begins_stack=record.operation.begins_stack,
         ends_stack=record.operation.ends_stack,
         name=record.name,
+        running=language.text(headings.running),
+        succeeded=language.text(headings.succeeded),
+        failed=language.text(headings.failed),
         host=plan["host"],
         url=plan["url"],
         image=plan["image"],

@@ -7,13 +7,19 @@ from app.deployments.sentences import label_of
 from app.deployments.states import Conclusion, ResourceState, Status, StepState
 from app.errors import N_
 from app.i18n import Language
+from app.operations.operation import Operation
 from app.operations.password import PASSWORD
 from app.web.ui.shared.view import LineEnd, Moment, PastDeployment, SmallLine
 
 
 def kind_of(record: DeploymentRecord, language: Language) -> str:
     """Say what a deployment did to its stack."""
-    return language.text((PASSWORD if record.changes_password else record.operation).label)
+    return language.text(shown_operation(record).label)
+
+
+def shown_operation(record: DeploymentRecord) -> Operation:
+    """Return the verb that people read: a redeployment that finishes a change of the password counts as that change."""
+    return PASSWORD if record.changes_password else record.operation
 
 
 def small_line(record: DeploymentRecord, language: Language) -> SmallLine:
