@@ -1,4 +1,4 @@
-"""The audit trail: who did what to which stack, from where, by which means, with what outcome; only ever added to."""
+"""The audit trail: who did what to which stack, from where, how, and with what outcome. Append-only."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -145,12 +145,12 @@ def note(
 
 
 def _bounded(text: str | None) -> str | None:
-    """What came from outside may be long."""
+    """Shorten a text from outside."""
     return None if text is None else _printable(text[:AUDIT_TEXT])
 
 
 def _printable(text: str) -> str:
-    """What came from outside may turn the words around it, and PostgreSQL takes no NUL."""
+    """Replace control and direction characters of a text from outside; PostgreSQL takes no NUL."""
     return "".join(each if each.isprintable() else "�" for each in text)
 
 

@@ -1,4 +1,4 @@
-"""Puts the portal together: settings to store, client, runner and all that requests need. The only place that does."""
+"""The composition root: builds the portal from its settings. The only place that does."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping

@@ -1,4 +1,4 @@
-"""Languages: which there are, which one a visitor reads, and how a sentence, number or duration looks in it."""
+"""Languages: their catalogs, the choice for a visitor, and the format of sentences, numbers and durations."""
 
 import math
 from collections.abc import Mapping

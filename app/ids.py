@@ -1,4 +1,4 @@
-"""Ids of everything that the portal writes down: ULIDs, in the order in which they were made."""
+"""Ids of records: ULIDs, which sort by their time of creation."""
 
 import re
 import secrets

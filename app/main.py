@@ -1,4 +1,4 @@
-"""Makes the web application: lifespan, routes, headers and error handlers."""
+"""The web application: lifespan, routes, headers and error handlers."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ from app.web.middleware.peer import Peer
 from app.web.middleware.rate_limit import EveryRequest
 from app.web.middleware.shutdown import Shutdown
 from app.web.middleware.slow_clients import SlowClients
-from app.web.rate_limits import Limits, limit_deploys
+from app.web.rate_limits import Limits
 from app.web.ui.router import router as pages
 from app.web.ui.shared.renderer import Renderer
 
@@ -48,7 +48,7 @@ def create_app(settings: Settings, *, runs: bool = True) -> FastAPI:
         redoc_url=None,
         # Its own redirects would lose a body, and one address a page is enough.
         redirect_slashes=False,
-        dependencies=[Depends(limit_deploys), Depends(authorize)],
+        dependencies=[Depends(authorize)],
     )
     app.state.settings = settings
     app.state.stopping = asyncio.Event()

@@ -1,4 +1,4 @@
-"""The portal's parts, as a request finds them; `app.bootstrap` puts them together."""
+"""The parts of the portal, as requests find them; `app.bootstrap` builds them."""
 
 from dataclasses import dataclass
 

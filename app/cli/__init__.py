@@ -1,4 +1,4 @@
-"""The command line: serve the portal, run its deployments, or start it with a sandbox; each group has a room."""
+"""The command line: a module for each group of commands."""
 
 import sys
 from collections.abc import Iterable, Mapping

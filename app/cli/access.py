@@ -1,4 +1,4 @@
-"""Commands about who may what: tokens for programs, and the audit trail."""
+"""Commands about access: tokens for programs, and the audit trail."""
 
 import asyncio
 import json
@@ -103,7 +103,7 @@ def audit() -> None:
 
 
 def _or_say_why(work: Callable[[], Awaitable[str]]) -> str:
-    """What a command has to say; a mistake in what it was given is one line and exit status 1."""
+    """Print what a command answers; a wrong argument is one line and exit status 1."""
 
     async def run() -> str:
         return await work()

@@ -1,4 +1,4 @@
-"""Commands for whoever runs the portal: the check before a deployment."""
+"""The command `check`: tests settings, store and Dokploy before the portal starts."""
 
 import asyncio
 import json
@@ -224,7 +224,7 @@ async def _dokploy(settings: Settings) -> list[Finding]:
 
 
 def _without_version(settings: Settings, error: DokployError) -> list[Finding]:
-    """What is known when the first question failed."""
+    """Describe what is known when the first question failed."""
     answers = Finding("dokploy", "ok", f"{settings.dokploy_base} answers")
     match error:
         case DokployKeyRefused():
@@ -307,7 +307,7 @@ def _registry(settings: Settings) -> Finding:
 
 
 def _image_host(image: str) -> str:
-    """The registry of an image, by Docker's rule: a first part that looks like a host, else Docker Hub."""
+    """Return the registry of an image by Docker's rule: a first part that looks like a host, else Docker Hub."""
     first, slash, _ = image.partition("/")
     return first if slash and (set(".:") & set(first) or first == "localhost") else "docker.io"
 
@@ -344,7 +344,7 @@ def _line(finding: Finding) -> str:
 
 
 def _in_one_line(words: str, settings: Settings) -> str:
-    """The first line of what a driver or a server said, without what a terminal would obey or nobody may read."""
+    """Return the first line of a driver's or server's message, without control characters and secrets."""
     password = urlsplit(settings.database_url).password or ""
     for secret in filter(None, {password, unquote(password)}):
         words = words.replace(secret, "[masked]")

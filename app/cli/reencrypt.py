@@ -1,4 +1,4 @@
-"""The command for a SECRET_KEY that changes: encrypts the store's secrets anew, so that the old key can go."""
+"""The command `reencrypt`: encrypts the store's secrets with the newest key, so that older keys can be removed."""
 
 import asyncio
 from typing import Annotated

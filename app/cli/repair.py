@@ -1,4 +1,4 @@
-"""Commands for what went wrong in Dokploy: what is left over there, and what is not as the record says."""
+"""Commands `leftovers` and `reconcile`: what is left over in Dokploy, and what differs from the record."""
 
 import asyncio
 import json
@@ -123,7 +123,7 @@ async def _both_sides(settings: Settings, database: Database) -> AsyncIterator[t
 
 @asynccontextmanager
 async def opened_store(settings: Settings) -> AsyncIterator[Database]:
-    """The store, for as long as a command takes."""
+    """Open the store for the time of a command."""
     database = await open_store(settings.database_url, patience=_PATIENCE)
     try:
         yield database

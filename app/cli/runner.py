@@ -1,4 +1,4 @@
-"""Commands for the side that runs deployments, where pages are served elsewhere: the runner, and its health check."""
+"""The command `runner`: runs deployments without serving pages; with its health check."""
 
 import asyncio
 import contextlib

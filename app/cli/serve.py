@@ -73,7 +73,7 @@ def emulator(
 
 
 def sandbox_settings(port: int, folder: Path) -> Settings:
-    """Settings for a portal with an emulator on the next port; what is set in the environment counts all the same."""
+    """Return settings for a portal with an emulator on the next port; the environment still overrides them."""
     token = _read_sandbox_settings().API_TOKEN.get_secret_value()
     values: dict[str, Any] = {
         "app_env": "development",

@@ -1,4 +1,4 @@
-"""What an operator sets about who may use the portal: the part of the settings that is about ways in."""
+"""Settings of authentication: the part of the settings about who may use the portal."""
 
 import ipaddress
 import re

@@ -32,7 +32,7 @@ class SecretFiles(PydanticBaseSettingsSource):
     """Reads what `NAME_FILE` names, wherever a variable may stand: in the environment, or in `.env`."""
 
     def __init__(self, settings: type[BaseSettings], *sources: PydanticBaseSettingsSource) -> None:
-        """`sources`: those that read variables."""
+        """Wrap `sources`, which read variables."""
         super().__init__(settings)
         self._variables: dict[str, str | None] = {}
         for source in sources:
@@ -55,7 +55,7 @@ class SecretFiles(PydanticBaseSettingsSource):
         return {name: value for name, value in values.items() if value is not None}
 
     def _set(self, name: str) -> str | None:
-        """A variable's value; an empty one counts as not set."""
+        """Return a variable's value; an empty one counts as not set."""
         return self._variables.get(name) or None
 
 
@@ -65,7 +65,7 @@ def is_given(name: str) -> bool:
 
 
 def _read(name: str, path: str) -> str:
-    """What a file holds, without the newline at its end."""
+    """Return the content of a file, without the newline at its end."""
     # The path is not repeated: whoever takes NAME_FILE for NAME has written the secret there.
     example = f"; for example {name}{_SUFFIX}=/run/secrets/{name.lower()}"
     try:

@@ -1,4 +1,4 @@
-"""Everything an operator can set, from the environment or `.env`: one frozen class, a sentence under each field."""
+"""All settings of the portal, from the environment or `.env`: one frozen class, each field documented below it."""
 
 import json
 import re

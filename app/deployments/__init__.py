@@ -1,1 +1,1 @@
-"""The heart: from a request to a plan, from a plan to a run that is finished or undone, every step of it recorded."""
+"""Deployments: their record, states, events, and the sentences that tell them."""

@@ -1,4 +1,4 @@
-"""A deployment as it can be read: what was asked, how far it is, how it ended. Plain frozen records without secrets."""
+"""The record of a deployment: what was requested, its progress, how it ended. Frozen and without secrets."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -68,11 +68,11 @@ class DeploymentRecords:
         return found[0] if found else None
 
     async def newest_deployment(self, stack_id: str) -> DeploymentRecord | None:
-        """The newest deployment of a stack."""
+        """Return the newest deployment of a stack."""
         return await self._first(DEPLOYMENTS.where(schema.deployment.c.stack_id == stack_id))
 
     async def deployment_before(self, record: DeploymentRecord) -> DeploymentRecord | None:
-        """The deployment of the same stack before another one."""
+        """Return the deployment of the same stack before another one."""
         table = schema.deployment.c
         earlier = tuple_(table.created_at, table.id) < tuple_(
             literal(record.created_at, table.created_at.type), literal(record.id, table.id.type)
@@ -128,7 +128,7 @@ class DeploymentRecords:
     # For runs, which wait while the store is away
 
     async def app_names(self, stack_id: str) -> set[str]:
-        """What Dokploy called the stack's application: its containers bear that name, whatever becomes of its row."""
+        """Return Dokploy's own name of the stack's application, which its containers bear."""
         table = schema.step.c
         rows = await self._rows_patiently(
             select(table.output)

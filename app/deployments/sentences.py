@@ -1,4 +1,4 @@
-"""The words for events: a sentence for each key, in the language of whoever reads it."""
+"""Sentences for events: one for each key, in the reader's language."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""The circuit breaker: a Dokploy that does not answer is left alone for a while, and then asked once more."""
+"""The circuit breaker: pauses calls to a Dokploy that does not answer, then tries one."""
 
 import math
 import time

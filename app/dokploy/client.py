@@ -1,4 +1,4 @@
-"""The client: one method a call, and how each is made: read, change that may be repeated, or create, which may not."""
+"""The Dokploy client: one method a call, each a read, a repeatable change, or a create, which is never repeated."""
 
 import copy
 from collections.abc import Awaitable, Callable
@@ -109,7 +109,7 @@ class DokployClient:
         self._persist: Persistence = _quickly
 
     def persisting(self, persistence: Persistence) -> Self:
-        """The same client over the same connection, for somebody who waits for Dokploy in a way of his own."""
+        """Return a client on the same connection that waits for Dokploy in another way."""
         other = copy.copy(self)
         other._persist = persistence  # noqa: SLF001 - of the same class
         return other
@@ -331,7 +331,7 @@ class DokployClient:
 
 
 def _last_lines(text: str, most: int) -> list[str]:
-    """The last lines of a text. Nothing is made of the others: there may be a million of them."""
+    """Return the last lines of a text. The others are not split: there may be a million of them."""
     lines: list[str] = []
     end = len(text) - text.endswith("\n")
     while end >= 0 and len(lines) < most and text:

@@ -1,4 +1,4 @@
-"""Which calls the client makes, and which of them a server's own OpenAPI document says it would not take."""
+"""Compatibility: compares the calls of the client with a server's OpenAPI document."""
 
 import re
 from collections.abc import Iterable
@@ -186,7 +186,7 @@ class _Input:
     is_open: bool = False
 
     def and_also(self, other: "_Input") -> "_Input":
-        """What fits both."""
+        """Return what fits both."""
         names = self.fields.keys() | other.fields.keys()
         return _Input(
             {name: self.fields.get(name, ()) + other.fields.get(name, ()) for name in names},
@@ -253,7 +253,7 @@ class _Reading:
         return _Input(fields, frozenset(required))
 
     def _body(self, operation: dict[str, Any]) -> Any:
-        """The schema of the JSON that is sent; one that takes no field where nothing is described."""
+        """Return the schema of the request's JSON body; where none is described, one that takes no field."""
         if "requestBody" not in operation:
             return {}
         content = self._object(self._object(operation["requestBody"]).get("content"))
@@ -310,7 +310,7 @@ class _Reading:
         return all(any(self._accepts(part, kind, word, depth + 1) for part in parts) for parts in alternatives if parts)
 
     def _resolved(self, node: Any, depth: int = 0) -> Any:
-        """A schema, or another part of the document, where it really is: an object, or True or False."""
+        """Resolve the references of a schema or another part of the document: an object, True or False."""
         if depth > _DEPTH:
             raise _UnreadableError
         self._spend(1)
@@ -361,6 +361,6 @@ def _is_among(choices: list[Any], kind: str, word: str | None) -> bool:
 
 
 def _names(names: Iterable[str]) -> str:
-    """A few names out of a document, as far as they are names."""
+    """Return a few names of a document, as far as they are names."""
     shown = sorted(name for name in names if re.fullmatch(r"[A-Za-z0-9_.-]{1,60}", name))[:5]
     return ", ".join(shown) if shown else "something else"

@@ -1,4 +1,4 @@
-"""The one place through which every call passes: key, deadline, bound, circuit; and failures become errors."""
+"""The connection that every call passes: API key, deadline, size bound and circuit; it turns failures into errors."""
 
 import asyncio
 import json

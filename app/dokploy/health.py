@@ -1,4 +1,4 @@
-"""Knows whether Dokploy answers and takes our calls, without asking it for every request that wants to know."""
+"""The health of Dokploy: whether it answers and accepts our calls, cached between requests."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Takes secrets out of texts from outside, in every form in which a server or a library may repeat them."""
+"""Masking: removes secrets from foreign texts, in every form in which a server or a library may repeat them."""
 
 import base64
 import html
@@ -21,7 +21,7 @@ class Mask:
     """Knows secrets, and takes them out of texts."""
 
     def __init__(self, always: Iterable[str] = ()) -> None:
-        """`always`: secrets of any length that are never forgotten."""
+        """Know the secrets of `always`, of any length, for good."""
         self._always = _forms(always)
         self._remembered: dict[str, tuple[str, ...]] = {}
 
@@ -34,7 +34,7 @@ class Mask:
             del self._remembered[next(iter(self._remembered))]
 
     def __call__(self, text: str, *, most: int, also: Iterable[str] = ()) -> str:
-        """The beginning of a text without what is known, and what is `also` secret just here; `most` characters."""
+        """Return at most `most` characters of a text, without the known secrets and those of `also`."""
         known = (self._always, _forms(also), *self._remembered.values())
         seen = _without(known, text[:_SEEN])
         if len(text) > _SEEN:
@@ -60,7 +60,7 @@ def _forms(secrets: Iterable[str]) -> tuple[str, ...]:
 
 @lru_cache(maxsize=2 * _MOST)
 def _forms_of(secret: str) -> frozenset[str]:
-    """A secret as it is, in base64, and as JSON, an address, a page and Python write it, also one within the other."""
+    """Yield the forms of a secret: plain, base64, JSON, URL, HTML and Python, also nested."""
     octets = secret.encode(errors="surrogatepass")
     forms = {secret}
     for _ in range(_DEPTH):
@@ -88,7 +88,7 @@ _DEPTH: Final = 3
 
 
 def printable(text: str) -> str:
-    """A text without anything that a terminal would obey, or that would turn what is read: that is written out."""
+    """Write out characters that a terminal would obey or that change the reading direction."""
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

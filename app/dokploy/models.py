@@ -1,4 +1,4 @@
-"""The answers of Dokploy 0.30 that are read, each with the fields that are used; the rest of them is passed over."""
+"""Models of Dokploy 0.30's answers, with the fields that are used; others are ignored."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final

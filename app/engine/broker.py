@@ -1,4 +1,4 @@
-"""Live events for whoever watches: what this process writes is handed on from memory, the rest is read once for all."""
+"""The broker of live events: passes on what this process writes, and reads the rest once for all watchers."""
 
 import asyncio
 import contextlib
@@ -50,7 +50,7 @@ class _Channel:
         return [event for event in self.recent if event.n > n]
 
     def changed(self) -> Coroutine[Any, Any, Any]:
-        """The next wake-up from now on, not only from when a task gets to await it."""
+        """Return the next wake-up from now on, not from when a task begins to await it."""
         return self._changed.wait()
 
 

@@ -121,11 +121,11 @@ class RunContext:
         await self.record(Checkpoint(resources=list(changes)))
 
     def output(self, step: str, name: str) -> Any:
-        """A value that a step has noted, or None."""
+        """Return a value that a step has noted, or None."""
         return self.run.steps[step].output.get(name) if step in self.run.steps else None
 
     def resource(self, kind: str) -> Resource:
-        """What is known of a resource."""
+        """Return what is known of a resource."""
         return self.run.resources[kind]
 
     def was_tried(self, step: str) -> bool:
@@ -137,7 +137,7 @@ class RunContext:
         return self.deps.broker.is_watched(self.run.id)
 
     def mask(self, text: str, most: int) -> str:
-        """The beginning of a text from outside, without this stack's secrets; `most` characters."""
+        """Return at most `most` characters of a text from outside, without this stack's secrets."""
         return self.dokploy.connection.mask(text, most=most, also=self._own_secrets)
 
 

@@ -1,4 +1,4 @@
-"""Estimates of how long things usually take: medians of the last creations, read once for all who ask."""
+"""Estimates of durations: medians of the last creations, cached."""
 
 import asyncio
 import statistics

@@ -1,4 +1,4 @@
-"""Places at which a crash would matter, named by the program itself. For tests only: off unless `FAILPOINTS` is set.
+"""Failpoints: named places at which tests crash the program. Off unless `FAILPOINTS` is set.
 
 A point stands before and after each call to Dokploy (`before project.create#1`) and each transaction that writes
 (`after Journal._write#3`); `#` counts how often this process came by. `trace:<file>` writes the names of the points
@@ -46,7 +46,7 @@ class Failpoints:
 
     @classmethod
     def from_environment(cls) -> Self | None:
-        """What `FAILPOINTS` asks for; None, as ever outside a test, where it is not set."""
+        """Read `FAILPOINTS`; return None where it is not set, as always outside a test."""
         given = os.environ.get(VARIABLE)
         if not given:
             return None

@@ -58,7 +58,7 @@ class Leases:
         return await self._database.write(lambda connection: connection.execute(renewal).rowcount == 1)
 
     async def living_here(self) -> list[int]:
-        """Processes of this host that hold a living lease."""
+        """Return the processes of this host that hold a live lease."""
         table = schema.worker.c
         here = select(table.pid).where(
             table.host == socket.gethostname(), table.pid.is_not(None), table.expires_at > database_now()

@@ -46,7 +46,7 @@ class DeploymentQueue:
         self._look = SharedRead(self._read_queue, gap=_GAP_SECONDS)
 
     async def place(self, record: DeploymentRecord) -> Place | None:
-        """The place of a deployment that waits; None for one that has begun, or was asked for this very moment."""
+        """Return the place of a waiting deployment; None for one that has begun or was requested just now."""
         if (
             not is_waiting(record)
             or record.cancel_requested

@@ -1,4 +1,4 @@
-"""A run that this process holds, and one checkpoint on its way: rows to write, then the same changes in memory."""
+"""A run that this process holds, and its checkpoint: rows to write, then the same changes in memory."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence

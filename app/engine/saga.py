@@ -137,7 +137,7 @@ class Saga:
     """One run of a list of steps, in reading order; later steps may only need earlier ones."""
 
     def __init__(self, operation: Operation, steps: Sequence[Step], recorder: Recorder) -> None:
-        """`steps`: those of the operation, in its order."""
+        """Run `steps` of the operation in their order."""
         self._kind = operation.kind
         self._steps = steps
         self._recorder = recorder

@@ -1,4 +1,4 @@
-"""The one table of codes: what can go wrong, in words and with a hint for whoever can fix it."""
+"""The catalog of error codes: a message for each, and a hint for those who can fix it."""
 
 from dataclasses import dataclass
 from typing import Literal, LiteralString

@@ -1,4 +1,4 @@
-"""Who is asking, and what of this portal is theirs. Knows no HTTP and no HTML."""
+"""Identity: who asks, and what they own. Knows neither HTTP nor HTML."""
 
 from app.identity.accounts import Account, Accounts
 from app.identity.allowlist import Allowlist, Claims

@@ -1,4 +1,4 @@
-"""Accounts: the people that a provider, or a proxy, has told this portal of."""
+"""Accounts: people known by an OpenID provider or a proxy."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ class Accounts:
         return read_account(row) if row else None
 
     async def find(self, account_id: str) -> Account | None:
-        """The account with this id."""
+        """Return the account with this id."""
         query = select(table).where(table.c.id == account_id)
         row = await self._database.read(lambda connection: connection.execute(query).first())
         return read_account(row) if row else None

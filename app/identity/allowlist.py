@@ -1,4 +1,4 @@
-"""Who is let in: what a provider or a proxy says of somebody, held against the operator's lists."""
+"""The allowlist: checks a visitor's address and groups against the operator's lists."""
 
 import string
 from collections.abc import Iterable
@@ -80,7 +80,7 @@ class Allowlist:
         raise PortalError("not_admitted")
 
     def _address(self, claims: Claims) -> tuple[str | None, str | None]:
-        """The address to go by and its domain; neither where nobody says that it is theirs, or it is none."""
+        """Return the verified e-mail address and its domain; empty where it is unverified or no address."""
         verified = self._assume_verified if claims.email_verified is None else claims.email_verified
         email = (claims.email or "").translate(_FOLD)
         local, _, domain = email.partition("@")

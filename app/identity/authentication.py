@@ -1,4 +1,4 @@
-"""Recognises the caller by what a request shows: a token, a session, what a proxy says, a browser's cookie."""
+"""Authentication: finds the principal by a request's token, session, proxy headers or cookie."""
 
 import hmac
 import secrets
@@ -180,7 +180,7 @@ class Authentication:
 def operator(
     means: Means, address: str | None, *, owner: str | None = OPERATOR, session: Session | None = None
 ) -> Principal:
-    """The operator, by ADMIN_TOKEN or at the command line."""
+    """Return the operator, known by ADMIN_TOKEN or from the command line."""
     actor = Actor(OPERATOR, Role.OPERATOR, means, address=address)
     return Principal(actor, owner, EVERY_SCOPE, session=session)
 

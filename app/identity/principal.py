@@ -1,4 +1,4 @@
-"""The caller of a request: who it is, whose stacks are his, and what he may do with them."""
+"""The principal: who asks, which stacks are theirs, and what they may do."""
 
 import hmac
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What a token may be allowed to do. A person who is signed in may do all of it with what is his, but `admin`."""
+"""Scopes of tokens. People who are signed in have all of them for their own stacks, except `admin`."""
 
 from enum import StrEnum
 from typing import Final

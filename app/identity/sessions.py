@@ -1,4 +1,4 @@
-"""Sessions: in which browsers somebody is signed in. They are kept here, so that ending one ends it everywhere."""
+"""Sessions: the browsers in which an account is signed in, kept in the store so that ending one counts everywhere."""
 
 import secrets
 from dataclasses import dataclass, field
@@ -60,7 +60,7 @@ class Sessions:
         return secret
 
     async def find(self, secret: str) -> Session | None:
-        """The session that a browser has the secret of, unless it is over."""
+        """Return the session with this secret, unless it has expired."""
         found = await self._select(session.c.hash == fingerprint(secret))
         return found[0] if found else None
 

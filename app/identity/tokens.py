@@ -1,4 +1,4 @@
-"""Tokens for programs: made by a person, shown once, kept as a fingerprint, good for some things and for a while."""
+"""Tokens for programs: shown once, stored as a fingerprint, with scopes and an expiry date."""
 
 import secrets
 from collections.abc import Collection
@@ -115,7 +115,7 @@ class Tokens:
         return made, secret
 
     async def find(self, secret: str) -> Token | None:
-        """The token that somebody shows, good or not; that a good one was used is written down."""
+        """Return the token with this text, valid or not, and record the use of a valid one."""
         if not is_token(secret):
             return None
         query = select(table).where(table.c.hash == fingerprint(secret))
@@ -130,7 +130,7 @@ class Tokens:
         return found
 
     async def of(self, owner: str | None, request: PageRequest) -> Page[Token]:
-        """The tokens of an owner, or with none everybody's, the newest first; what is over for long is left out."""
+        """Return an owner's tokens, or everybody's, newest first, without those that ended long ago."""
         lately = datetime.now(UTC) - _LISTED
         conditions = [
             table.c.expires_at > lately,

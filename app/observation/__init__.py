@@ -1,1 +1,1 @@
-"""What Dokploy and an address show: progress, answers, drift from the record, and leftovers."""
+"""Observation of Dokploy and of stacks' addresses: progress, answers, drift and leftovers."""

@@ -140,7 +140,7 @@ class Drift:
         self._seen = 0
 
     async def differences(self) -> list[Difference]:
-        """What differs now. Raises DokployError."""
+        """Return what differs now. Raises DokployError."""
         # The look takes a while. What was begun or has ended meanwhile was seen half, so it is left alone.
         before = await self._settled()
         observed = await self._observe()

@@ -1,4 +1,4 @@
-"""Says what a failed call to Dokploy means to the person who waits, and who can mend it."""
+"""Error mapping: what a failed call to Dokploy means for a deployment, and who can fix it."""
 
 from app.dokploy import (
     DokployBadRequest,

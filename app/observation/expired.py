@@ -41,7 +41,7 @@ def delete_older(connection: Connection, column: Column[Any], before: datetime) 
 
 
 def delete_accounts(connection: Connection, before: datetime) -> Counts:
-    """Delete accounts that nobody was seen with, and nothing belongs to."""
+    """Delete accounts of people who were not seen for long and own nothing."""
     account = schema.account.c
     owner = literal("account:") + account.id
     owns_nothing = and_(
@@ -61,7 +61,7 @@ def delete_accounts(connection: Connection, before: datetime) -> Counts:
 
 
 def erase_secrets(connection: Connection) -> Counts:
-    """Erase the secrets of removed stacks, which an older portal has left."""
+    """Erase the secrets of removed stacks that an older portal did not erase."""
     stack = schema.stack.c
     left = select(stack.id).where(text(schema.UNERASED)).order_by(stack.id).limit(BATCH).with_for_update()
     erased = update(schema.stack).where(stack.id.in_(left), stack.removed_at.is_not(None))
@@ -219,7 +219,7 @@ def count_entries(connection: Connection, before: datetime) -> int:
 
 
 def advance_audit(connection: Connection, before: datetime, entries: int) -> None:
-    """Let entries before a moment be deleted, once a day, and write down on the trail how many those are."""
+    """Allow entries before a moment to be deleted, at most once a day, and add to the trail how many those are."""
     table = schema.retention.c
     advanced = (
         update(schema.retention)

@@ -1,4 +1,4 @@
-"""The janitor: has the removal of leftovers retried, until they are gone or an operator has to act."""
+"""The janitor: retries the removal of leftovers until they are gone or need an operator."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

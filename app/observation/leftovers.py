@@ -93,14 +93,14 @@ class Leftovers:
         self._attempts = attempts
 
     async def page(self, request: PageRequest, *, removed: bool = False) -> Page[Leftover]:
-        """What is left, oldest first; with `removed` also what was once left and is gone by now."""
+        """Return leftovers, oldest first; with `removed` also those that are gone by now."""
         query = _LEFTOVERS if removed else _LEFTOVERS.where(schema.leftover.c.removed_at.is_(None))
         return await self._database.read(
             lambda connection: _OLDEST_FIRST.page(partial(self._read, connection), query, request)
         )
 
     async def stuck(self, *, limit: int) -> list[Leftover]:
-        """What is not retried any more, what was tried last first."""
+        """Return what is not retried any more, what was tried last first."""
         table = schema.leftover.c
         query = (
             _LEFTOVERS.where(table.removed_at.is_(None), table.attempts >= self._attempts)

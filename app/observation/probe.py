@@ -1,4 +1,4 @@
-"""Asks a stack's address as a stranger would, without its password, and names what answered."""
+"""The probe: requests a stack's address as a visitor without a password, and classifies the answer."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""Follows Dokploy deployments: one observer asks for all runs together, and each run finds its own job and row."""
+"""The tracker of Dokploy deployments: one observer polls for all runs, and each run finds its own job and record."""
 
 import asyncio
 import time
@@ -80,11 +80,11 @@ class DokployQueue:
         return found
 
     def titled(self, title: str) -> QueueJob | None:
-        """The job with our title; the newest, should it have been asked for twice."""
+        """Return the job with our title; the newest, if it was triggered twice."""
         return self._titles.get(title)
 
     def untitled(self, application_id: str, marker: Marker | None) -> QueueJob | None:
-        """The newest job of an application that has Dokploy's default title, and this marker; None: no description."""
+        """Return an application's newest job with Dokploy's default title and this marker; None: no description."""
         for job in self.of_application(application_id):
             description = job.data.description_log
             if job.data.title_log == DEFAULT_TITLE and (marker.is_on(description) if marker else not description):

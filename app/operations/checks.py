@@ -41,7 +41,7 @@ def chosen_before(connection: Connection, stack_id: str, deployment_id: str) -> 
 
 
 def deployment_before(connection: Connection, stack_id: str, deployment_id: str) -> Any:
-    """The stack's deployment before one that is its only open one, so that no other can come between."""
+    """Return the stack's deployment before its only open one, so that no other can come between."""
     table = schema.deployment.c
     return connection.execute(
         select(table.kind, table.options, table.conclusion)

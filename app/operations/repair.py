@@ -1,4 +1,4 @@
-"""Repair of drift: brings Dokploy back to the record, by a redeployment or by removing what no stack holds."""
+"""Repair of drift: restores what the record says by a redeployment, or removes what no stack holds."""
 
 from collections.abc import Sequence
 

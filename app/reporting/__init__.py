@@ -1,1 +1,1 @@
-"""Numbers for operators."""
+"""Reports for operators."""

@@ -1,4 +1,4 @@
-"""What the record says of the portal as a whole: how deployments ended lately, where their time went, what there is."""
+"""Statistics of the portal: how deployments ended lately, where their time went, and what exists."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -93,7 +93,7 @@ class Statistics:
         self._times = _Times(None)
 
     async def overview(self, at: datetime | None = None) -> Overview:
-        """The portal now, or as it was seen from another moment."""
+        """Return the statistics of now, or as seen from another moment."""
         at = at or datetime.now(UTC)
         since = datetime.combine(at.astimezone(UTC).date() - timedelta(days=DAYS - 1), time(), UTC)
 
@@ -220,7 +220,7 @@ def _times(connection: Connection, since: datetime, at: datetime, known: _Times)
 
 
 def _quantile(values: Sequence[float], share: float) -> float:
-    """The value that a share of them does not exceed, between two where it falls between them."""
+    """Return the value that a share of them does not exceed, interpolated."""
     ordered = sorted(values)
     place = share * (len(ordered) - 1)
     below = ordered[int(place)]

@@ -163,7 +163,7 @@ class Api:
         return True
 
     def _all_that_was_sent(self, connection: Connection, text: str) -> str:
-        """What a careless server may tell of us: the request, its key, and what it keeps of earlier ones."""
+        """Echo the request, its key and earlier requests, as a careless server would."""
         kept = [application["env"] or "" for application in self._server.state.applications.values()]
         passwords = [str(application["password"] or "") for application in self._server.state.applications.values()]
         return " ".join(["Command failed:", connection.headers.get("x-api-key", ""), text, *kept, *passwords])

@@ -1,4 +1,4 @@
-"""Reads an application's environment text by the rules of the dotenv parser that Dokploy uses."""
+"""The dotenv parser of an application's environment, by the rules that Dokploy uses."""
 
 import re
 

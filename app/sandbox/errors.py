@@ -1,4 +1,4 @@
-"""The one way a procedure refuses: a status, Dokploy's code for it, and a message."""
+"""The error of a procedure: a status, Dokploy's code for it, and a message."""
 
 from typing import Any
 

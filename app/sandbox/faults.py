@@ -1,4 +1,4 @@
-"""Faults that a test, or a curious person, asks of the emulated server.
+"""Faults that tests and people request of the emulated server.
 
 A fault is an object `{"call": "domain.create", "kind": "status", "status": 500, "times": 1}`. It strikes the calls
 named by `call` (`*` is all of them); `match` restricts it to requests whose body or query contains that text,

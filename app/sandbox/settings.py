@@ -1,4 +1,4 @@
-"""What an operator may turn on the emulated server, read from `SANDBOX_...`."""
+"""Settings of the emulated server, read from `SANDBOX_...`."""
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict

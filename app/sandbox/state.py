@@ -1,4 +1,4 @@
-"""What the emulated Dokploy has in its database: rows, how they hang together, and nothing of HTTP or Docker."""
+"""The emulated database of Dokploy: rows and their relations. Knows nothing of HTTP or Docker."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""Runs the emulator in a thread of its own on a free port, for tests that want real sockets."""
+"""The emulator in a thread of its own on a free port, for tests that need real sockets."""
 
 import socket
 import threading

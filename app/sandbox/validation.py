@@ -1,4 +1,4 @@
-"""Checks inputs as Dokploy's schemas do, with the very sentences that zod says."""
+"""Validation of inputs as Dokploy's schemas do it, with zod's sentences."""
 
 import re
 from collections.abc import Sequence

@@ -51,12 +51,12 @@ class Wire(asyncio.Protocol):
 
 
 def current_wire() -> Wire | None:
-    """The connection of the present request; None where no server of `wire_class` serves it."""
+    """Return the connection of the present request; None where no server of `wire_class` serves it."""
     return _current.get()
 
 
 def wire_class() -> type[Wire]:
-    """The `http` setting of a uvicorn server whose requests can cut their connection."""
+    """Return the `http` setting of a uvicorn server whose requests can cut their connection."""
     own = uvicorn.Config(_nothing, http="httptools", log_config=None)
     own.load()
     return type("Wire", (Wire,), {"served_by": own.http_protocol_class})

@@ -1,1 +1,1 @@
-"""Secrets: the vault that seals them, their re-encryption under a new key, and whose certificates are trusted."""
+"""Secrets: the vault, re-encryption with a new key, and trusted certificates."""

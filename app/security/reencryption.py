@@ -1,4 +1,4 @@
-"""Encrypts anew what older keys of SECRET_KEY have encrypted, beside running portals; knows a store of another key."""
+"""Re-encryption of the store's secrets with the newest key, beside running portals; detects a store of another key."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -117,7 +117,7 @@ class Reencryption:
         return renewed, ages
 
     async def _batches(self, kept: _Kept) -> AsyncIterator[list[Any]]:
-        """The rows in the order of their keys, each batch read by itself."""
+        """Yield the rows in the order of their keys, each batch read by itself."""
         batch = await self._batch(kept, "")
         while batch:
             yield batch

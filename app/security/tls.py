@@ -1,4 +1,4 @@
-"""Whom the portal believes that they are who they say, as it asks providers and stacks over TLS."""
+"""TLS trust: the certificates that the portal accepts of providers and stacks."""
 
 import ssl
 from functools import cache

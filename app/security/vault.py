@@ -1,4 +1,4 @@
-"""Keeps secrets: encrypts what the store holds, signs what a browser holds, hashes what only needs to be recognised."""
+"""The vault: encrypts secrets in the store, signs those in browsers, and fingerprints those only to be recognized."""
 
 import base64
 import hashlib

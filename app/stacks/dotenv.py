@@ -1,4 +1,4 @@
-"""Writes a container's variables as Dokploy's one dotenv text, or refuses what that text cannot say."""
+"""Environment variables as Dokploy's dotenv text; refuses what that text cannot express."""
 
 import re
 from collections.abc import Iterable

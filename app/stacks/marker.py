@@ -50,5 +50,5 @@ class Marker:
 
 
 def search_text_of(installation: str) -> str:
-    """What to ask Dokploy for: how every marker of an installation begins."""
+    """Return how every marker of an installation begins, to search Dokploy for."""
     return f"asd:{installation}:"

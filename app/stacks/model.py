@@ -1,4 +1,4 @@
-"""A stack as it can be read: its record, whose it is, and its state."""
+"""The record of a stack: its owner and its state."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

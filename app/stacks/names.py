@@ -1,4 +1,4 @@
-"""The one door for untrusted input: names, idempotency keys, and what a person fills in for a template."""
+"""Parsing of untrusted input: names, idempotency keys, and the inputs of a template."""
 
 import re
 import unicodedata

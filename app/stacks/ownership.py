@@ -1,4 +1,4 @@
-"""Whether a stack is still whose it was when somebody was let in to it; asked in the transaction that changes it."""
+"""Ownership of a stack, confirmed within the transaction that changes it."""
 
 from sqlalchemy import Connection, select
 
@@ -38,7 +38,7 @@ def must_match(seen: Seen, now: DeploymentRecord, actor: Actor) -> None:
 
 
 def _which(seen: Seen) -> tuple[str, tuple[str, str]]:
-    """The stack's id, and whose it was."""
+    """Remember the stack's id and its owner."""
     match seen:
         case StackRecord():
             return seen.id, (seen.owner, seen.manage_key_hash)

@@ -1,4 +1,4 @@
-"""Decides everything about a stack before anything is done: names, host, image, variables, volume, limits. Pure."""
+"""The plan of a stack, decided before anything is done: names, host, image, variables, volume, limits. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

@@ -25,7 +25,7 @@ class Records(DeploymentRecords):
     """Reads stacks, their deployments, and files kept of them; changes nothing."""
 
     async def find_stack(self, name: str) -> StackRecord | None:
-        """The stack that holds a name."""
+        """Return the stack that holds a name."""
         found = await self._stacks(_STACKS.where(schema.stack.c.name == name))
         return found[0] if found else None
 
@@ -39,7 +39,7 @@ class Records(DeploymentRecords):
         return [_stack_record(row) for row in rows]
 
     async def sealed_secrets(self, stack_id: str) -> bytes | None:
-        """What a stack's container was last started with, encrypted; None once the stack is gone."""
+        """Return the secrets that a stack's container was last started with, encrypted; None once the stack is gone."""
         rows = await self._rows(
             select(schema.stack.c.secrets).where(schema.stack.c.id == stack_id, schema.stack.c.removed_at.is_(None))
         )
@@ -58,7 +58,7 @@ class Records(DeploymentRecords):
         return every(partial(self.stack_views, EVERYBODY))
 
     async def lately_gone(self, whose: Whose, *, limit: int) -> list[DeploymentRecord]:
-        """The last deployments of stacks that are gone, those that went last first."""
+        """Return the last deployments of removed stacks, the latest removal first."""
         gone = (
             select(newest_id())
             .select_from(schema.stack)
@@ -93,7 +93,7 @@ class Records(DeploymentRecords):
         return bool(rows)
 
     async def kept_files(self, whose: Whose, request: PageRequest) -> Page[KeptFiles]:
-        """What is kept of stacks that are gone, the last first."""
+        """Return the kept files of removed stacks, latest first."""
 
         def read(connection: Connection, query: Select[Any]) -> list[tuple[Row[Any], KeptFiles]]:
             return [(row, kept_of_row(row)) for row in connection.execute(query)]
@@ -102,7 +102,7 @@ class Records(DeploymentRecords):
         return await self._database.read(lambda connection: order.page(partial(read, connection), query, request))
 
     async def kept_under(self, name: str, whose: Whose = EVERYBODY) -> list[KeptFiles]:
-        """What is kept of stacks that had a name, the last first."""
+        """Return the kept files of removed stacks of a name, latest first."""
         query = unused(schema.stack.c.name == name, schema.stack.c.removed_at.is_not(None), *_held_to(whose))
         rows = await self._rows(query.order_by(*LAST_FIRST))
         return [kept_of_row(row) for row in rows]

@@ -1,4 +1,4 @@
-"""How many stacks and deployments there may be at once, counted in the very transaction that adds one."""
+"""Quotas of stacks and deployments, counted in the transaction that adds one."""
 
 import math
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What kind of stack: the operator's description of the container, its address and its secret."""
+"""The template of a stack: the operator's description of its container, address and secrets."""
 
 import json
 from collections.abc import Mapping
@@ -47,7 +47,7 @@ class Template:
     alive: frozenset[int] = frozenset({401})
 
     def volume_of(self, name: str) -> str:
-        """The name of a stack's volume."""
+        """Return the name of a stack's volume."""
         return self.volume.format(name=name)
 
 
@@ -59,7 +59,7 @@ class StackSecrets:
     variables: Mapping[str, str] = field(repr=False)
 
     def with_password(self, password: str) -> Self:
-        """The same with another password."""
+        """Return the same with another password."""
         return replace(self, password=password)
 
     def encrypt(self, vault: Vault) -> bytes:

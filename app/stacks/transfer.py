@@ -1,4 +1,4 @@
-"""Hands a stack to another owner: by a code that its owner passes on, or by its manage key; the key is made anew."""
+"""Transfer of a stack to another owner by a one-time code or its manage key, which is replaced."""
 
 import secrets
 from dataclasses import dataclass, field

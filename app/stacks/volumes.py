@@ -1,4 +1,4 @@
-"""Files that are kept of stacks that are gone: which volumes, for whom, and since when."""
+"""Kept volumes of removed stacks: which, whose, and since when."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field

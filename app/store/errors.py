@@ -63,7 +63,7 @@ class StoreAway(Exception):
 
 
 def reason_of(error: BaseException) -> Reason | None:
-    """What is wrong with the store, or None where nothing is: then the failure is a mistake of ours."""
+    """Return what is wrong with the store; None where nothing is, and the failure is a bug of ours."""
     if isinstance(error, PoolTimeout):
         return "locked"
     if isinstance(error, OSError):  # asyncpg's, while it connects
@@ -80,7 +80,7 @@ def reason_of(error: BaseException) -> Reason | None:
 
 
 def reason_of_file(error: OSError) -> Reason:
-    """What is wrong with a file beside the database."""
+    """Return what is wrong with a file beside the database."""
     return _ERRNO.get(error.errno or 0, "unopenable")
 
 

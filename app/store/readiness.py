@@ -106,7 +106,7 @@ class Readiness:
         self._looking = asyncio.Lock()
 
     async def look(self) -> StoreState:
-        """The state of the store now."""
+        """Return the state of the store now."""
         async with self._looking:
             if time.monotonic() - self._looked_at > _FRESH_SECONDS:
                 before, self._known = self._known, await self._look()

@@ -1,4 +1,4 @@
-"""What routes read of a request: the portal, the language, the caller, and a body of bounded size."""
+"""Dependencies of routes: the portal, the language, the principal, and a body of bounded size."""
 
 import asyncio
 import re
@@ -36,13 +36,13 @@ _YEAR: Final = 365 * _DAY
 
 
 def portal_of(request: Request) -> Portal:
-    """The portal, as the lifespan has opened it."""
+    """Return the portal that the lifespan has opened."""
     portal: Portal = request.app.state.portal
     return portal
 
 
 def language_of(request: Request) -> Language:
-    """The reader's language: `?lang=`, the cookie, `Accept-Language`, the default (ASD-1)."""
+    """Return the reader's language: `?lang=`, the cookie, `Accept-Language`, the default (ASD-1)."""
     return choose_language(
         asked=request.query_params.get("lang"),
         cookie=request.cookies.get(LANGUAGE_COOKIE),
@@ -153,7 +153,7 @@ def owner_of(request: Request) -> str:
 
 
 def browser_of(request: Request) -> str | None:
-    """What a browser calls itself, for its owner to tell his sessions apart."""
+    """Return the browser's own name, by which its owner tells sessions apart."""
     name = request.headers.get("user-agent", "")[:_LONGEST_BROWSER]
     return "".join(letter for letter in name if letter.isprintable()) or None
 
@@ -202,7 +202,7 @@ def remember_signing_in(request: Request, response: Response, sealed: str, *, se
 
 
 def signing_in_of(request: Request) -> str | None:
-    """What was kept so."""
+    """Return what was kept so."""
     return request.cookies.get(_own(request, _SIGNING_IN_COOKIE))
 
 
@@ -216,7 +216,7 @@ def _own(request: Request, name: str) -> str:
 
 
 def cookie_name(settings: Settings, name: str) -> str:
-    """The name of a cookie that nobody but this host can set.
+    """Return the name of a cookie that only this host can set.
 
     Stacks live on sibling names of the portal's, run whatever their owners like, and may set cookies for the whole
     domain; with this prefix, which browsers allow over https only, those are another cookie.
@@ -239,12 +239,12 @@ def _set_cookie(
 
 
 def origin_of(request: Request) -> str:
-    """The portal's own address: as it is set, or else by which it was reached."""
+    """Return the portal's own address: the setting, or else the one that the request used."""
     return (request.app.state.settings.portal_url or str(request.base_url)).rstrip("/")
 
 
 def path_here(path: str, otherwise: str = "/") -> str:
-    """A path to go on to that somebody has sent, or another where that would lead to another site."""
+    """Return a path that was sent to go on to, or the default where it would leave this site."""
     # A second slash, or a backslash that browsers read as one, would.
     is_safe = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
     return path if is_safe else otherwise

@@ -1,4 +1,4 @@
-"""A deployment as it is shown while it runs, and the effects that change it: all that a page's script has to know."""
+"""The view of a running deployment, and the effects that change it, which the page's script applies."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace

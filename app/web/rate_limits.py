@@ -1,4 +1,4 @@
-"""How often somebody may ask: counted by address and by actor, in memory or, for several portals together, in Redis."""
+"""Rate limits by address and by principal, counted in memory or, for several portals, in Redis."""
 
 import ipaddress
 import math
@@ -38,13 +38,6 @@ _REFUSAL_SECONDS: Final = 60
 _MOST_REFUSALS: Final = 10_000
 # What a platform asks to know whether the portal lives.
 UNLIMITED: Final = frozenset({"/health", "/ready"})
-# What begins a deployment, as the routes are written.
-_DEPLOYS: Final = frozenset(
-    {
-        *("/deploy", "/api/deploy", "/stacks/{name}/redeploy", "/api/stack/{name}/redeploy"),
-        *("/stacks/{name}/password", "/api/stack/{name}/password"),
-    }
-)
 # The limits that are no rates: streams, and those by which `app.stacks.quotas` refuses.
 _QUOTAS: Final = {
     "too_many_streams": "streams",
@@ -278,34 +271,29 @@ class Limits:
 
 
 async def limit_deploys(request: Request) -> None:
-    """Count what begins a deployment by its address, before anything is looked up for it. Raises LimitReachedError.
+    """Count a request for a deployment by its address. Raises LimitReachedError."""
+    note(request, await limits_of(request).deploys(address=address_of(request) or ""))
 
-    A dependency of the whole application, as the route tells; requests of any kind are counted before that.
+
+async def limit_actor(request: Request, actor: str, *, deploys: bool) -> None:
+    """Count a request by its principal, from wherever it comes. deploys: also as one for a deployment.
+
+    Raises LimitReachedError.
     """
-    if _deploys(request):
-        note(request, await limits_of(request).deploys(address=address_of(request) or ""))
-
-
-async def limit_actor(request: Request, actor: str) -> None:
-    """Count a request by whoever sent it, from wherever. Raises LimitReachedError."""
     limits = limits_of(request)
     note(request, await limits.requests(actor=actor))
-    if _deploys(request):
+    if deploys:
         note(request, await limits.deploys(actor=actor))
 
 
-def _deploys(request: Request) -> bool:
-    return request.method == "POST" and getattr(request.scope.get("route"), "path", "") in _DEPLOYS
-
-
 def limits_of(request: Request) -> Limits:
-    """The limits that this portal keeps."""
+    """Return the limits that this portal keeps."""
     limits: Limits = request.app.state.limits
     return limits
 
 
 def counted_as(address: str) -> str:
-    """What an address is counted as: itself, or its IPv6 network."""
+    """Return what an address is counted as: itself, or its IPv6 network."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:  # a socket that is a file has none

@@ -47,7 +47,7 @@ class Reading:
 
 
 def parse_place(request: Request) -> int:
-    """The number after which to read: `Last-Event-ID`, which a browser sends by itself, beats `?after=`.
+    """Return the number after which to read: `Last-Event-ID`, which a browser sends by itself, precedes `?after=`.
 
     A header that is no number counts as 0. Raises PortalError `after_invalid` for such a parameter.
     """
@@ -196,7 +196,7 @@ def _is_last(event: RecordedEvent, record: DeploymentRecord) -> bool:
 
 
 async def _place(request: Request, record: DeploymentRecord, language: Language) -> dict[str, Any] | None:
-    """The place in the portal's own line, as it is now: nothing that is recorded, so it has no number."""
+    """Return the current place in the portal's own queue; it is not recorded, so it has no number."""
     try:
         place = await portal_of(request).waiting.place(record)
     except StoreAway:
@@ -219,7 +219,7 @@ def is_stopping(request: Request) -> bool:
 
 
 def encode(event: RecordedEvent, record: DeploymentRecord, language: Language) -> str:
-    """An event of a deployment as one line of JSON, written once for everybody who reads that language."""
+    """Return an event as one line of JSON, written once for all readers of a language."""
     place = (event.deployment_id, event.n, language.code)
     if (text := _encoded.get(place)) is None:
         if len(_encoded) >= _ENCODED_KEPT:

@@ -7,7 +7,7 @@ from app.store.paging import Page, PageRequest
 
 
 async def tokens_of(portal: Portal, principal: Principal, request: PageRequest, *, everybody: bool) -> Page[Token]:
-    """The tokens that a caller may see. Raises PortalError `not_operator`."""
+    """Return the tokens that a caller may see. Raises PortalError `not_operator`."""
     if everybody and not principal.is_operator:
         raise PortalError("not_operator")
     owner = token_owner(principal)

@@ -38,8 +38,9 @@ _LOADED: Final = (
     "alembic.command",
     "asyncpg",
     "sqlalchemy.dialects.postgresql.asyncpg",
-    "uvicorn.loops.auto",
-    "uvicorn.protocols.http.auto",
+    "httptools",
+    "uvicorn",
+    "uvloop",
 )
 
 

@@ -415,3 +415,31 @@ def test_a_client_still_reads_why_its_large_body_is_refused(patient_portal: Port
 
     assert status(answer) == 413
     assert answer.lower().count(b"connection: close") == 1
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_requests_are_told_apart_in_whatever_pieces_they_come(patient_portal: PortalServer, size: int):
+    body = b'{"name": "\r\n\r\nGET / HTTP/1.1\r\n\r\n"}'
+    get = b"GET /health HTTP/1.1\r\nHost: portal\r\n\r\n"
+    sent = b"\r\n" + get + post("/api/plan", Content_Length=str(len(body))) + body + b"\r\n\r\n" + get
+    with connect(patient_portal.url) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for n in range(0, len(sent), size):
+            client.sendall(sent[n : n + size])
+        received = b""
+        while received.count(b"HTTP/1.1 ") < 3 or not received.rstrip().endswith(b"}"):
+            piece = client.recv(65536)
+            assert piece
+            received += piece
+
+    assert [int(each[:3]) for each in received.split(b"HTTP/1.1 ")[1:]] == [200, 400, 200]
+
+
+def test_a_body_in_chunks_is_the_last_of_its_connection(patient_portal: PortalServer):
+    with connect(patient_portal.url) as client:
+        client.sendall(post("/api/plan", Transfer_Encoding="chunked") + b'e\r\n{"name":"ada"}\r\n0\r\n\r\n')
+
+        answer = read_to_end(client)
+
+    assert status(answer) == 200
+    assert b"\r\nconnection: close\r\n" in answer

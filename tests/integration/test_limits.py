@@ -106,7 +106,11 @@ def test_a_page_that_is_answered_says_nothing_of_limits(start_portal: StartPorta
     assert "ratelimit" not in page.headers
 
 
-@pytest.mark.parametrize("path", ["/deploy", "/api/deploy", "/stacks/ada/redeploy", "/api/stack/ada/redeploy"])
+@pytest.mark.parametrize(
+    "path",
+    [f"{form}/{verb}" for form in ("/stacks/ada", "/api/stack/ada") for verb in ("redeploy", "password")]
+    + ["/deploy", "/api/deploy"],
+)
 def test_whatever_begins_a_deployment_is_counted_as_such(start_portal: StartPortal, path: str):
     portal = start_portal(deploy_rate_per_address="1/hour", rate_per_address="100/minute")
 

@@ -44,6 +44,8 @@ def _attributes(nodes: list[ast.AST]) -> Iterator[str]:
             name = given.value if isinstance(given, ast.Constant) and isinstance(given.value, str) else ""
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             name = node.name
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith(INTERNAL):
+            yield node.value
         if name in INTERNAL_ATTRIBUTES:
             yield name
 
@@ -94,6 +96,7 @@ def test_libraries_are_used_by_their_public_names():
         ("import httpx\nhttpx._models.Response", ["httpx._models", "httpx._models.Response"]),
         ("getattr(route, 'original_router', None)", ["original_router"]),
         ("route.original_router", ["original_router"]),
+        ("import_module('uvicorn.loops.auto')", ["uvicorn.loops.auto"]),
         ("from app.web import _own", []),
         ("from httpx import __version__", []),
         ("import os\nos._exit(1)", []),

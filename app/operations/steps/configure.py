@@ -59,7 +59,7 @@ class Configure(CreateStep):
         return [mount for mount in mounts if mount.volume_name == self.plan.volume]
 
     async def undo(self) -> Outcome:
-        """Settings and mount go with the application."""
+        """Do nothing: settings and mount go with the application."""
         return Outcome(resources=[ResourceChange("mount", ResourceState.REMOVED)])
 
 

@@ -35,7 +35,7 @@ class RemoveStep:
         raise NotImplementedError
 
     async def compensate(self) -> Outcome:
-        """What is removed stays removed."""
+        """Do nothing: what is removed stays removed."""
         return Outcome()
 
 

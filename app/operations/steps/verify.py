@@ -70,7 +70,7 @@ class Verify(CreateStep):
             await self.cleanup.remove_double_applications(self.application_id)
 
     def _problem_of_tasks(self, tasks: Sequence[Task], missing: PortalError) -> PortalError | None:
-        """What keeps the newest task from running; raises once it is sure that it never will."""
+        """Return what keeps the newest task from running; raise once it is sure that it never will."""
         if not tasks:
             return missing
         self._crashed |= {task.container_id for task in tasks if task.failed}

@@ -1,4 +1,4 @@
-"""Brings the schema up to date at the start. Migrations only expand, so that two versions can run side by side."""
+"""Migrations of the schema, run at the start. They only expand, so that two versions can run side by side."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Where Alembic runs the migrations: on the connection that it was given, within its transaction."""
+"""Alembic's environment: runs the migrations on the given connection, within its transaction."""
 
 from alembic import context
 

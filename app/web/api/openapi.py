@@ -1,4 +1,4 @@
-"""The OpenAPI document: what routes say of themselves, and what the table of who may what knows of each of them."""
+"""The OpenAPI document: what routes declare, and what the authorization table says of each."""
 
 import re
 from collections.abc import Mapping
@@ -115,7 +115,7 @@ def _problem(status: int) -> dict[str, Any]:
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
-    """The document, made once."""
+    """Return the document, made once."""
     if app.openapi_schema is None:
         app.openapi_schema = _document(app)
     return app.openapi_schema

@@ -84,13 +84,13 @@ async def audit(
 
 
 async def export(portal: Portal) -> AsyncIterator[str]:
-    """The whole trail as JSON lines, the oldest first."""
+    """Stream the whole trail as JSON lines, oldest first."""
     async for entry in portal.trail.export():
         yield audit_line(entry)
 
 
 @router.get("/operator/audit.jsonl", include_in_schema=False)
 async def audit_as_file(portal: PortalDep) -> Response:
-    """The whole trail as JSON lines, for a browser to keep as a file."""
+    """Export the whole trail as JSON lines, for a browser to keep as a file."""
     headers = {"Cache-Control": "no-store", "Content-Disposition": "attachment;filename=audit.jsonl"}
     return StreamingResponse(export(portal), media_type=NDJSON, headers=headers)

@@ -16,7 +16,7 @@ def page_of(
         str | None, Query(description="`nextCursor` of the page before; without it, the first page.")
     ] = None,
 ) -> PageRequest:
-    """The page that a program asks for."""
+    """Return the page that a program asks for."""
     return PageRequest(limit, cursor)
 
 

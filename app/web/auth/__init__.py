@@ -1,1 +1,1 @@
-"""Who asks over HTTP, how they show it, and which routes are theirs."""
+"""Authentication and authorization over HTTP."""

@@ -1,4 +1,4 @@
-"""Who may do what: one table of every route, and the one place that holds requests to it, pages and API alike."""
+"""Authorization: one table of every route, and the one place that enforces it, for pages and API alike."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from app.deployments.model import DeploymentRecord
 from app.errors import PortalError
 from app.identity import Ownership, Principal, Scope, nobody
 from app.ids import could_be_id
+from app.operations.table import OPERATIONS
 from app.portal import Portal
 from app.stacks.model import StackRecord, StackView, Whose
 from app.stacks.names import MAX_NAME, could_be_name, normalize_name
@@ -28,7 +29,7 @@ from app.web.deps import (
     portal_of,
     principal_of,
 )
-from app.web.rate_limits import limit_actor, limits_of
+from app.web.rate_limits import limit_actor, limit_deploys, limits_of
 
 log = structlog.get_logger()
 
@@ -63,6 +64,14 @@ class Rule:
     scope: Scope | None = None
     of: Of | None = None
     action: Action | None = None
+
+    @property
+    def begins_deployment(self) -> bool:
+        """Whether it counts as a request for a deployment, as the operations table says of its action."""
+        return self.action in _DEPLOYS
+
+
+_DEPLOYS: Final = frozenset(each.action for each in OPERATIONS.values() if each.counts_as_in_flight)
 
 
 _UNASKED: Final = Rule(Who.UNASKED)
@@ -178,6 +187,9 @@ async def authorize(request: Request) -> None:
     route: Any = request.scope["route"]
     rule = RULES[f"{request.method} {route.path}"]
     request.state.rule = rule
+    if rule.begins_deployment:
+        # Before anything is looked up for it.
+        await limit_deploys(request)
     if rule.who is Who.UNASKED:
         return
     principal = await _recognise(request, rule)
@@ -209,7 +221,7 @@ async def _recognise(request: Request, rule: Rule) -> Principal:
         return principal_of(request)
     request.state.principal = principal
     if principal.has_credential:
-        await limit_actor(request, principal.counted_as)
+        await limit_actor(request, principal.counted_as, deploys=rule.begins_deployment)
         if changes:
             must_say_where_from(request)
     return principal
@@ -285,7 +297,7 @@ def whose_stacks(principal: Principal) -> Whose | None:
 
 
 async def stacks_of(portal: Portal, principal: Principal, request: PageRequest) -> Page[StackView]:
-    """The stacks that a caller manages, newest first."""
+    """Return the stacks that a caller manages, newest first."""
     whose = whose_stacks(principal)
     return Page([]) if whose is None else await portal.records.stack_views(whose, request)
 
@@ -304,25 +316,25 @@ async def _files_under(portal: Portal, principal: Principal, name: str) -> KeptF
 
 
 def stack_of(request: Request, name: StackName) -> StackRecord:  # noqa: ARG001 - `authorize` has read it
-    """The stack that the path names and `authorize` has found to be the caller's."""
+    """Return the stack that the path names, which `authorize` has found to be the caller's."""
     stack: StackRecord = request.state.stack
     return stack
 
 
 def kept_of(request: Request, name: StackName) -> KeptFiles:  # noqa: ARG001 - as above
-    """The files that were kept of a stack that the path names, and that `authorize` has found to be the caller's."""
+    """Return the kept files of the stack that the path names, which `authorize` has found to be the caller's."""
     kept: KeptFiles = request.state.kept
     return kept
 
 
 def stack_or_kept_of(request: Request, name: StackName) -> StackRecord | KeptFiles:  # noqa: ARG001 - as above
-    """The stack that the path names, or what was kept of it where it is gone."""
+    """Return the stack that the path names, or its kept files where it is removed."""
     found: StackRecord | KeptFiles = getattr(request.state, "kept", None) or request.state.stack
     return found
 
 
 def deployment_of(request: Request, deployment_id: DeploymentId) -> DeploymentRecord:  # noqa: ARG001 - as above
-    """The deployment that the path names and `authorize` has found to be the caller's to see."""
+    """Return the deployment that the path names, which `authorize` has found to be visible to the caller."""
     deployment: DeploymentRecord = request.state.deployment
     return deployment
 

@@ -1,4 +1,4 @@
-"""Signing in at an OpenID provider: off to it with a secret in a cookie, and back with who it is.
+"""Sign-in with OpenID Connect: to the provider with a secret in a cookie, and back with an identity.
 
 The authorization code flow with PKCE. What belongs to one signing in is kept by the browser itself, sealed, so that any
 replica can take the answer.
@@ -45,7 +45,7 @@ class Oidc:
     """The way in at the provider."""
 
     def __init__(self, settings: Settings, vault: Vault, *, provider: Provider | None = None) -> None:
-        """`provider`: the one of the settings by default."""
+        """Use `provider`, by default the one of the settings."""
         self._issuer = cast("str", settings.oidc_issuer)  # the settings see to it
         self._client_id = cast("str", settings.oidc_client_id)
         self._scopes = settings.oidc_scopes
@@ -134,7 +134,7 @@ class Oidc:
         return self._portal_url + CALLBACK
 
     def _under_way(self, request: Request) -> _UnderWay:
-        """What this browser's cookie keeps."""
+        """Return the content of this browser's cookie."""
         sealed = signing_in_of(request)
         if not sealed:
             raise failed("there is no cookie of a signing in")
@@ -169,7 +169,7 @@ def _text(says: Mapping[str, Any], more: Mapping[str, Any], key: str) -> str | N
 
 
 def _plain(value: Any) -> str | None:
-    """A short text that can be printed; None for anything else."""
+    """Return a short printable text; None for anything else."""
     is_plain = isinstance(value, str) and 0 < len(value) <= _LONGEST and value.isprintable()
     return value if is_plain else None
 
@@ -180,6 +180,6 @@ def _truth(value: Any) -> bool | None:
 
 
 def _groups(value: Any) -> tuple[str, ...]:
-    """The names in a list of groups, or the one that stands alone."""
+    """Return the names in a list of groups, or the only one."""
     listed = value if isinstance(value, list) else [value]
     return tuple(name for each in listed[:_MOST_GROUPS] if (name := _plain(each)))

@@ -1,4 +1,4 @@
-"""Speaks to the OpenID provider: its description, its keys, and what it says of somebody; knows nothing of requests."""
+"""The client of the OpenID provider: its metadata, keys and claims. Knows nothing of requests."""
 
 import asyncio
 import base64
@@ -78,7 +78,7 @@ def failed(why: str, **more: str | int) -> PortalError:
 
 
 def loggable(text: object) -> str:
-    """A text of somebody else's for the log: short, and without characters that do something to a terminal."""
+    """Return a foreign text for the log: short, without control characters."""
     return "".join(letter if letter.isprintable() else "?" for letter in str(text)[:_MOST_LOGGED])
 
 
@@ -105,7 +105,7 @@ class Provider:
         self._keys: tuple[float, dict[str, Any]] | None = None
 
     async def description(self) -> Description:
-        """What the provider says of itself. Raises PortalError `provider_away` or `sign_in_failed`.
+        """Return the provider's metadata. Raises PortalError `provider_away` or `sign_in_failed`.
 
         Anybody may make the portal ask, without signing in. Of those who come together one asks and the others wait for
         what he learns; where that is a failure, nobody asks again for a moment.
@@ -175,7 +175,7 @@ class Provider:
         return {}
 
     async def verify(self, tokens: Tokens, nonce: str) -> Mapping[str, Any]:
-        """What an ID token says, once it is seen to be the provider's, for us, fresh, and for this very signing in."""
+        """Return the claims of an ID token, proven to be the provider's, for us, fresh, and for this sign-in."""
         # Loaded where used: they take a while, and a portal without OpenID never needs them.
         from joserfc.errors import InvalidKeyIdError, JoseError
 
@@ -212,7 +212,7 @@ class Provider:
         return dict(claims)
 
     async def _read_keys(self, description: Description, *, anew: bool = False) -> dict[str, Any]:
-        """The provider's keys; read again where a token names one that is not among them."""
+        """Return the provider's keys; read them again where a token names an unknown one."""
         if not anew and self._keys and self._is_fresh(self._keys[0]):
             return self._keys[1]
         status, answer = await self._call("GET", description.jwks_uri)
@@ -222,7 +222,7 @@ class Provider:
         return answer
 
     async def userinfo(self, tokens: Tokens, subject: str) -> Mapping[str, Any]:
-        """What else the provider knows of somebody; nothing where it has no address for that. Raises as `redeem`."""
+        """Return the provider's userinfo claims; empty where it has no such endpoint. Raises as `redeem`."""
         address = (await self.description()).userinfo_endpoint
         if address is None or tokens.access_token is None:
             return {}
@@ -282,7 +282,7 @@ class Provider:
 
 
 def _signing_keys(keys: Mapping[str, Any]) -> "list[Key]":
-    """The public keys for signatures; one that is not known here, or meant for something else, is passed over."""
+    """Return the public keys for signatures, without unknown kinds and those for other uses."""
     from joserfc.errors import JoseError
     from joserfc.jwk import JWKRegistry
 

@@ -1,4 +1,4 @@
-"""Who asks, as a proxy in front says in headers: believed from the proxy's own address, and from nowhere else."""
+"""The visitor named by a proxy's headers, believed from the proxy's own address only."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _MOST_GROUP_CHARACTERS: Final = 8000
 
 
 def claims_of(request: Request) -> Claims | None:
-    """What the proxy says of whoever asks, or None where it says nothing, or it is not the proxy that says it.
+    """Return the visitor whom the proxy names; None where it names none or the peer is not the proxy.
 
     A Bearer token counts alone. Raises PortalError `sign_in_failed` where what the proxy says cannot be trusted to be
     its own: a header that comes twice, or that is no plain text.

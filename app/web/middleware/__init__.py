@@ -1,1 +1,1 @@
-"""What every request passes before it is routed, and every answer on its way out. Plain ASGI."""
+"""Middleware that every request and response passes. Plain ASGI."""

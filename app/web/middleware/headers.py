@@ -1,4 +1,4 @@
-"""Headers of every answer, and compression of what holds no secret. Plain ASGI, so that streams pass untouched."""
+"""Headers of every response, and compression of those without secrets. Plain ASGI, so that streams pass untouched."""
 
 from collections.abc import Mapping
 from typing import Final

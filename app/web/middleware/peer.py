@@ -1,4 +1,4 @@
-"""Whose a connection is: the peer's own address is kept before a proxy is believed about who is behind it."""
+"""The address of the peer, kept before a proxy's headers replace it."""
 
 from typing import Final
 
@@ -14,7 +14,7 @@ _FORWARDED: Final = b"x-forwarded-for"
 class Peer:
     """Keeps the peer's address as `peer` in the request's state, and has X-Forwarded headers of proxies believed.
 
-    Outermost of all, as whoever comes after it finds the address of the client behind the proxy in its place.
+    Outside of everything that reads addresses, which finds that of the client behind the proxy in its place.
     """
 
     def __init__(self, app: ASGIApp, *, believed: str) -> None:

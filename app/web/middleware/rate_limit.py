@@ -1,4 +1,4 @@
-"""Counts every request by its address before it is routed, and refuses one too many. Plain ASGI, as `headers` is."""
+"""The rate limit by address, before a request is routed. Plain ASGI, as `headers` is."""
 
 from typing import Final
 

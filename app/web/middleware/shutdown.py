@@ -1,4 +1,4 @@
-"""The answer to a request that the server cancels because the portal stops. Plain ASGI, as `headers` is."""
+"""The response to requests that a stop of the portal cancels. Plain ASGI, as `headers` is."""
 
 import asyncio
 from typing import Any
@@ -20,7 +20,10 @@ class Shutdown:
     """
 
     def __init__(self, app: ASGIApp, stopping: asyncio.Event, requests: "set[asyncio.Task[Any]]") -> None:
-        """stopping: set from the signal to stop on. requests: gets the task of each request while it is served."""
+        """Wrap an application.
+
+        stopping: set from the signal to stop on; requests: gets the task of each request while it is served.
+        """
         self._app = app
         self._stopping = stopping
         self._requests = requests

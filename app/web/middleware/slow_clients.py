@@ -259,7 +259,7 @@ async def _nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:
 
 
 def connection_class(seconds: float) -> type[Connection]:
-    """The `http` setting of a server that cuts clients slower than `seconds`."""
+    """Return the `http` setting of a server that cuts clients slower than `seconds`."""
     own = uvicorn.Config(_nothing, http="httptools", log_config=None)
     own.load()
     return type("Connection", (Connection,), {"served_by": own.http_protocol_class, "seconds": seconds})

@@ -1,1 +1,1 @@
-"""The pages for people: a folder for each feature, with its routes; `views` has what each template is given."""
+"""The pages for people: a folder for each feature, with its routes and what its templates are given."""

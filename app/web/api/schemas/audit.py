@@ -34,12 +34,12 @@ class AuditAnswer(PageAnswer):
 
 
 def audit_line(entry: AuditEntry) -> str:
-    """A line of the trail as a line of JSON."""
+    """Return an audit entry as a line of JSON."""
     return json.dumps(audit_entry(entry).model_dump(mode="json"), ensure_ascii=False) + "\n"
 
 
 def audit_entry(entry: AuditEntry) -> AuditAnswer.Entry:
-    """A line of the trail as JSON, for operators: with the whole id of whoever it was."""
+    """Return an audit entry as JSON for operators, with the actor's whole id."""
     actor = entry.actor
     return AuditAnswer.Entry(
         id=entry.id,

@@ -168,12 +168,12 @@ def _public_id(actor: Actor) -> str:
 
 
 def deployments_answer(page: Page[DeploymentRecord]) -> DeploymentsAnswer:
-    """A page of deployments as JSON."""
+    """Return a page of deployments as JSON."""
     return DeploymentsAnswer(items=[deployment_summary(each) for each in page.items], next_cursor=page.next_cursor)
 
 
 def deployment_summary(record: DeploymentRecord) -> DeploymentSummary:
-    """A deployment of a list as JSON."""
+    """Return a deployment of a list as JSON."""
     return DeploymentSummary(
         id=record.id,
         stack=record.name,
@@ -187,7 +187,7 @@ def deployment_summary(record: DeploymentRecord) -> DeploymentSummary:
 
 
 def deployment_answer(record: DeploymentRecord, language: Language) -> DeploymentAnswer:
-    """A deployment's record as JSON."""
+    """Return a deployment's record as JSON."""
     problem = None
     if record.problem:
         shown = show_code(record.problem["code"], record.problem["params"], language)

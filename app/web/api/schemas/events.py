@@ -44,7 +44,7 @@ class ServerSentEvent(Answer):
 
 
 def event_json(event: RecordedEvent, created_at: datetime, language: Language) -> dict[str, Any]:
-    """An event as JSON values, as EventAnswer describes them. created_at: when its deployment was requested."""
+    """Return an event as JSON values, as EventAnswer describes them. created_at: when its deployment was requested."""
     return {
         "n": event.n,
         "at": event.at.isoformat(),

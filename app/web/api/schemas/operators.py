@@ -90,7 +90,7 @@ class OverviewAnswer(Answer):
 
 
 def leftovers_answer(page: Page[Leftover]) -> LeftoversAnswer:
-    """A page of what is left over as JSON."""
+    """Return a page of leftovers as JSON."""
     return LeftoversAnswer(items=[_leftover(each) for each in page.items], next_cursor=page.next_cursor)
 
 
@@ -105,7 +105,7 @@ def _leftover(leftover: Leftover) -> LeftoversAnswer.Item:
 def overview_answer(
     overview: Overview, latest: Sequence[DeploymentRecord], leftovers: Sequence[Leftover], quotas: Quotas
 ) -> OverviewAnswer:
-    """The portal as a whole as JSON."""
+    """Return the overview of the portal as JSON."""
     return OverviewAnswer(
         at=overview.at,
         stacks=OverviewAnswer.Stacks(**{str(state): count for state, count in overview.stacks.items()}),

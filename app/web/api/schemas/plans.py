@@ -69,7 +69,7 @@ class PlanAnswer(Answer):
 
 
 def plan_answer(preview: Preview, language: Language) -> PlanAnswer:
-    """A preview as JSON."""
+    """Return a preview as JSON."""
     return PlanAnswer(
         plan=_planned(preview.plan) if preview.plan else None,
         sentences=list(preview.sentences),

@@ -71,7 +71,7 @@ _STATES: Final[Mapping[StackState, Literal["deploying", "running", "removing", "
 
 
 def stack_answer(view: StackView, *, password: str | None = None) -> StackAnswer:
-    """A stack as JSON."""
+    """Return a stack as JSON."""
     stack, newest = view.stack, view.newest
     return StackAnswer(
         name=stack.name,
@@ -87,11 +87,11 @@ def stack_answer(view: StackView, *, password: str | None = None) -> StackAnswer
 
 
 def stacks_answer(page: Page[StackView]) -> StacksAnswer:
-    """A page of stacks as JSON."""
+    """Return a page of stacks as JSON."""
     return StacksAnswer(items=[stack_answer(each) for each in page.items], next_cursor=page.next_cursor)
 
 
 def kept_files_answer(page: Page[KeptFiles]) -> KeptFilesAnswer:
-    """A page of kept files as JSON."""
+    """Return a page of kept files as JSON."""
     items = [KeptAnswer(name=each.name, volume=each.volume, since=each.since) for each in page.items]
     return KeptFilesAnswer(items=items, next_cursor=page.next_cursor)

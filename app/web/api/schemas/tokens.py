@@ -52,7 +52,7 @@ class TokensAnswer(PageAnswer):
 
 
 def token_answer(token: Token) -> TokenAnswer:
-    """A token as JSON."""
+    """Return a token as JSON."""
     return TokenAnswer(
         id=token.id,
         name=token.name,
@@ -66,5 +66,5 @@ def token_answer(token: Token) -> TokenAnswer:
 
 
 def tokens_answer(page: Page[Token]) -> TokensAnswer:
-    """A page of tokens as JSON."""
+    """Return a page of tokens as JSON."""
     return TokensAnswer(items=[token_answer(each) for each in page.items], next_cursor=page.next_cursor)

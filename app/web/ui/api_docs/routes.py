@@ -1,4 +1,4 @@
-"""The API's documentation as a page, made from the OpenAPI document; nothing of it comes from another site.
+"""The page of the API's documentation, made from the OpenAPI document without third-party scripts.
 
 A page of the portal's own: 104 kB of HTML, readable without a script. Under the portal's Content-Security-Policy, which
 allows no inline styles, Redoc 2.5 does not start, and Scalar 1.46, RapiDoc 9.3 and Stoplight Elements 9.0 lose their

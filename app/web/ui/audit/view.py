@@ -7,6 +7,7 @@ from typing import Final
 from app.audit import Action, AuditEntry, AuditOutcome
 from app.errors import N_, PROBLEMS
 from app.i18n import Language
+from app.operations.table import OPERATIONS
 from app.store.paging import Page
 from app.web.ui.shared.actors import MEANS, actor_in_words
 from app.web.ui.shared.addresses import AUDIT, trail_of
@@ -19,11 +20,8 @@ from app.web.ui.shared.view import Page as PageView
 _MARK: Final = 6
 
 ACTIONS: Final = {
-    Action.DEPLOY: N_("First deployment"),
-    Action.REDEPLOY: N_("Deployed again"),
+    **{each.action: each.label for each in OPERATIONS.values()},
     Action.CANCEL: N_("Cancellation"),
-    Action.CHANGE_PASSWORD: N_("New password"),
-    Action.REMOVE: N_("Removal"),
     Action.ERASE_KEPT: N_("Kept files erased"),
     Action.OFFER: N_("Offer to hand over"),
     Action.TAKE_OVER: N_("Take-over"),

@@ -1,1 +1,1 @@
-"""What crawlers are told."""
+"""Rules for crawlers."""

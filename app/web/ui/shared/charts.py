@@ -1,4 +1,4 @@
-"""The geometry of charts: numbers in, numbers out; templates write the SVG. Every length is a percentage of it."""
+"""The geometry of charts, in percent; templates write the SVG."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""An address as a QR code that a page can hold: one path of dark squares, which needs neither style nor script."""
+"""QR codes of addresses as one SVG path, which needs neither style nor script."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -1,4 +1,4 @@
-"""Signing in at the OpenID provider: there, and back into a session."""
+"""Sign-in with the OpenID provider: there, and back into a session."""
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse

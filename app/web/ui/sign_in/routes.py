@@ -1,4 +1,4 @@
-"""Signing in and out: at the provider, or with the operator's token, and then a session in this browser."""
+"""Sign-in and sign-out: with the provider or the operator's token, then a session in this browser."""
 
 from dataclasses import replace
 
