@@ -1,5 +1,6 @@
 """Accounts: people known by an OpenID provider or a proxy."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -58,6 +59,12 @@ class Accounts:
         query = select(table).where(table.c.id == account_id)
         row = await self._database.read(lambda connection: connection.execute(query).first())
         return read_account(row) if row else None
+
+    async def emails(self, account_ids: Collection[str]) -> dict[str, str]:
+        """Return the email addresses of some accounts, as far as they are known, by id."""
+        query = select(table.c.id, table.c.email).where(table.c.id.in_(account_ids), table.c.email.is_not(None))
+        rows = await self._database.read(lambda connection: connection.execute(query).all()) if account_ids else []
+        return {row.id: row.email for row in rows}
 
 
 def _keep(connection: Connection, claims: Claims) -> Account:

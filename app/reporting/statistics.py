@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Select, and_, func, or_, select
 
-from app.deployments.queries import newest_of_each
+from app.deployments.queries import newest_id
 from app.deployments.states import Conclusion, Status, StepState
 from app.operations.create import CREATE
 from app.operations.table import kinds
@@ -138,12 +138,10 @@ def _days(connection: Connection, since: datetime, at: datetime) -> list[Day]:
 
 
 def _stacks(connection: Connection) -> dict[StackState, int]:
-    stack, deployment = schema.stack, schema.deployment
+    stack, deployment = schema.stack.c, schema.deployment.c
+    newest = select(newest_id()).select_from(schema.stack).where(stack.removed_at.is_(None))
     held = (
-        select(deployment.c.kind, deployment.c.conclusion, deployment.c.undoing)
-        .select_from(stack.join(deployment, newest_of_each()))
-        .where(stack.c.removed_at.is_(None))
-        .subquery()
+        select(deployment.kind, deployment.conclusion, deployment.undoing).where(deployment.id.in_(newest)).subquery()
     )
     alike = (held.c.kind, held.c.conclusion, held.c.undoing)
     counts: dict[StackState, int] = {}

@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, Select, select
 
 from app.deployments.model import DeploymentRecord
-from app.deployments.queries import DEPLOYMENTS, DeploymentRecords, newest_id, newest_of_each, read_deployments
+from app.deployments.queries import DEPLOYMENTS, DeploymentRecords, newest_id, read_deployments
 from app.stacks.model import EVERYBODY, StackRecord, StackView, Whose
 from app.stacks.volumes import LAST_FIRST, OF_ALL, OF_SOME, KeptFiles, kept_of_row, of_volumes, unused
 from app.store import schema
@@ -59,12 +59,21 @@ class Records(DeploymentRecords):
 
     async def lately_gone(self, whose: Whose, *, limit: int) -> list[DeploymentRecord]:
         """Return the last deployments of removed stacks, the latest removal first."""
-        # These few first: what is looked up for each stack would be looked up for all.
-        gone = select(schema.stack.c.id).where(schema.stack.c.removed_at.is_not(None), *_held_to(whose))
-        few = gone.order_by(*LAST_FIRST).limit(limit).subquery()
-        return await self._deployments(
-            DEPLOYMENTS.where(schema.stack.c.id.in_(select(few.c.id)), newest_of_each()).order_by(*LAST_FIRST)
+        gone = (
+            select(newest_id())
+            .select_from(schema.stack)
+            .where(schema.stack.c.removed_at.is_not(None), *_held_to(whose))
+            .order_by(*LAST_FIRST)
+            .limit(limit)
         )
+
+        def read(connection: Connection) -> list[DeploymentRecord]:
+            ids = connection.scalars(gone).all()
+            query = DEPLOYMENTS.where(schema.deployment.c.id.in_(ids))
+            found = {record.id: record for _, record in read_deployments(connection, query)}
+            return [found[each] for each in ids if each in found]
+
+        return await self._database.read(read)
 
     async def held(self, names: Collection[str]) -> set[str]:
         """Which of the names are held by a stack."""

@@ -18,7 +18,7 @@ CALLERS: Final = {"owner": OWNER, "operator": OPERATOR}
 _VALUES: Final = {"stack": "{name}", "actor": OWNER["Remote-Email"], "removed": "true", "everybody": "true"}
 # Those that change nothing about which rows are read, or how many.
 _LEFT_OUT: Final = frozenset({"lang", "limit", "follow"})
-_CURSORS: Final = frozenset({"cursor", "after", "before"})
+_CURSORS: Final = frozenset({"cursor", "kept", "left"})
 _IN_PATHS: Final = re.compile(r"\{(\w+)[^}]*\}")
 
 
@@ -109,9 +109,8 @@ def _further(read: Read, answer: httpx.Response) -> Iterator[Read]:
     path = urlsplit(read.path).path
     if answer.headers.get("content-type", "").startswith("application/json") and answer.is_success:
         content: Any = answer.json()
-        for field, cursor in (("nextCursor", "cursor"), ("next", "before")):
-            if isinstance(content, dict) and isinstance(following := content.get(field), str):
-                yield Read(f"{read.what}, second page", read.caller, f"{path}?{urlencode({cursor: following})}")
+        if isinstance(content, dict) and isinstance(following := content.get("nextCursor"), str):
+            yield Read(f"{read.what}, second page", read.caller, f"{path}?{urlencode({'cursor': following})}")
     elif "html" in answer.headers.get("content-type", ""):
         found: dict[tuple[str, ...], str] = {}
         for link in re.findall(r'href="([^"]*)"', answer.text):

@@ -9,6 +9,7 @@ import pickle
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import cli
@@ -40,7 +41,8 @@ def _recorded(create: Any) -> Any:
         if os.environ.get("RECORDED_RUNS") == "no":
             options["runs"] = False
         app: FastAPI = create(settings, **options)
-        app.add_middleware(_Shown, recorder=Recorder())
+        # Within the outermost, which has to see every request to an end.
+        app.user_middleware.insert(1, Middleware(_Shown, recorder=Recorder()))
         return app
 
     return create_app

@@ -311,6 +311,8 @@ async def _waiting(database: Database) -> list[str]:
 
 
 def _wanted(what: str) -> str:
+    if ".jsonl" in what:
+        return "a row each"
     if what.startswith("GET /"):
         return "<= 30, 2 x"
     return "<= 100" if what.startswith("estimates") else "1 x"

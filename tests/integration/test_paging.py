@@ -15,6 +15,7 @@ from app.errors import PortalError
 from app.identity import Tokens
 from app.observation.leftovers import Leftovers
 from app.stacks.model import EVERYBODY, Whose
+from app.stacks.quotas import count_stacks
 from app.store import schema
 from app.store.migrations import migrate
 from app.store.paging import Page, PageRequest
@@ -423,6 +424,50 @@ async def test_a_page_of_a_long_list_looks_at_few_rows(store: Lists, name: str):
 
     assert len(asked) >= 3
     assert await store.database.read(looks_at(store, asked)) == []
+
+
+@pytest.mark.parametrize("what", ["stacks of an owner", "files of a name", "lately gone"])
+async def test_past_stacks_of_an_owner_cost_nothing(store: Lists, what: str):
+    """Counting an owner's stacks, at each deployment; and finding what is kept under a name, at each of its pages."""
+    for number in range(LARGE // 2):
+        store.rows.stack(number, gone=True, name=f"gone-{number}")
+    for number in range(5):
+        store.rows.stack(number, kept=True)
+        store.rows.stack(number, name=f"here-{number}")
+    await store.rows.write(store.database)
+    await analyze(store.database)
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.lstrip().startswith("SELECT"):
+            asked.append((statement, parameters))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        if what == "stacks of an owner":
+            assert await store.database.read(lambda connection: count_stacks(connection, ADA)) == 5
+        elif what == "files of a name":
+            assert len(await store.records.kept_under("ada-3", Whose(owner=ADA))) == 1
+        else:
+            assert len(await store.records.lately_gone(Whose(owner=ADA), limit=5)) == 5
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+    assert await store.database.read(looks_at(store, asked)) == []
+    assert not [line for line in await store.database.read(plans(store, asked)) if "ix_stack_owner " in line]
+
+
+def plans(store: Store, statements: Sequence[tuple[str, Any]]) -> Callable[[Connection], list[str]]:
+    """How SQLite finds rows; PostgreSQL has said how many it looks at."""
+
+    def explain(connection: Connection) -> list[str]:
+        return [
+            str(row[3])
+            for statement, values in statements
+            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+        ]
+
+    return explain if store.database.is_sqlite else lambda _: []
 
 
 async def test_what_is_due_is_found_among_many_that_are_not(store: Lists):

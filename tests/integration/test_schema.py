@@ -49,6 +49,27 @@ def document(servers: Servers) -> dict[str, Any]:
     return document
 
 
+def test_every_list_is_read_by_cursor(document: dict[str, Any]):
+    """Whatever answers an array of its own is a page of it: `items`, with `nextCursor`, by `limit` and `cursor`."""
+    schemas = document["components"]["schemas"]
+    lists = []
+    for path, operations in document["paths"].items():
+        answer = (
+            operations.get("get", {}).get("responses", {}).get("200", {}).get("content", {}).get("application/json")
+        )
+        if answer is None or "$ref" not in answer["schema"]:
+            continue
+        fields = schemas[answer["schema"]["$ref"].rpartition("/")[2]]["properties"]
+        assert ("items" in fields) == ("nextCursor" in fields), path
+        if "items" in fields:
+            lists.append(path)
+            parameters = {each["name"]: each["schema"] for each in operations["get"]["parameters"]}
+            assert parameters["limit"] == {**parameters["limit"], "minimum": 1, "maximum": 100, "default": 20}, path
+            assert "cursor" in parameters, path
+            assert "400" in operations["get"]["responses"], path
+    assert len(lists) == 7
+
+
 def test_every_call_is_described(document: dict[str, Any]):
     described = {(method, path) for path, operations in document["paths"].items() for method in operations}
 

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Table, event, insert, text
+from sqlalchemy import Connection, Engine, Table, event, insert, text
 from sqlalchemy.engine import make_url
 from ulid import ULID
 
@@ -311,6 +311,30 @@ async def test_the_newest_deployments_come_first(history: History):
     assert [each.name for each in latest] == ["ada", *(f"ada-{number}" for number in range(9))]
     assert (latest[0].id, latest[0].kind, latest[0].conclusion) == (failed, CREATE.kind, "failed")
     assert [step.state for step in latest[0].steps] == ["succeeded"] * 3 + ["pending"] * 4
+
+
+async def test_times_of_steps_are_read_again_once_one_more_creation_has_ended(history: History):
+    statistics = Statistics(history.database)
+    await history.deployment(seconds=[1] * 7)
+    read: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "FROM step" in statement:
+            read.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        first = await statistics.overview(NOW)
+        again = await statistics.overview(NOW)
+        assert (first, len(read)) == (again, 1)
+        await history.deployment(seconds=[3] * 7, ended=NOW)
+        after = await statistics.overview(NOW)
+        assert (await statistics.overview(NOW + timedelta(days=30))).measured == 0
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+    assert (first.measured, after.measured) == (1, 2)
+    assert [step.median for step in after.steps] == [2.0] * 7
 
 
 async def test_no_table_is_read_from_end_to_end(database_url: str):

@@ -42,10 +42,9 @@ def kind_in_words(kind: str, language: Language) -> str:
 
 async def owners_in_words(portal: Portal, owners: Iterable[str], language: Language) -> dict[str, str]:
     """Name each owner of stacks or tokens."""
-    words = {}
-    for owner in set(owners):
-        kind, _, account_id = owner.partition(":")
-        found = await portal.accounts.find(account_id) if kind == "account" else None
-        email = found.claims.email if found is not None else None
-        words[owner] = email or kind_in_words(kind, language)
-    return words
+    parts = {owner: owner.partition(":") for owner in owners}
+    emails = await portal.accounts.emails({name for kind, _, name in parts.values() if kind == "account"})
+    return {
+        owner: (kind == "account" and emails.get(name)) or kind_in_words(kind, language)
+        for owner, (kind, _, name) in parts.items()
+    }
