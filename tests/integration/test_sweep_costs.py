@@ -41,7 +41,9 @@ def statements() -> Iterator[list[tuple[str, Any]]]:
 # Tables with few rows: those of processes, and one a kind of sweep.
 SMALL: Final = {"retention", "worker", "installation"}
 # Partial indexes whose every row is one that is wanted.
-WHOLE: Final = {"uq_stack_name_held", "ix_stack_unerased", "ix_leftover_open"}
+# And, on PostgreSQL, one that it takes for a name in a table as small as these; its statistics tell it better later.
+SMALL_ON_POSTGRESQL: Final = {"ix_resource_kept"}
+WHOLE: Final = {"uq_stack_name_held", "ix_stack_unerased", "ix_leftover_due", "ix_leftover_left"}
 
 
 @pytest.mark.anyio
@@ -81,7 +83,7 @@ def unindexed(plan: str) -> list[str]:
     lines = plan.splitlines()
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
         match = re.search(r"Index (?:Only )?Scan(?: Backward)? using (?P<index>\w+) on (?P<table>\w+)", line)
-        if match and "Index Cond" not in following:
+        if match and "Index Cond" not in following and match["index"] not in SMALL_ON_POSTGRESQL:
             whole.append((match["table"], match["index"]))
     found = [f"{table} {index}" for table, index in whole if table not in SMALL and index not in WHOLE]
     # An index of two columns of which only the first is asked for, which is the same in most rows. PostgreSQL knows how
