@@ -63,6 +63,10 @@ class Action(StrEnum):
     DELETE_OLD = "delete_old"
 
 
+# The ids of actors that are one of a kind; others are `<kind>:<which>`.
+_KINDS: Final = frozenset({"anonymous", "key", "operator", "portal"})
+
+
 class AuditOutcome(StrEnum):
     """What became of it. What was begun has a deployment, which tells the rest."""
 
@@ -179,8 +183,8 @@ class Trail:
             wanted.append(audit.c.stack == _bounded(stack))
         if actor is not None:
             named = _printable(actor)
-            # An id has no @, and an email address has one: each has an index of its own.
-            wanted.append(audit.c.email == named if "@" in named else audit.c.actor == named)
+            # Each has an index of its own. What a proxy or a provider calls an email address need not have an @.
+            wanted.append(audit.c.actor == named if _could_be_id(named) else audit.c.email == named)
         return await self._page(select(audit).where(*wanted), _NEWEST_FIRST, request)
 
     def export(self) -> AsyncIterator[AuditEntry]:
@@ -189,6 +193,11 @@ class Trail:
 
     async def _page(self, query: Select[Any], order: Order, request: PageRequest) -> Page[AuditEntry]:
         return await self._database.read(lambda connection: order.page(partial(_read, connection), query, request))
+
+
+def _could_be_id(text: str) -> bool:
+    """Tell ids of actors, such as `account:...` and `operator`, from email addresses."""
+    return "@" not in text and (":" in text or text in _KINDS)
 
 
 def _read(connection: Connection, query: Select[Any]) -> list[tuple[Row[Any], AuditEntry]]:

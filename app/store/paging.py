@@ -102,6 +102,13 @@ class Order:
         return base64.urlsafe_b64encode(said.encode()).rstrip(b"=").decode()
 
 
+def no_rows(request: PageRequest) -> Page[Any]:
+    """Return the page of a list in which there is nothing. Raises PortalError `cursor_invalid`, as every list does."""
+    if request.cursor is not None:
+        _decoded(request.cursor)
+    return Page([])
+
+
 async def every(read: Callable[[PageRequest], Awaitable[Page[T]]], *, at_once: int = MAX_LIMIT) -> AsyncIterator[T]:
     """Every row of a list, a page in memory at a time."""
     request = PageRequest(at_once)

@@ -3,7 +3,7 @@
 from app.errors import PortalError
 from app.identity import OPERATOR, Principal, Scope, Token, parse_scopes
 from app.portal import Portal
-from app.store.paging import Page, PageRequest
+from app.store.paging import Page, PageRequest, no_rows
 
 
 async def tokens_of(portal: Portal, principal: Principal, request: PageRequest, *, everybody: bool) -> Page[Token]:
@@ -12,7 +12,7 @@ async def tokens_of(portal: Portal, principal: Principal, request: PageRequest, 
         raise PortalError("not_operator")
     owner = token_owner(principal)
     if owner is None and not everybody:
-        return Page([])
+        return no_rows(request)
     return await portal.tokens.of(None if everybody else owner, request)
 
 

@@ -373,6 +373,24 @@ def test_the_trail_is_read_on_page_by_page(portal: PortalServer):
     assert_problem(portal.client.get("/api/audit?cursor=nobody", headers=OPERATOR), 400, "cursor_invalid")
 
 
+def test_the_trail_is_narrowed_by_a_name_that_a_proxy_gives_in_place_of_an_address(start_portal):
+    portal: PortalServer = start_portal(auth_mode="proxy", proxy_auth_addresses="127.0.0.1", runs=False)
+    for who in ("alice", "ada@example.com"):
+        headers = {**HERE, "remote-user": who, "remote-email": who}
+        assert portal.client.post("/api/deploy", json={"name": new_name()}, headers=headers).status_code == 202
+
+    for who in ("alice", "ada@example.com"):
+        (entry,) = trail(portal, actor=who)
+        assert entry["actor"]["email"] == who
+        assert [each["id"] for each in trail(portal, actor=entry["actor"]["id"])] == [entry["id"]]
+
+
+@pytest.mark.parametrize("path", ["/api/stacks", "/api/kept-files", "/api/tokens"])
+def test_a_wrong_cursor_is_refused_where_a_caller_has_nothing_as_well(portal: PortalServer, path: str):
+    assert portal.client.get(path).json()["items"] == []
+    assert_problem(portal.client.get(f"{path}?cursor=nobody"), 400, "cursor_invalid")
+
+
 # Found by whoever looked for a way around
 
 

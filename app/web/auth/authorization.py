@@ -19,7 +19,7 @@ from app.portal import Portal
 from app.stacks.model import StackRecord, StackView, Whose
 from app.stacks.names import MAX_NAME, could_be_name, normalize_name
 from app.stacks.volumes import KeptFiles
-from app.store.paging import Page, PageRequest
+from app.store.paging import Page, PageRequest, no_rows
 from app.web.deps import (
     address_of,
     identify,
@@ -299,17 +299,17 @@ def whose_stacks(principal: Principal) -> Whose | None:
 async def stacks_of(portal: Portal, principal: Principal, request: PageRequest) -> Page[StackView]:
     """Return the stacks that a caller manages, newest first."""
     whose = whose_stacks(principal)
-    return Page([]) if whose is None else await portal.records.stack_views(whose, request)
+    return no_rows(request) if whose is None else await portal.records.stack_views(whose, request)
 
 
 async def files_of(portal: Portal, principal: Principal, request: PageRequest) -> Page[KeptFiles]:
-    """Files kept of stacks that are gone and that were the caller's, the last first."""
+    """Return the kept files of a caller's removed stacks, latest first."""
     whose = whose_stacks(principal)
-    return Page([]) if whose is None else await portal.records.kept_files(whose, request)
+    return no_rows(request) if whose is None else await portal.records.kept_files(whose, request)
 
 
 async def _files_under(portal: Portal, principal: Principal, name: str) -> KeptFiles | None:
-    """Files kept of the caller's last stack that had a name."""
+    """Return the files kept of the caller's last stack of a name."""
     whose, wanted = whose_stacks(principal), normalize_name(name)
     found = await portal.records.kept_under(wanted, whose) if whose is not None and could_be_name(wanted) else []
     return found[0] if found else None
