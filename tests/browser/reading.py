@@ -14,9 +14,9 @@ AT_WORK = '.stop[data-station="deploy"][data-s="now"]'
 
 
 def say(lang: str, sentence: str, **params: str) -> str:
-    """A sentence of the templates in a language."""
+    """A sentence of the templates, or of the code, in a language."""
     translated: str = LANGUAGES[lang].catalog.gettext(sentence)
-    return translated % params
+    return translated.format_map(params) if "{" in translated else translated % params
 
 
 def pasted(page: Page) -> str:

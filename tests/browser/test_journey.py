@@ -58,7 +58,7 @@ def test_from_a_name_to_an_address_that_answers(
 
     emulator.fault("stuck")
     page.click("#deploy")
-    expect_heading(page, say(lang, "Deploying %(name)s", name="ada"))
+    expect_heading(page, say(lang, "Deploying {name}", name="ada"))
     wait_for(page, '.stop[data-station="deploy"][data-s="now"]')
     assert page.title().startswith("5/7 · ")
     assert states(page) == [*["done"] * 5, "now", "wait"]
@@ -66,8 +66,8 @@ def test_from_a_name_to_an_address_that_answers(
 
     emulator.release()
     wait_for(page, ".sign")
-    expect_heading(page, say(lang, "%(name)s is ready", name="ada"))
-    expect(page).to_have_title(say(lang, "%(name)s is ready", name="ada") + " · AI Stack Deployer")
+    expect_heading(page, say(lang, "{name} is ready", name="ada"))
+    expect(page).to_have_title(say(lang, "{name} is ready", name="ada") + " · AI Stack Deployer")
     assert (states(page), icon(page), focused(page)) == (ALL_DONE, "done", "h1")
     assert_nothing_lost_or_doubled(page, portal)
 
@@ -115,13 +115,13 @@ def test_without_javascript(visit: Visitors, serve: Callable[..., PortalServer],
     emulator.fault("stuck")
     page.fill("#name", "ada")
     page.click("#deploy")
-    expect_heading(page, say(lang, "Deploying %(name)s", name="ada"))
+    expect_heading(page, say(lang, "Deploying {name}", name="ada"))
     expect(page.locator("#sentence")).not_to_be_empty()
     portal.wait_for(deployment_id(page), "progressed", what="container_running")
     emulator.release()
     # The page reloads itself every three seconds.
     wait_for(page, ".sign")
-    expect_heading(page, say(lang, "%(name)s is ready", name="ada"))
+    expect_heading(page, say(lang, "{name} is ready", name="ada"))
     expect(page.locator(".secret")).to_be_hidden()
     password = page.locator("noscript code").inner_text()
     known = visit(http_credentials={"username": "opencode", "password": password})
@@ -133,7 +133,7 @@ def test_without_javascript(visit: Visitors, serve: Callable[..., PortalServer],
     page.click("main form [type=submit]")
     portal.wait(deployment_id(page))
     page.reload()
-    expect_heading(page, say(lang, "%(name)s is removed", name="ada"))
+    expect_heading(page, say(lang, "{name} is removed", name="ada"))
     assert emulator.left() == {}
 
 

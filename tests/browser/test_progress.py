@@ -42,7 +42,7 @@ def test_a_second_viewer_sees_the_same_in_his_language_and_no_secret(
     other = visit(lang="nl")
     other.goto(page.url)
 
-    expect_heading(other, say("nl", "Deploying %(name)s", name="ada"))
+    expect_heading(other, say("nl", "Deploying {name}", name="ada"))
     assert states(other) == states(page)
     expect(page.locator("#cancel")).to_be_visible()
     expect(other.locator("#cancel, #sure")).to_have_count(0)
@@ -51,7 +51,7 @@ def test_a_second_viewer_sees_the_same_in_his_language_and_no_secret(
         wait_for(viewer, ".sign")
         assert_nothing_lost_or_doubled(viewer, portal)
         assert states(viewer) == ALL_DONE
-    expect_heading(other, say("nl", "%(name)s is ready", name="ada"))
+    expect_heading(other, say("nl", "{name} is ready", name="ada"))
     expect(page.locator("#password")).to_be_visible()
     expect(other.locator("#password, .loss")).to_have_count(0)
     assert page.input_value("#password") not in other.content()
@@ -71,11 +71,11 @@ def test_another_language_in_the_middle(visit: Visitors, serve: Callable[..., Po
 
     page.wait_for_url("**/deployments/*")
     assert "lang" not in page.url, "a friend who is sent this address reads his own language"
-    expect_heading(page, say("nl", "Deploying %(name)s", name="ada"))
+    expect_heading(page, say("nl", "Deploying {name}", name="ada"))
     expect(page.locator("#sentence")).to_have_text(DUTCH.text("Dokploy is starting the container."))
     emulator.release()
     wait_for(page, ".sign")
-    expect_heading(page, say("nl", "%(name)s is ready", name="ada"))
+    expect_heading(page, say("nl", "{name} is ready", name="ada"))
     expect(page.locator("#log li span").first).to_have_text(DUTCH.text("{name} is in line.", {"name": "ada"}))
     assert_nothing_lost_or_doubled(page, portal)
 
@@ -265,7 +265,7 @@ def test_whoever_wants_is_told_of_the_end(
     wait_for(page, ".sign")
     told = wait_until(lambda: page.evaluate("window.told"), pause=0.05)
     assert told == [
-        say("nl", "%(name)s is ready", name="ada"),
+        say("nl", "{name} is ready", name="ada"),
         say("nl", "Your server answers at its own address."),
         "nl",
         page.url,

@@ -162,7 +162,7 @@ def test_without_javascript(visit: Visitors, serve: Callable[..., PortalServer],
     page.click("main form [type=submit]")
     portal.wait(deployment_id(page))
     page.reload()
-    expect_heading(page, say(lang, "%(name)s is ready", name="ada"))
+    expect_heading(page, say(lang, "{name} is ready", name="ada"))
 
     page.click("main a[href='/stacks/ada']")
     page.click("#delete-button")
@@ -170,7 +170,7 @@ def test_without_javascript(visit: Visitors, serve: Callable[..., PortalServer],
     page.click("main form [type=submit]")
     portal.wait(deployment_id(page))
     page.reload()
-    expect_heading(page, say(lang, "%(name)s is removed", name="ada"))
+    expect_heading(page, say(lang, "{name} is removed", name="ada"))
     assert emulator.left() == {}
 
 
