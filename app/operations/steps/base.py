@@ -58,7 +58,7 @@ class CreateStep:
         """Create a resource exactly once, although nothing over there is unique and answers get lost.
 
         find: the resources that bear our marker, oldest first. Returns None where this run has made it already.
-        After an uncertain create its deadline is waited out before looking: it may land late (rule 6 of the journal).
+        After an uncertain create its deadline is waited out before looking: it may land late.
         """
         if self.context.resource(kind).state is ResourceState.PRESENT:
             if self.context.run.operation.begins_stack:
