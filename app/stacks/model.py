@@ -36,6 +36,10 @@ class Whose:
     owner: str | None = None
     key_hash: str | None = field(default=None, repr=False)
 
+    def has(self, owner: str, key_hash: str) -> bool:
+        """Tell whether a stack is meant by its owner and the fingerprint of its manage key."""
+        return self.owner in {None, owner} and self.key_hash in {None, key_hash}
+
 
 EVERYBODY: Final = Whose()
 

@@ -103,9 +103,10 @@ class Records(DeploymentRecords):
 
     async def kept_under(self, name: str, whose: Whose = EVERYBODY) -> list[KeptFiles]:
         """Return the kept files of removed stacks of a name, latest first."""
-        query = unused(schema.stack.c.name == name, schema.stack.c.removed_at.is_not(None), *_held_to(whose))
+        query = unused(schema.stack.c.name == name, schema.stack.c.removed_at.is_not(None))
         rows = await self._rows(query.order_by(*LAST_FIRST))
-        return [kept_of_row(row) for row in rows]
+        # Held to these only here: SQLite would look through all that an owner ever had, not through the name's.
+        return [kept for kept in map(kept_of_row, rows) if whose.has(kept.owner, kept.manage_key_hash)]
 
     # For runs, which wait while the store is away
 

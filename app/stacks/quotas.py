@@ -124,5 +124,8 @@ def _count_in_flight(connection: Connection, owner: str | None = None) -> int:
         )
     )
     if owner is not None:
-        query = query.join(schema.stack, schema.stack.c.id == deployment.stack_id).where(schema.stack.c.owner == owner)
+        # What counts has a stack that holds its name. SQLite would look through all that the owner ever had.
+        stack = schema.stack.c
+        query = query.join(schema.stack, stack.id == deployment.stack_id)
+        query = query.where(stack.owner == owner, stack.removed_at.is_(None))
     return int(connection.scalar(query) or 0)

@@ -15,7 +15,7 @@ from app.errors import PortalError
 from app.identity import Tokens
 from app.observation.leftovers import Leftovers
 from app.stacks.model import EVERYBODY, Whose
-from app.stacks.quotas import count_stacks
+from app.stacks.quotas import Quotas, count_stacks
 from app.store import schema
 from app.store.migrations import migrate
 from app.store.paging import Page, PageRequest
@@ -426,7 +426,7 @@ async def test_a_page_of_a_long_list_looks_at_few_rows(store: Lists, name: str):
     assert await store.database.read(looks_at(store, asked)) == []
 
 
-@pytest.mark.parametrize("what", ["stacks of an owner", "files of a name", "lately gone"])
+@pytest.mark.parametrize("what", ["stacks of an owner", "deployments of an owner", "files of a name", "lately gone"])
 async def test_past_stacks_of_an_owner_cost_nothing(store: Lists, what: str):
     """Counting an owner's stacks, at each deployment; and finding what is kept under a name, at each of its pages."""
     for number in range(LARGE // 2):
@@ -446,6 +446,9 @@ async def test_past_stacks_of_an_owner_cost_nothing(store: Lists, what: str):
     try:
         if what == "stacks of an owner":
             assert await store.database.read(lambda connection: count_stacks(connection, ADA)) == 5
+        elif what == "deployments of an owner":
+            quotas = Quotas(in_flight_per_owner=1)
+            await store.database.read(lambda connection: quotas.check_deployment(connection, ADA, is_operator=False))
         elif what == "files of a name":
             assert len(await store.records.kept_under("ada-3", Whose(owner=ADA))) == 1
         else:
@@ -454,7 +457,11 @@ async def test_past_stacks_of_an_owner_cost_nothing(store: Lists, what: str):
         event.remove(Engine, "before_cursor_execute", note)
 
     assert await store.database.read(looks_at(store, asked)) == []
-    assert not [line for line in await store.database.read(plans(store, asked)) if "ix_stack_owner " in line]
+    assert not [
+        line
+        for line in await store.database.read(plans(store, asked))
+        if "ix_stack_owner " in line or "ix_stack_gone_owner" in line and what == "files of a name"
+    ]
 
 
 def plans(store: Store, statements: Sequence[tuple[str, Any]]) -> Callable[[Connection], list[str]]:
