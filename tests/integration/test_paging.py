@@ -460,7 +460,7 @@ async def test_past_stacks_of_an_owner_cost_nothing(store: Lists, what: str):
     assert not [
         line
         for line in await store.database.read(plans(store, asked))
-        if "ix_stack_owner " in line or "ix_stack_gone_owner" in line and what == "files of a name"
+        if "ix_stack_owner " in line or ("ix_stack_gone_owner" in line and what == "files of a name")
     ]
 
 
