@@ -103,9 +103,14 @@ class Records(DeploymentRecords):
 
     async def kept_under(self, name: str, whose: Whose = EVERYBODY) -> list[KeptFiles]:
         """Return the kept files of removed stacks of a name, latest first."""
-        query = unused(schema.stack.c.name == name, schema.stack.c.removed_at.is_not(None), *_held_to(whose))
-        rows = await self._rows(query.order_by(*LAST_FIRST))
-        return [kept_of_row(row) for row in rows]
+        query = unused(schema.stack.c.name == name, schema.stack.c.removed_at.is_not(None)).order_by(*LAST_FIRST)
+        found = [kept_of_row(row) for row in await self._rows(query)]
+        # Not in the query: SQLite would go through all past stacks of the owner, which are in order.
+        return [
+            kept
+            for kept in found
+            if whose.owner in {None, kept.owner} and whose.key_hash in {None, kept.manage_key_hash}
+        ]
 
     # For runs, which wait while the store is away
 
