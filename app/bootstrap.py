@@ -102,7 +102,7 @@ async def open_portal(settings: Settings, *, runs: bool = True) -> AsyncIterator
         leftovers = Leftovers(database, records, first_pause=pause, attempts=settings.leftovers_attempts)
         admit = _admits(dokploy.connection.circuit)
         operations = Operations(database, records, vault, settings, runner.wake, admit=admit, quotas=quotas)
-        accounts, tokens = Accounts(database), Tokens(database)
+        accounts, tokens = Accounts(database), Tokens(database, kept_days=settings.keep_tokens_days)
         sessions = Sessions(database, lives=timedelta(hours=settings.session_hours))
         health = HealthWatch(dokploy)
         background = {"health": health.run}

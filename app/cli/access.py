@@ -42,7 +42,8 @@ def tokens(as_json: AsJson = False) -> None:
 
     async def work() -> list[Token]:
         async with opened_store(settings) as database:
-            return [each async for each in every(partial(Tokens(database).of, None))]
+            listed = Tokens(database, kept_days=settings.keep_tokens_days)
+            return [each async for each in every(partial(listed.of, None))]
 
     found = asyncio.run(work())
     rows = [

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 VARIABLE: Final = "FAILPOINTS"
 # By the clock rather than by what is done, so that they would be another point in each run.
-_PERIODIC: Final = frozenset({"Leases.renew", "Retention.claim", "Retention._delete"})
+_PERIODIC: Final = frozenset({"Leases.renew", "Retention.claim", "Retention._delete", "Retention._give_back"})
 # Long enough for a stream to send what was written, and for a call made beside this one to be answered.
 _MOMENT: Final = 0.05
 
@@ -117,6 +117,10 @@ class _Writes(Database):
             return await super().write(work)
         async with self._points.around(name):
             return await super().write(work)
+
+    async def write_without_deadline(self, work: Callable[[Connection], T]) -> T:
+        async with self._points.around(_name_of(work)):
+            return await super().write_without_deadline(work)
 
 
 def _name_of(work: Callable[..., object]) -> str:

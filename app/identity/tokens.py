@@ -28,8 +28,6 @@ MAX_TOKENS: Final = 50
 # That a token was used is written down once in so long.
 _USED_AGAIN: Final = timedelta(minutes=1)
 _NEWEST_FIRST: Final = Order("tokens", (table.c.created_at, table.c.id))
-# How long one that is over stays on the list.
-_LISTED: Final = timedelta(days=30)
 
 
 @dataclass(frozen=True)
@@ -65,8 +63,10 @@ def is_token(text: str) -> bool:
 class Tokens:
     """Keeps tokens."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, kept_days: int = 0) -> None:
+        """`kept_days`: how long one that is over stays on the list; 0: until it is deleted."""
         self._database = database
+        self._kept_days = kept_days
 
     async def make(
         self,
@@ -131,13 +131,14 @@ class Tokens:
 
     async def of(self, owner: str | None, request: PageRequest) -> Page[Token]:
         """Return an owner's tokens, or everybody's, newest first, without those that ended long ago."""
-        lately = datetime.now(UTC) - _LISTED
-        conditions = [
-            table.c.expires_at > lately,
-            or_(table.c.revoked_at.is_(None), table.c.revoked_at > lately),
-            *([] if owner is None else [table.c.owner == owner]),
-        ]
-        query = select(table).where(*conditions)
+        query = select(table)
+        if owner is not None:
+            query = query.where(table.c.owner == owner)
+        if self._kept_days:
+            lately = datetime.now(UTC) - timedelta(days=self._kept_days)
+            query = query.where(
+                table.c.expires_at > lately, or_(table.c.revoked_at.is_(None), table.c.revoked_at > lately)
+            )
 
         def read(connection: Connection, query: Select[Any]) -> list[tuple[Row[Any], Token]]:
             return [(row, _token(row)) for row in connection.execute(query)]

@@ -9,7 +9,23 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Column, Connection, Table, and_, delete, exists, func, literal, or_, select, text, tuple_, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Exists,
+    Table,
+    and_,
+    delete,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    tuple_,
+    update,
+)
 
 from app.audit import PORTAL, Action, note
 from app.deployments.states import Conclusion, Status
@@ -76,11 +92,12 @@ def trim_logs(connection: Connection, before: datetime, at: datetime) -> Counts:
 
     Not of a stack of which something is left: its removal may be queued again, and goes on with its log.
     """
-    deployment, event, leftover = schema.deployment.c, schema.event.c, schema.leftover.c
-    has_leftovers = exists().where(leftover.stack_id == deployment.stack_id, leftover.removed_at.is_(None))
+    deployment, event = schema.deployment.c, schema.event.c
     old = (
         select(deployment.id, deployment.last_event)
-        .where(deployment.log_expired_at.is_(None), deployment.concluded_at < before, ~has_leftovers)
+        .where(
+            deployment.log_expired_at.is_(None), deployment.concluded_at < before, ~_has_leftovers(deployment.stack_id)
+        )
         .order_by(deployment.concluded_at)
         .limit(BATCH // _OTHER_ROWS + 1)
         .with_for_update(skip_locked=True, of=schema.deployment)
@@ -106,15 +123,37 @@ def standing_stacks(connection: Connection, after: str) -> list[Any]:
 def delete_deployments(connection: Connection, stack_ids: Collection[str], before: datetime) -> Counts:
     """Delete deployments of some stacks that stand.
 
-    Not what a stack began with, not the newest, nor the newest that succeeded, which say how the stack is; none that a
-    leftover is of; and none while something changes the stack.
+    Not what a stack began with, not the newest, nor the newest that succeeded, which say how the stack is; not the
+    newest with each of Dokploy's names of the application, which a removal asks for containers by; no verb that only a
+    newer portal knows; and none while something changes the stack, or is left of it.
     """
     deployment, leftover = schema.deployment.c, schema.leftover.c
-    other = schema.deployment.alias()
+    other, step, steps_of_other = schema.deployment.alias(), schema.step.alias(), schema.step.alias()
+    app_name = step.c.output["app_name"].as_string()
     same = other.c.stack_id == deployment.stack_id
     is_newer = or_(
         other.c.created_at > deployment.created_at,
         and_(other.c.created_at == deployment.created_at, other.c.id > deployment.id),
+    )
+    same_name_again = (
+        select(other.c.id)
+        .join(steps_of_other, steps_of_other.c.deployment_id == other.c.id)
+        .where(
+            same,
+            is_newer,
+            steps_of_other.c.name == step.c.name,
+            steps_of_other.c.output["app_name"].as_string() == app_name,
+        )
+        .correlate(schema.deployment, step)
+        .exists()
+    )
+    last_with_its_name = exists(
+        select(step.c.deployment_id).where(
+            step.c.deployment_id == deployment.id,
+            step.c.name == "application",
+            app_name.is_not(None),
+            ~same_name_again,
+        )
     )
     old = (
         select(deployment.id, deployment.last_event, deployment.log_expired_at)
@@ -122,19 +161,27 @@ def delete_deployments(connection: Connection, stack_ids: Collection[str], befor
             deployment.stack_id.in_(stack_ids),
             deployment.status == Status.COMPLETED,
             deployment.concluded_at < before,
-            deployment.kind.not_in(kinds(lambda each: each.begins_stack)),
+            deployment.kind.in_(kinds(lambda each: not each.begins_stack)),
             exists(select(other.c.id).where(same, is_newer)),
             or_(
                 deployment.conclusion != Conclusion.SUCCEEDED,
                 exists(select(other.c.id).where(same, is_newer, other.c.conclusion == Conclusion.SUCCEEDED)),
             ),
+            ~last_with_its_name,
             ~exists(select(other.c.id).where(same, other.c.status != Status.COMPLETED)),
+            ~_has_leftovers(deployment.stack_id),
+            # Also one that is removed by now refers to its deployment.
             ~exists().where(leftover.deployment_id == deployment.id),
         )
         .limit(BATCH // _OTHER_ROWS + 1)
         .with_for_update(skip_locked=True)
     )
     return _delete_runs(connection, [row.id for row in _in_batch(connection.execute(old).all())])
+
+
+def _has_leftovers(stack_id: ColumnElement[str]) -> Exists:
+    leftover = schema.leftover.c
+    return exists().where(leftover.stack_id == stack_id, leftover.removed_at.is_(None))
 
 
 def _in_batch(rows: Sequence[Any]) -> Sequence[Any]:
@@ -184,12 +231,13 @@ def delete_stacks(connection: Connection, ids: Sequence[str], before: datetime) 
     """Delete removed stacks with all that is theirs; return what was deleted, and those that it did not come to.
 
     Not a stack that has left files, nor one that says that those of another are gone; nor one whose files are being
-    erased at this moment.
+    erased at this moment, of which something is left, or which something changes.
     """
     stack, deployment = schema.stack.c, schema.deployment.c
     some, rest = ids[:_STACKS_IN_BATCH], ids[_STACKS_IN_BATCH:]
-    old = select(stack.id).where(stack.id.in_(some), stack.removed_at < before).with_for_update(skip_locked=True)
-    going = set(connection.scalars(old)) - needed_for_files(connection, some)
+    is_changing = exists().where(deployment.stack_id == stack.id, deployment.status != Status.COMPLETED)
+    old = select(stack.id).where(stack.id.in_(some), stack.removed_at < before, ~_has_leftovers(stack.id), ~is_changing)
+    going = set(connection.scalars(old.with_for_update(skip_locked=True))) - needed_for_files(connection, some)
     if not going:
         return Counter(), rest
     of_them = select(deployment.id, deployment.last_event, deployment.log_expired_at).where(

@@ -15,9 +15,6 @@ log = structlog.get_logger()
 
 # How often the list is looked at; what is due waits at most so long.
 _LOOK_SECONDS: Final = 5.0
-# Of what is not retried any more, so much is looked at.
-_STUCK: Final = 100
-
 
 Retry = Callable[[StackRecord], Awaitable[str]]
 
@@ -57,7 +54,7 @@ class Janitor:
 
     async def _report_stuck(self) -> None:
         """Log what is not retried any more, once in each process, so that an alert can find it."""
-        stuck = set(await self._leftovers.stuck(limit=_STUCK))
+        stuck = set(await self._leftovers.stuck())
         for each in sorted(stuck - self._reported, key=lambda each: (each.stack, each.kind)):
             log.error("leftover_needs_operator", stack_name=each.stack, kind=each.kind, name=each.name, code=each.code)
         self._reported = stuck

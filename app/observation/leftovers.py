@@ -99,14 +99,10 @@ class Leftovers:
             lambda connection: _OLDEST_FIRST.page(partial(self._read, connection), query, request)
         )
 
-    async def stuck(self, *, limit: int) -> list[Leftover]:
-        """Return what is not retried any more, what was tried last first."""
+    async def stuck(self) -> list[Leftover]:
+        """Return all that is not retried any more. It is at most a few of each stack that stands."""
         table = schema.leftover.c
-        query = (
-            _LEFTOVERS.where(table.removed_at.is_(None), table.attempts >= self._attempts)
-            .order_by(table.tried_at.desc())
-            .limit(limit)
-        )
+        query = _LEFTOVERS.where(table.removed_at.is_(None), table.attempts >= self._attempts)
         return await self._database.read(lambda connection: [each for _, each in self._read(connection, query)])
 
     def _read(self, connection: Connection, query: Select[Any]) -> list[tuple[Row[Any], Leftover]]:

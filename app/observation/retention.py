@@ -32,6 +32,8 @@ T = TypeVar("T")
 _HOUR_SECONDS: Final = 3600.0
 # How often each process looks whether the hour is over.
 _LOOK_SECONDS: Final = 60.0
+# After how long a sweep that failed is tried again.
+_AGAIN_SECONDS: Final = 300.0
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class Retention:
         self._keep = keep
         self._may_act = may_act
         self._every = _LOOK_SECONDS if every is None else every
+        self._has_failed = False
 
     async def run(self) -> None:
         """Look, and sweep once an hour, until cancelled."""
@@ -84,13 +87,32 @@ class Retention:
             if not self._may_act():
                 continue
             try:
-                if await self.claim():
-                    await self.sweep()
+                await self.look()
                 is_away = False
             except StoreAway as error:
-                if not is_away:  # once: the next look comes soon, the next sweep in an hour
+                if not is_away:  # once: the next look comes soon
                     log.warning("retention_stopped", reason=str(error))
                 is_away = True
+
+    async def look(self) -> None:
+        """Sweep if an hour is over since the last sweep, or some minutes since one that failed. Raises as `sweep`."""
+        if self._has_failed:
+            await self._give_back()
+        if await self.claim():
+            try:
+                await self.sweep()
+            except Exception:
+                self._has_failed = True
+                await self._give_back()
+                raise
+
+    async def _give_back(self) -> None:
+        """Have the next sweep be due in some minutes; where that cannot be written, the next look tries it again."""
+        table = schema.retention
+        soon = database_now() - _HOUR_SECONDS + _AGAIN_SECONDS
+        again = update(table).where(table.c.what == "sweep").values(swept_at=soon)
+        await self._database.write(lambda connection: connection.execute(again).close())
+        self._has_failed = False
 
     async def claim(self) -> bool:
         """Take this hour's sweep, by the database's clock; False where somebody has it."""
@@ -103,34 +125,44 @@ class Retention:
         return await self._database.write(lambda connection: connection.execute(taken).rowcount == 1)
 
     async def sweep(self, at: datetime | None = None) -> Counts:
-        """Delete all that is old at a moment, by default now; return how many rows of each kind. Raises StoreAway."""
+        """Delete all that is old at a moment, by default now; return how many rows of each kind.
+
+        What fails keeps nothing else from being deleted, and is raised at the end: a mistake of ours rather than
+        StoreAway.
+        """
         began = time.monotonic()
         if at is None:
             seconds = await self._database.read(lambda connection: connection.scalar(select(database_now())))
             at = datetime.fromtimestamp(seconds or 0.0, UTC)
         done: Counts = Counter()
-        try:
-            async for each in self._batches(at):
-                done += each
-        except _Stopped:
-            log.info("retention_handed_over")
-        log.info("retention_swept", seconds=round(time.monotonic() - began, 3), deleted=dict(done))
+        failed: dict[str, Exception] = {}
+        for kind, batches in self._kinds(at):
+            try:
+                async for each in batches:
+                    done += each
+            except _Stopped:
+                log.info("retention_handed_over")
+                break
+            except Exception as error:  # noqa: BLE001 - raised below
+                failed[kind] = error
+        seconds = round(time.monotonic() - began, 3)
+        log.info("retention_swept", seconds=seconds, deleted=dict(done), failed=list(failed))
+        if failed:
+            raise min(failed.values(), key=lambda error: isinstance(error, StoreAway))
         return done
 
-    async def _batches(self, at: datetime) -> AsyncIterator[Counts]:
-        for work in self._plain(at):
-            while (done := await self._delete(work)).total():
-                yield done
-        if self._keep.deployments is not None:
-            async for done in self._deployments(at - self._keep.deployments):
-                yield done
-            async for done in self._stacks(at - self._keep.deployments):
-                yield done
-        if self._keep.audit is not None:
-            async for done in self._audit(at - self._keep.audit):
-                yield done
+    def _kinds(self, at: datetime) -> Iterator[tuple[str, AsyncIterator[Counts]]]:
+        """Give what is deleted of each kind, a transaction at a time; no kind needs another to be done."""
+        keep = self._keep
+        for kind, work in self._plain(at):
+            yield kind, self._repeat(work)
+        if keep.deployments is not None:
+            yield "deployments", self._deployments(at - keep.deployments)
+            yield "stacks", self._stacks(at - keep.deployments)
+        if keep.audit is not None:
+            yield "audit", self._audit(at - keep.audit)
 
-    def _plain(self, at: datetime) -> Iterator[Callable[[Connection], Counts]]:
+    def _plain(self, at: datetime) -> Iterator[tuple[str, Callable[[Connection], Counts]]]:
         """Give what is done again until there is nothing more to delete."""
         keep = self._keep
         for column, kept in (
@@ -141,19 +173,23 @@ class Retention:
             (schema.token.c.revoked_at, keep.tokens),
         ):
             if kept is not None:
-                yield partial(expired.delete_older, column=column, before=at - kept)
-        yield expired.erase_secrets
+                yield str(column), partial(expired.delete_older, column=column, before=at - kept)
+        yield "secrets", expired.erase_secrets
         if keep.events is not None:
-            yield partial(expired.trim_logs, before=at - keep.events, at=at)
+            yield "logs", partial(expired.trim_logs, before=at - keep.events, at=at)
         if keep.accounts is not None:
-            yield partial(expired.delete_accounts, before=at - keep.accounts)
+            yield "accounts", partial(expired.delete_accounts, before=at - keep.accounts)
+
+    async def _repeat(self, work: Callable[[Connection], Counts]) -> AsyncIterator[Counts]:
+        while (done := await self._delete(work)).total():
+            yield done
 
     async def _deployments(self, before: datetime) -> AsyncIterator[Counts]:
         after = ""
         while rows := await self._database.read(partial(expired.standing_stacks, after=after)):
             after = rows[-1].name
             work = partial(expired.delete_deployments, stack_ids=[row.id for row in rows], before=before)
-            while (done := await self._delete(work)).total():
+            async for done in self._repeat(work):
                 yield done
 
     async def _stacks(self, before: datetime) -> AsyncIterator[Counts]:
@@ -173,8 +209,7 @@ class Retention:
         allowed = await self._database.read(expired.audit_before)
         if allowed is not None:
             until = min(allowed, before)
-            work = partial(expired.delete_older, column=schema.audit.c.at, before=until)
-            while (done := await self._delete(work)).total():
+            async for done in self._repeat(partial(expired.delete_older, column=schema.audit.c.at, before=until)):
                 yield done
 
     async def _delete(self, work: Callable[[Connection], T]) -> T:

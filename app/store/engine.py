@@ -37,6 +37,11 @@ class Database:
         with self._told_apart():
             return await self._backend.write(work)
 
+    async def write_without_deadline(self, work: Callable[[Connection], T]) -> T:
+        """Write for as long as it takes: for migrations, since an index of a large table takes minutes."""
+        with self._told_apart():
+            return await self._backend.write_without_deadline(work)
+
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run a transaction that only reads."""
         with self._told_apart():

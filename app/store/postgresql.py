@@ -5,6 +5,7 @@ from typing import Final, TypeVar
 
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
 
 T = TypeVar("T")
 
@@ -20,6 +21,7 @@ class Postgresql:
     """Transactions over asyncpg."""
 
     def __init__(self, url: str) -> None:
+        self._url = url
         deadlines = {"timeout": _CONNECT_SECONDS, "command_timeout": _STATEMENT_SECONDS}
         self._engine = create_async_engine(
             url,
@@ -37,6 +39,18 @@ class Postgresql:
             return await connection.run_sync(work)
 
     write_afresh = write
+
+    async def write_without_deadline(self, work: Callable[[Connection], T]) -> T:
+        """Run a transaction that may take as long as it needs, over a connection of its own."""
+        connects = {"timeout": _CONNECT_SECONDS}
+        engine = create_async_engine(self._url, poolclass=NullPool, connect_args=connects, hide_parameters=True)
+        try:
+            async with engine.begin() as connection:
+                # The server may have a deadline, too.
+                await connection.execute(text("SET LOCAL statement_timeout = 0"))
+                return await connection.run_sync(work)
+        finally:
+            await engine.dispose()
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run a transaction that only reads."""

@@ -91,15 +91,9 @@ stack = Table(
     Index("ix_stack_gone_owner", "owner", "removed_at", "id", **_where("removed_at IS NOT NULL")),
     Index("ix_stack_gone_name", "name", "removed_at", **_where("removed_at IS NOT NULL")),
     Index("ix_stack_manage_key_hash", "manage_key_hash"),
-    Index(
-        "ix_stack_removed_at",
-        "removed_at",
-        "id",
-        postgresql_where=text("removed_at IS NOT NULL"),
-        sqlite_where=text("removed_at IS NOT NULL"),
-    ),
+    Index("ix_stack_removed_at", "removed_at", "id", **_where("removed_at IS NOT NULL")),
     # What an older portal has removed without erasing its secrets; empty ever after.
-    Index("ix_stack_unerased", "id", postgresql_where=text(UNERASED), sqlite_where=text(UNERASED)),
+    Index("ix_stack_unerased", "id", **_where(UNERASED)),
 )
 
 deployment = Table(

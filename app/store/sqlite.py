@@ -36,6 +36,8 @@ class Sqlite:
         """Run a transaction that may change something."""
         return await self._writer.run(work)
 
+    write_without_deadline = write
+
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run a transaction that only reads."""
         return await self._reader.run(work)
@@ -88,7 +90,9 @@ class _Threads:
 def _configure(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # transactions are begun by a hook, not by the driver
     cursor = connection.cursor()
-    for pragma in ("busy_timeout=10000", "synchronous=NORMAL", "foreign_keys=ON"):
+    # secure_delete: secrets of deleted stacks are overwritten in the file. Debian builds SQLite so, others do not; FAST
+    # would leave long ones, which have pages of their own.
+    for pragma in ("busy_timeout=10000", "synchronous=NORMAL", "foreign_keys=ON", "secure_delete=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     _switch_to_wal(cursor)
     cursor.close()

@@ -2,9 +2,11 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -422,6 +424,24 @@ def test_tokens_that_were_made_with_the_operators_token_end_with_it(start_portal
         for each in (token, other):
             assert_problem(after.client.get("/api/overview", headers=each), 401, "token_revoked")
         after.stop()
+
+
+@pytest.mark.parametrize(("days", "listed"), [(30, False), (90, True), (0, True)])
+def test_a_token_that_is_over_stays_on_the_list_as_long_as_it_is_kept(
+    start_portal: Callable[..., PortalServer], tmp_path: Path, days: int, listed: bool
+):
+    portal = start_portal(keep_tokens_days=days)
+    portal.client.post("/sign-in", data={"token": ADMIN_TOKEN})
+    for name in ("revoked", "expired", "good"):
+        assert portal.client.post("/api/tokens", json={"name": name, "scopes": ["stack:read"]}).status_code == 201
+    past = (datetime.now(UTC) - timedelta(days=60)).strftime("%Y-%m-%d %H:%M:%S.%f")
+    with closing(sqlite3.connect(tmp_path / "portal.db")) as store, store:
+        store.execute("UPDATE token SET revoked_at = ? WHERE name = 'revoked'", [past])
+        store.execute("UPDATE token SET expires_at = ? WHERE name = 'expired'", [past])
+
+    found = {each["name"] for each in portal.client.get("/api/tokens").json()["items"]}
+
+    assert found == ({"revoked", "expired", "good"} if listed else {"good"})
 
 
 def test_a_browser_with_nothing_has_no_tokens_to_fill_the_store_with(portal: PortalServer):

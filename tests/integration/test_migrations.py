@@ -4,7 +4,9 @@ import asyncio
 import os
 import re
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -14,16 +16,19 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, make_url, select, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from app.engine.leases import Leases
+from app.observation.retention import Keep, Retention
 from app.stacks.queries import Records
-from app.store import migrations, schema
+from app.store import migrations, postgresql, schema
 from app.store.dialects import metadata
 from app.store.engine import Database
 from app.store.migrations import HEAD, current, migrate
 from tests.together import run_together
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -165,6 +170,71 @@ async def test_a_migration_that_fails_leaves_nothing(database: Database):
     if not database.is_sqlite:
         query = "SELECT count(*) FROM pg_tables WHERE tablename = 'stack'"
     assert await database.read(lambda connection: connection.scalar(text(query))) == 0
+
+
+@pytest.mark.parametrize("is_new", [True, False], ids=["new", "used"])
+async def test_what_an_upgraded_portal_kept_forever_is_kept_for_a_day_more(database: Database, is_new: bool):
+    """In which its operator can choose how long. A new portal has nothing to wait for."""
+    await database.write(partial(upgrade_to, "0008"))
+    if not is_new:
+        entry = (
+            "INSERT INTO audit (id, at, actor, role, means, action, outcome)"
+            " VALUES ('a', '2001-01-01 00:00:00+00:00', 'operator', 'operator', 'session', 'deploy', 'done')"
+        )
+        await database.write(lambda connection: connection.execute(text(entry)).close())
+
+    await migrate(database)
+
+    async def entries_after_sweep(*, hours: float) -> int:
+        past = text("UPDATE retention SET swept_at = swept_at - :seconds")
+        await database.write(lambda connection: connection.execute(past, {"seconds": hours * 3600}).close())
+        await Retention(database, Keep(audit=timedelta(days=365)), may_act=lambda: True).look()
+        count = text("SELECT count(*) FROM audit WHERE id = 'a'")
+        return int(await database.read(lambda connection: connection.scalar(count)) or 0)
+
+    query = select(schema.retention.c.swept_at)
+    swept_at = await database.read(lambda connection: set(connection.scalars(query)))
+    if is_new:
+        assert swept_at == {0}
+    else:
+        assert min(swept_at) - time.time() == pytest.approx(86_400, abs=600)
+        assert await entries_after_sweep(hours=0) == 1
+        assert await entries_after_sweep(hours=23.9) == 1
+        assert await entries_after_sweep(hours=48) == 0
+
+
+async def test_a_migration_may_take_longer_than_any_other_statement(
+    empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    """An index of a large table takes minutes: neither the portal's deadline nor the server's ends it."""
+    monkeypatch.setattr(postgresql, "_STATEMENT_SECONDS", 0.5)
+    database, other = Database(empty_postgres_url), create_async_engine(empty_postgres_url)
+    await database.write(partial(upgrade_to, "0009"))
+    async with other.connect() as holder:
+        await holder.execute(
+            text(f'ALTER DATABASE "{make_url(empty_postgres_url).database}" SET statement_timeout = 500')
+        )
+        await holder.commit()
+        await holder.execute(text("LOCK TABLE audit"))
+
+        migrating = asyncio.create_task(migrate(database))
+        waits = text(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            " AND clock_timestamp() - query_start > interval '1 second'"
+        )
+
+        async def takes_long() -> bool:
+            assert not migrating.done()
+            async with other.connect() as looking:
+                return bool(await looking.scalar(waits))
+
+        await until(takes_long)
+        await holder.rollback()
+
+    await migrating
+    assert await current(database) == HEAD
+    await database.close()
+    await other.dispose()
 
 
 def test_processes_that_start_at_once_migrate_once(any_empty_database_url: str):

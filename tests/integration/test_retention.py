@@ -9,9 +9,9 @@ from sqlalchemy import Table, insert, select, update
 
 from app.deployments.events import LogLine
 from app.deployments.model import Left
-from app.deployments.states import Conclusion, ResourceState
+from app.deployments.states import Conclusion, ResourceState, Status, StepState
 from app.engine.run import Run
-from app.engine.saga import Checkpoint, ResourceChange
+from app.engine.saga import Checkpoint, ResourceChange, StepChange
 from app.identity import Accounts, Claims
 from app.ids import new_id
 from app.observation.expired import Counts
@@ -86,9 +86,15 @@ async def redeploy(
     conclusion: Conclusion = Conclusion.SUCCEEDED,
     *,
     operation: Any = REDEPLOY,
+    app_name: str | None = None,
 ) -> str:
+    """app_name: what Dokploy called the application in that deployment."""
     deployment_id = await store.operations.change(operation, await stack_of(store, name), ADA)
-    await store.conclude(await store.claim_one(), conclusion)
+    run = await store.claim_one()
+    if app_name is not None:
+        named = StepChange(StepState.SUCCEEDED, {"app_name": app_name})
+        await store.journal.record(run, Checkpoint(steps={"application": named}))
+    await store.conclude(run, conclusion)
     return await ended(store, deployment_id, moment)
 
 
@@ -266,6 +272,38 @@ async def test_nothing_is_deleted_of_a_stack_that_is_being_changed(store: Store)
     assert (await sweep(store))["deployment"] == 3
 
 
+async def test_every_name_that_dokploy_gave_the_application_stays_known_as_long_as_the_stack(store: Store):
+    """A removal waits for containers of each: Dokploy may have lost the application and not its container."""
+    long_ago = datetime(2001, 1, 1, tzinfo=UTC)
+    await create(store, "ada", long_ago)
+    names = ("x-a", "x-b", "x-b", "x-c", "x-c")
+    redone = [
+        await redeploy(store, "ada", long_ago + number * SECOND, app_name=name) for number, name in enumerate(names, 1)
+    ]
+    stack = await stack_of(store)
+
+    assert (await sweep(store))["deployment"] == 2
+
+    assert await store.records.app_names(stack.id) == {"x-a", "x-b", "x-c"}
+    left = {row.id for row in await rows(store, schema.deployment)}
+    assert left.intersection(redone) == {redone[0], redone[2], redone[4]}
+    assert await sweep(store) == {}
+
+
+async def test_a_deployment_of_a_kind_that_only_a_newer_portal_knows_is_kept(store: Store):
+    """It may be what the stack began with."""
+    long_ago = datetime(2001, 1, 1, tzinfo=UTC)
+    first = await create(store, "ada", long_ago)
+    for number in range(1, 4):
+        await redeploy(store, "ada", long_ago + number * SECOND)
+    table = schema.deployment
+    await change(store, update(table).where(table.c.id == first).values(kind="adopt"))
+
+    assert (await sweep(store))["deployment"] == 2
+
+    assert first in {row.id for row in await rows(store, table)}
+
+
 async def leave(store: Store, name: str, moment: datetime) -> tuple[str, Run]:
     """A removal by the portal itself that leaves the volume."""
     accepted = await store.deploy(name)
@@ -280,8 +318,40 @@ async def leave(store: Store, name: str, moment: datetime) -> tuple[str, Run]:
     return await ended(store, removal, moment + SECOND), run
 
 
+async def redeployed_before(store: Store, removal: str, moment: datetime) -> None:
+    """A redeployment between the creation and the removal of a stack."""
+    (row,) = [row for row in await rows(store, schema.deployment) if row.id == removal]
+    values = {"id": new_id(), "kind": REDEPLOY.kind, "last_event": 0, "created_at": moment}
+    await change(store, insert(schema.deployment).values({**row._mapping, **values}))
+
+
+@pytest.mark.parametrize("what", ["leftover", "deployment"])
+async def test_a_removed_stack_of_which_something_is_left_or_under_way_is_kept(store: Store, what: str):
+    """As where an older portal beside this one, or an operator by hand, has freed the name before."""
+    long_ago = datetime(2001, 1, 1, tzinfo=UTC)
+    removal, _ = await leave(store, "ada", long_ago)
+    await change(store, update(schema.stack).values(removed_at=long_ago, secrets=b""))
+    volume = schema.resource.c.kind == "volume"
+    await change(store, update(schema.resource).where(volume).values(state=ResourceState.REMOVED))
+    if what == "deployment":
+        await change(store, update(schema.leftover).values(removed_at=long_ago))
+        of_it = update(schema.deployment).where(schema.deployment.c.id == removal)
+        await change(store, of_it.values(status=Status.QUEUED))
+    before = [await rows(store, table) for table in metadata.sorted_tables]
+
+    assert await sweep(store, Keep(deployments=DAYS)) == {}
+
+    assert [await rows(store, table) for table in metadata.sorted_tables] == before
+    await change(store, update(schema.deployment).values(status=Status.COMPLETED))
+    await change(store, update(schema.leftover).values(removed_at=long_ago))
+    assert (await sweep(store, Keep(deployments=DAYS)))["stack"] == 1
+
+
 async def test_of_a_stack_with_leftovers_everything_is_kept_and_an_attempt_goes_on_with_its_log(store: Store):
-    removal, _ = await leave(store, "ada", datetime(2001, 1, 1, tzinfo=UTC))
+    long_ago = datetime(2001, 1, 1, tzinfo=UTC)
+    removal, _ = await leave(store, "ada", long_ago)
+    for _ in range(2):
+        await redeployed_before(store, removal, long_ago - SECOND / 2)
 
     assert await sweep(store) == {}
 

@@ -1,7 +1,9 @@
 """Secrets of stacks end with their stacks: erased as the name is freed, or by the next sweep; kept until then."""
 
+import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from sqlalchemy import update
@@ -64,3 +66,20 @@ async def test_secrets_that_an_older_portal_has_left_are_erased(store: Store):
     found = {name: (sealed, following) for name, sealed, following in await secrets(store)}
     assert found["ada"] == (b"", None)
     assert found["bob"][0]
+
+
+@pytest.mark.parametrize("size", [100, 20_000], ids=["beside other columns", "on pages of their own"])
+async def test_erased_secrets_are_overwritten_in_the_file(database_url: str, tmp_path: Path, size: int):
+    store, sealed = Store(database_url), os.urandom(size)
+    await create(store, "ada", datetime.now(UTC))
+    await change(store, update(schema.stack).values(secrets=sealed))
+    await store.database.close()  # what was in the write-ahead log is in the file by now
+    assert sealed[-50:] in (tmp_path / "portal.db").read_bytes()
+
+    store = Store(database_url)
+    await remove(store, "ada", datetime.now(UTC))
+    await store.database.close()
+
+    file = (tmp_path / "portal.db").read_bytes()
+    assert not [place for place in range(0, size - 20, 20) if sealed[place : place + 20] in file]
+    assert not (tmp_path / "portal.db-wal").exists()

@@ -4,13 +4,14 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, TypeVar
 
 import pytest
 from sqlalchemy import Connection, insert, select, text, update
+from sqlalchemy.exc import DBAPIError
 from structlog.testing import capture_logs
 
 from app.deployments.events import LogLine
@@ -89,6 +90,10 @@ async def fill(store: Store) -> None:
     await store.database.write(lambda connection: connection.execute(keys).close())
     for table, make in ((schema.session, session), (schema.audit, entry)):
         await store.database.write(partial(_add, insert(table), [make(LONG_AGO) for _ in range(7)]))
+
+
+def _execute(statement: str, connection: Connection) -> None:
+    connection.exec_driver_sql(statement)
 
 
 def _add(statement: Any, values: list[dict[str, Any]], connection: Connection) -> None:
@@ -251,6 +256,74 @@ async def test_a_store_that_is_away_ends_the_sweep_and_is_told_once(store: Store
     assert [each["event"] for each in logs] == ["retention_stopped"]
 
 
+POISON: Final = {
+    "sqlite": [
+        "CREATE TRIGGER poison BEFORE DELETE ON session BEGIN SELECT RAISE(ABORT, 'poison'); END",
+    ],
+    "postgresql": [
+        "CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'poison'; END $$",
+        "CREATE TRIGGER poison BEFORE DELETE ON session FOR EACH ROW EXECUTE FUNCTION poison()",
+    ],
+}
+
+
+async def test_what_always_fails_keeps_nothing_else_from_being_deleted(store: Store):
+    await fill(store)
+    for statement in POISON["sqlite" if store.database.is_sqlite else "postgresql"]:
+        await store.database.write(partial(_execute, statement))
+
+    with capture_logs() as logs, pytest.raises(DBAPIError, match="poison"):
+        await Retention(store.database, EVERYTHING, may_act=lambda: True).look()
+
+    await assert_right(store)
+    assert [row.name for row in await rows(store, schema.stack)] == ["ada"]
+    assert LONG_AGO not in {row.at for row in await rows(store, schema.audit)}
+    assert len(await rows(store, schema.session)) == 7
+    (line,) = logs
+    assert (line["failed"], line["deleted"]["stack"]) == (["session.expires_at"], 2)
+
+
+@pytest.mark.parametrize("is_away_at_once", [False, True], ids=["one failure", "an outage"])
+async def test_a_sweep_that_failed_is_due_again_in_five_minutes(store: Store, beset: Any, is_away_at_once: bool):
+    await fill(store)
+    is_away = False
+
+    async def before(write: int) -> None:
+        if is_away or write == 2:
+            raise StoreAway("away")
+
+    async def fails(_: int) -> None:
+        nonlocal is_away
+        await before(database.writes)
+        is_away = is_away_at_once and database.writes == 1
+
+    database = beset(fails)
+    replica = Retention(database, EVERYTHING, may_act=lambda: True)
+    with pytest.raises(StoreAway):
+        await replica.look()
+    if is_away_at_once:
+        is_away = False
+        await replica.look()  # says what could not be said during the outage
+    left = len(await rows(store, schema.stack))
+
+    await minutes_pass(store, 4)
+    await replica.look()
+    assert len(await rows(store, schema.stack)) == left
+    assert not await replica.claim()
+
+    await minutes_pass(store, 1)
+    await Retention(store.database, EVERYTHING, may_act=lambda: True).look()
+    assert [row.name for row in await rows(store, schema.stack)] == ["ada"]
+    assert await Retention(store.database, EVERYTHING, may_act=lambda: True).sweep() == {}
+    await minutes_pass(store, 55)
+    assert not await replica.claim(), "one that did not fail takes the hour"
+
+
+async def minutes_pass(store: Store, minutes: float) -> None:
+    past = update(schema.retention).values(swept_at=schema.retention.c.swept_at - minutes * 60)
+    await store.database.write(lambda connection: connection.execute(past).close())
+
+
 async def test_a_sweep_is_one_line_of_the_log(store: Store):
     await fill(store)
 
@@ -331,18 +404,14 @@ async def test_who_is_in_the_middle_of_a_transaction_is_not_held_up(store: Store
 
 
 async def test_two_sweeps_at_once_do_no_harm(store: Store, any_database_url: str):
-    """As where one takes longer than an hour."""
+    """As where one takes longer than an hour: neither fails, and together they delete all."""
     await fill(store)
     peer = Store(any_database_url)
 
-    async def sweep(each: Store) -> None:
-        # PostgreSQL may end one of two that wait for each other; the other goes on.
-        with suppress(StoreAway):
-            await Retention(each.database, EVERYTHING, may_act=lambda: True).sweep()
-
     with small_batches(10):
-        await asyncio.gather(sweep(store), sweep(peer))
-        await sweep(store)
+        await asyncio.gather(
+            *(Retention(each.database, EVERYTHING, may_act=lambda: True).sweep() for each in (store, peer))
+        )
 
     await assert_right(store)
     assert [row.name for row in await rows(store, schema.stack)] == ["ada"]

@@ -25,7 +25,7 @@ async def migrate(database: Database) -> None:
             connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _ADVISORY_LOCK})
         _upgrade(connection)
 
-    await database.write(upgrade)
+    await database.write_without_deadline(upgrade)
 
 
 async def current(database: Database) -> str | None:

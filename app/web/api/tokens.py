@@ -21,7 +21,7 @@ async def tokens(
     page: PageDep,
     everybody: Annotated[bool, Query(description="All tokens, for operators.")] = False,
 ) -> TokensAnswer:
-    """List your access tokens. Expired and revoked ones stay on the list for a month."""
+    """List your access tokens. Expired and revoked ones stay on the list for `KEEP_TOKENS_DAYS`."""
     response.headers["Cache-Control"] = "no-store"
     return tokens_answer(await tokens_of(portal, principal, page, everybody=everybody))
 

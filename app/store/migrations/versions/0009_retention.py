@@ -22,6 +22,18 @@ INDEXES = (
     ("ix_deployment_log_kept", "deployment", ["concluded_at"], "log_expired_at IS NULL"),
 )
 
+# What is there was kept forever until now: its operator has a day to choose how long to keep it.
+DAY_OF_GRACE = {
+    "sqlite": """
+UPDATE retention SET swept_at = (julianday('now') - 2440587.5) * 86400.0 + 86400
+WHERE EXISTS (SELECT 1 FROM stack) OR EXISTS (SELECT 1 FROM audit)
+""",
+    "postgresql": """
+UPDATE retention SET swept_at = extract(epoch from clock_timestamp()) + 86400
+WHERE EXISTS (SELECT 1 FROM stack) OR EXISTS (SELECT 1 FROM audit)
+""",
+}
+
 # On SQLite moments are text, with six digits behind the second; a clock that shows three is a second behind.
 SQLITE = """
 DROP TRIGGER IF EXISTS audit_no_delete;
@@ -80,6 +92,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("what", name=("pk_retention")),
     )
     op.execute("INSERT INTO retention (what, swept_at) VALUES ('sweep', 0), ('audit', 0)")
+    op.get_bind().exec_driver_sql(DAY_OF_GRACE[op.get_bind().dialect.name])
     for name, table, columns, where in INDEXES:
         condition = None if where is None else sa.text(where)
         op.create_index(name, table, columns, postgresql_where=condition, sqlite_where=condition)
