@@ -2,7 +2,7 @@
 
 import asyncio
 from contextvars import ContextVar
-from typing import Any, ClassVar, cast
+from typing import cast
 
 import uvicorn
 from starlette.types import Receive, Scope, Send
@@ -11,39 +11,17 @@ _current: ContextVar["Wire | None"] = ContextVar("wire", default=None)
 
 
 class Wire(asyncio.Protocol):
-    """The HTTP server's own protocol for one connection, whose transport its requests can reach."""
-
-    served_by: ClassVar[type[asyncio.Protocol]]
-
-    def __init__(self, **parts: Any) -> None:
-        """`parts`: what the server gives its own protocol."""
-        self._protocol = self.served_by(**parts)
+    """One connection, whose transport its requests can reach. `wire_class` joins it to the HTTP server's protocol."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
         self._transport = cast("asyncio.Transport", transport)
-        self._protocol.connection_made(transport)
+        super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         """Pass it on; the request that begins with it inherits the context."""
         _current.set(self)
-        self._protocol.data_received(data)
-
-    def eof_received(self) -> bool | None:
-        """Pass it on."""
-        return self._protocol.eof_received()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Pass it on."""
-        self._protocol.connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        """Pass it on."""
-        self._protocol.pause_writing()
-
-    def resume_writing(self) -> None:
-        """Pass it on."""
-        self._protocol.resume_writing()
+        super().data_received(data)
 
     def cut(self) -> None:
         """Close the connection now."""
@@ -59,7 +37,7 @@ def wire_class() -> type[Wire]:
     """Return the `http` setting of a uvicorn server whose requests can cut their connection."""
     own = uvicorn.Config(_nothing, http="httptools", log_config=None)
     own.load()
-    return type("Wire", (Wire,), {"served_by": own.http_protocol_class})
+    return type("Wire", (Wire, own.http_protocol_class), {})
 
 
 async def _nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:

@@ -14,6 +14,7 @@ import uvicorn
 
 from app.web.deps import MAX_BODY
 from app.web.middleware.slow_clients import SlowClients, connection_class, listen
+from tests.raw_clients import connect, post, read_to_end, status
 from tests.servers import PortalServer
 from tests.waiting import WAIT_SECONDS, wait_until
 
@@ -30,17 +31,6 @@ def portal(start_portal: Callable[..., PortalServer]) -> PortalServer:
 def patient_portal(start_portal: Callable[..., PortalServer]) -> PortalServer:
     """One that cuts nobody for being slow within a test: what is cut was cut for something else."""
     return start_portal(request_timeout_seconds=300, runs=False)
-
-
-@contextlib.contextmanager
-def connect(url: str, **options: int) -> Iterator[socket.socket]:
-    host, _, port = url.removeprefix("http://").partition(":")
-    with socket.socket() as client:
-        for name, value in options.items():
-            client.setsockopt(socket.SOL_SOCKET, getattr(socket, name), value)
-        client.settimeout(WAIT_SECONDS)
-        client.connect((host, int(port)))
-        yield client
 
 
 @contextlib.contextmanager
@@ -63,20 +53,6 @@ def connect_with(portal: PortalServer, first: bytes) -> Iterator[socket.socket]:
         go_on.set()
 
 
-def read_to_end(client: socket.socket) -> bytes:
-    """What comes until the connection is closed, which it has to be in time."""
-    received = b""
-    with contextlib.suppress(ConnectionResetError):
-        while piece := client.recv(65536):
-            received += piece
-    return received
-
-
-def status(answer: bytes) -> int:
-    assert answer.startswith(b"HTTP/1.1 "), answer[:100]
-    return int(answer.split(b" ", 2)[1])
-
-
 def problem(answer: bytes) -> Any:
     head, _, body = answer.partition(b"\r\n\r\n")
     assert b"application/problem+json" in head
@@ -89,12 +65,6 @@ def drip(client: socket.socket, data: bytes, pause: float = SECONDS / 8) -> None
         for byte in data:
             client.send(bytes([byte]))
             time.sleep(pause)
-
-
-def post(path: str = "/api/deploy", **headers: str) -> bytes:
-    lines = [f"POST {path} HTTP/1.1", "Host: portal", "Content-Type: application/json"]
-    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-    return "\r\n".join([*lines, "", ""]).encode()
 
 
 # Requests that are late
@@ -394,7 +364,6 @@ def test_requests_without_end_are_cut_behind_a_stream(patient_portal: PortalServ
     stream = f"GET /api/deployments/{deployment}/events HTTP/1.1\r\nHost: portal\r\n\r\n".encode()
     request = b"GET /health HTTP/1.1\r\nHost: portal\r\n\r\n"
     with connect(patient_portal.url) as client:
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         client.sendall(stream)
         client.recv(1000)
         with pytest.raises(ConnectionError):
@@ -423,7 +392,6 @@ def test_requests_are_told_apart_in_whatever_pieces_they_come(patient_portal: Po
     get = b"GET /health HTTP/1.1\r\nHost: portal\r\n\r\n"
     sent = b"\r\n" + get + post("/api/plan", Content_Length=str(len(body))) + body + b"\r\n\r\n" + get
     with connect(patient_portal.url) as client:
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for n in range(0, len(sent), size):
             client.sendall(sent[n : n + size])
         received = b""
