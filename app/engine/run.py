@@ -141,6 +141,10 @@ class Writing:
             }
         return head
 
+    def head_row(self) -> dict[str, Any]:
+        """Columns of the deployment, and by what it is found."""
+        return {"of": self.run.id, "held_by": self.run.worker, "in_epoch": self.run.epoch, **self.head()}
+
     def event_rows(self) -> list[dict[str, Any]]:
         """Rows of new events."""
         return [

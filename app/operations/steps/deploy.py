@@ -82,12 +82,14 @@ class Deploy(CreateStep):
             if self.context.output(self.name, "triggered_at"):
                 return  # it was asked for; whether it was lost is for following to find out
         # A new application has no deployments yet; one of an earlier run may have.
-        await self.context.note(self.name, {"baseline": [row.deployment_id for row in rows]})
-        await self._trigger()
+        await self._trigger(baseline=[row.deployment_id for row in rows])
 
-    async def _trigger(self) -> None:
-        """Put the job into the queue. Written down before: an answer that is lost leaves the rest to following."""
-        await self.context.note(self.name, {"triggered_at": datetime.now(UTC).isoformat()})
+    async def _trigger(self, **also: Any) -> None:
+        """Put the job into the queue. Written down before: an answer that is lost leaves the rest to following.
+
+        `also`: what is noted with that.
+        """
+        await self.context.note(self.name, {**also, "triggered_at": datetime.now(UTC).isoformat()})
         self._asked += 1
         self._triggered = time.monotonic()
         try:
