@@ -128,7 +128,7 @@ class Runner:
     async def _end_runs(self, seconds: float) -> None:
         """See every run end: most come to a place where they can be left within the time, the others are cut off."""
         for run, _ in self._runs.values():
-            run.stopping.set()
+            run.hand_over()
         if tasks := [task for _, task in self._runs.values()]:
             _, late = await asyncio.wait(tasks, timeout=seconds)
             for task in late:
@@ -233,7 +233,7 @@ class Runner:
             raise
         for deployment_id in asked:
             if held := self._runs.get(deployment_id):
-                held[0].cancel_requested.set()
+                held[0].cancel()
 
     async def _renew(self, worker: str) -> None:
         """Renew the lease; once it may have run out, end every run: another may have taken them."""
