@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, and_, bindparam, exists, literal, or_, select
@@ -63,13 +64,15 @@ def kept_files(*conditions: Any) -> Select[Any]:
     )
 
 
-# Made once: to build it takes longer than to execute it.
-_OF_VOLUMES: Final = kept_files(_volume.c.kind == "volume", _volume.c.name.in_(bindparam("volumes", expanding=True)))
+@cache
+def _of_volumes() -> Select[Any]:
+    """Make the statement once: to build it takes longer than to execute it."""
+    return kept_files(_volume.c.kind == "volume", _volume.c.name.in_(bindparam("volumes", expanding=True)))
 
 
 def kept_of(connection: Connection, volumes: Collection[str]) -> list[KeptFiles]:
     """Read what is kept of some volumes, whoever holds their names now."""
-    return [kept_of_row(row) for row in connection.execute(_OF_VOLUMES, {"volumes": list(volumes)})]
+    return [kept_of_row(row) for row in connection.execute(_of_volumes(), {"volumes": list(volumes)})]
 
 
 def unused(*conditions: Any) -> Select[Any]:
