@@ -130,21 +130,22 @@ def note(
 ) -> None:
     """Add a line, in the transaction that does what it tells of: neither is ever there without the other."""
     connection.execute(
-        insert(audit).values(
-            id=new_id(),
-            at=datetime.now(UTC),
-            actor=actor.id,
-            email=actor.email,
-            role=actor.role,
-            means=actor.means,
-            address=actor.address,
-            action=action,
-            outcome=outcome,
-            code=code,
-            stack=_bounded(stack),
-            deployment_id=deployment_id,
-            subject=_bounded(subject),
-        )
+        insert(audit),
+        {
+            "id": new_id(),
+            "at": datetime.now(UTC),
+            "actor": actor.id,
+            "email": actor.email,
+            "role": actor.role,
+            "means": actor.means,
+            "address": actor.address,
+            "action": action,
+            "outcome": outcome,
+            "code": code,
+            "stack": _bounded(stack),
+            "deployment_id": deployment_id,
+            "subject": _bounded(subject),
+        },
     )
 
 

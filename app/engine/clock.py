@@ -2,13 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Final, TypeVar
 
 from app.deployments.events import CancelRequested, Event
 from app.engine.run import Run
 from app.engine.saga import RunLost
 from app.errors import PortalError
+
+T = TypeVar("T")
 
 LONGEST_PAUSE: Final = 3.0
 """Seconds between two looks at something that takes time, at most."""
@@ -52,15 +55,31 @@ class Clock:
 
     async def pause(self, seconds: float) -> None:
         """Wait, unless the run is canceled or handed over meanwhile: then raise `canceled`, or RunLost."""
-        run = self._run
-        signals = [run.stopping] if run.undoing else [run.stopping, run.cancel_requested]
-        waiting = [asyncio.ensure_future(signal.wait()) for signal in signals]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._interruption.wait()
+        await self._check()
+
+    async def wait_for(self, what: Coroutine[Any, Any, T]) -> T:
+        """Wait for something as `pause` waits for a time, and return it."""
+        waiting = asyncio.ensure_future(what)
+        interruption = asyncio.ensure_future(self._interruption.wait())
         try:
-            await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([waiting, interruption], return_when=asyncio.FIRST_COMPLETED)
+            await self._check()
+            return await waiting
         finally:
-            for task in waiting:
+            for task in (waiting, interruption):
                 task.cancel()
-        if run.stopping.is_set():
+            await asyncio.gather(waiting, interruption, return_exceptions=True)
+
+    @property
+    def _interruption(self) -> asyncio.Event:
+        # What is being undone cannot be canceled.
+        return self._run.stopping if self._run.undoing else self._run.interrupted
+
+    async def _check(self) -> None:
+        if self._run.stopping.is_set():
             raise RunLost("handed over")
         await self.check_canceled()
 

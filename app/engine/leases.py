@@ -200,7 +200,7 @@ def _load(connection: Connection, rows: Sequence[Row[Any]]) -> list[Run]:
             resources=resources[row.stack_id],
         )
         if row.cancel_requested_at is not None:
-            run.cancel_requested.set()
+            run.cancel()
         runs.append(run)
     return runs
 

@@ -41,6 +41,7 @@ class Resource:
 class Run:
     """A deployment that this process holds; it alone writes it, as long as owner and epoch in the store are its own.
 
+    interrupted: set with `stopping` and with `cancel_requested`, each of which is waited for by itself as well;
     server_id: the Dokploy server that the stack is on; secrets: the stack's, sealed; next_secrets: those that a
     container is to be started with, where they are to change.
     """
@@ -65,9 +66,20 @@ class Run:
     resources: dict[str, Resource]
     cancel_requested: asyncio.Event = field(default_factory=asyncio.Event)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    interrupted: asyncio.Event = field(default_factory=asyncio.Event)
     writing: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
     is_broken: bool = False
     status_changed: Callable[[], None] = field(default=lambda: None, repr=False)
+
+    def cancel(self) -> None:
+        """Have the run undone, as somebody has asked for."""
+        self.cancel_requested.set()
+        self.interrupted.set()
+
+    def hand_over(self) -> None:
+        """Have the run come to a place where another process can go on with it."""
+        self.stopping.set()
+        self.interrupted.set()
 
     @property
     def is_preparing(self) -> bool:
@@ -140,6 +152,10 @@ class Writing:
                 "owner": None,
             }
         return head
+
+    def head_row(self) -> dict[str, Any]:
+        """Columns of the deployment, and by what it is found."""
+        return {"of": self.run.id, "held_by": self.run.worker, "in_epoch": self.run.epoch, **self.head()}
 
     def event_rows(self) -> list[dict[str, Any]]:
         """Rows of new events."""

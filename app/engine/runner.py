@@ -54,6 +54,7 @@ class Runner:
         self._woken = asyncio.Event()
         self._held_until = float("-inf")
         self._look_for_cancellations = False
+        self._may_wait = True  # whether there may be deployments that nobody has claimed
         self._queued_at = float("-inf")
         self._claiming: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
@@ -92,6 +93,7 @@ class Runner:
             self._look_for_cancellations = True
         else:
             self._queued_at = time.monotonic()
+            self._may_wait = True
         self._woken.set()
 
     def begin_stop(self) -> asyncio.Task[None]:
@@ -126,7 +128,7 @@ class Runner:
     async def _end_runs(self, seconds: float) -> None:
         """See every run end: most come to a place where they can be left within the time, the others are cut off."""
         for run, _ in self._runs.values():
-            run.stopping.set()
+            run.hand_over()
         if tasks := [task for _, task in self._runs.values()]:
             _, late = await asyncio.wait(tasks, timeout=seconds)
             for task in late:
@@ -157,6 +159,7 @@ class Runner:
         began = _now()
         self._worker = await self._deps.leases.register(seconds, alone=self._lock is not None)
         self._held_until = began + seconds
+        self._may_wait = True
         log.info("runner_active", worker=self._worker)
         return self._worker
 
@@ -168,6 +171,7 @@ class Runner:
             if time.monotonic() - looked_at > _LOOK_SECONDS:
                 # A notification may have been lost, and a process that only takes requests in has none on SQLite.
                 looked_at, self._look_for_cancellations = time.monotonic(), True
+                self._may_wait = True
             try:
                 if await self._look(worker):
                     continue
@@ -186,7 +190,15 @@ class Runner:
             holding = list(self._runs)
         await self._let_requests_in()
         free = self._free()
-        claimed = await self._deps.leases.claim(worker, free, holding) if free > 0 else []
+        if free <= 0 or not self._may_wait:
+            return False  # each run that comes further wakes this up, also while nothing waits
+        self._may_wait = False  # before the claim: what is queued while it is under way may have come too late for it
+        try:
+            claimed = await self._deps.leases.claim(worker, free, holding)
+        except BaseException:
+            self._may_wait = True
+            raise
+        self._may_wait = self._may_wait or len(claimed) == free
         if self._worker != worker:
             return False  # lost meanwhile, and with it what was claimed
         for run in claimed:
@@ -221,7 +233,7 @@ class Runner:
             raise
         for deployment_id in asked:
             if held := self._runs.get(deployment_id):
-                held[0].cancel_requested.set()
+                held[0].cancel()
 
     async def _renew(self, worker: str) -> None:
         """Renew the lease; once it may have run out, end every run: another may have taken them."""
@@ -263,6 +275,7 @@ class Runner:
                     await run.stopping.wait()
             with suppress(StoreAway):
                 await self._deps.leases.let_go(run)
+            self._may_wait = True
         else:
             self._broken.pop(run.id, None)
         finally:

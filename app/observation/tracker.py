@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Final, Generic, TypeVar
 
 from app.dokploy import DokployClient, DokployDeployment, Project, QueueJob, Volume
+from app.observation.observer import Observer
 from app.stacks.marker import Marker
 
 T = TypeVar("T")
@@ -110,6 +111,7 @@ class Tracker:
 
     def __init__(self, dokploy: DokployClient) -> None:
         self.queue = SharedRead(self._read_queue, gap=0.1)
+        self.queue_observer = Observer(self.queue)
         # Set for good by the first title of ours that is seen over there.
         self.keeps_titles = False
         self.projects = SharedRead(self._read_projects)

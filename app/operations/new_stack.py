@@ -18,17 +18,18 @@ def insert_stack(
     """Add a stack, and what is planned of it in Dokploy; return its id. owner: "" for one who has no other."""
     stack_id, now = new_id(), datetime.now(UTC)
     connection.execute(
-        insert(schema.stack).values(
-            id=stack_id,
-            server_id=schema.DEFAULT_SERVER,
-            name=plan.name,
-            owner=owner or f"key:{stack_id}",
-            template=plan.template,
-            plan=plan.to_json(),
-            manage_key_hash=fingerprint(manage_key),
-            secrets=StackSecrets(new_password(), dict(template.variables)).encrypt(vault),
-            created_at=now,
-        )
+        insert(schema.stack),
+        {
+            "id": stack_id,
+            "server_id": schema.DEFAULT_SERVER,
+            "name": plan.name,
+            "owner": owner or f"key:{stack_id}",
+            "template": plan.template,
+            "plan": plan.to_json(),
+            "manage_key_hash": fingerprint(manage_key),
+            "secrets": StackSecrets(new_password(), dict(template.variables)).encrypt(vault),
+            "created_at": now,
+        },
     )
     connection.execute(
         insert(schema.resource),

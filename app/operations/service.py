@@ -34,7 +34,7 @@ from app.stacks.names import DeploymentRequest
 from app.stacks.ownership import must_be_unchanged, must_match
 from app.stacks.plan import declare, make_plan
 from app.stacks.queries import Records
-from app.stacks.quotas import Quotas, count_stacks
+from app.stacks.quotas import Quotas
 from app.stacks.requester import Requester
 from app.stacks.templates import StackSecrets, Template
 from app.stacks.volumes import KeptFiles
@@ -132,15 +132,13 @@ class Operations:
         def check(connection: Connection) -> None:
             nonlocal stacks
             # Now that the name is held, no removal can end, and no erasing begin, unseen.
-            row = connection.execute(volumes.of_volumes([volume])).first()
-            now = volumes.kept_of_row(row) if row else None
+            now = next(iter(volumes.kept_of(connection, [volume])), None)
             if now is not None and not requester.may_use(now):
                 raise PortalError("name_kept", field="name", name=plan.name)
             if now != kept:
                 raise FactsChanged
             # After the insert, which says that a name is taken: that is the better reason.
-            self._quotas.check_stack(connection, owner, is_operator=requester.is_operator)
-            stacks = count_stacks(connection)
+            stacks = self._quotas.check_stack(connection, owner, is_operator=requester.is_operator)
 
         submission = Submission(
             operation=CREATE,
@@ -353,7 +351,7 @@ class Operations:
         """Why a new stack would be one too many at this moment, if it would; for whoever only wants to know."""
         return await self._database.read(
             lambda connection: list(
-                self._quotas.refusals(connection, requester.owner, is_operator=requester.is_operator, added=False)
+                self._quotas.refusals(connection, requester.owner, is_operator=requester.is_operator)
             )
         )
 

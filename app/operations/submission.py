@@ -122,23 +122,24 @@ class Submissions:
 def _insert_deployment(connection: Connection, submission: Submission, subject: Subject) -> None:
     operation, requester, now = submission.operation, submission.requester, _now()
     connection.execute(
-        insert(schema.deployment).values(
-            id=submission.deployment_id,
-            stack_id=subject.stack_id,
-            name=subject.name,
-            kind=operation.kind,
-            trigger=requester.trigger,
-            actor=requester.actor.id,
-            actor_email=requester.actor.email,
-            actor_role=requester.actor.role,
-            actor_means=requester.actor.means,
-            options=dict(subject.options),
-            plan=dict(subject.plan),
-            created_at=now,
-            status=Status.QUEUED,
-            leftovers=[],
-            last_event=1,
-        )
+        insert(schema.deployment),
+        {
+            "id": submission.deployment_id,
+            "stack_id": subject.stack_id,
+            "name": subject.name,
+            "kind": operation.kind,
+            "trigger": requester.trigger,
+            "actor": requester.actor.id,
+            "actor_email": requester.actor.email,
+            "actor_role": requester.actor.role,
+            "actor_means": requester.actor.means,
+            "options": dict(subject.options),
+            "plan": dict(subject.plan),
+            "created_at": now,
+            "status": Status.QUEUED,
+            "leftovers": [],
+            "last_event": 1,
+        },
     )
     connection.execute(
         insert(schema.step),
@@ -160,16 +161,17 @@ def _insert_deployment(connection: Connection, submission: Submission, subject: 
 def insert_event(connection: Connection, deployment_id: str, n: int, event: Event) -> None:
     """Add an event to a deployment that is in the queue."""
     connection.execute(
-        insert(schema.event).values(
-            deployment_id=deployment_id,
-            n=n,
-            at=_now(),
-            type=event.type,
-            key=event.key,
-            params=event.params,
-            status=Status.QUEUED,
-            undoing=False,
-        )
+        insert(schema.event),
+        {
+            "deployment_id": deployment_id,
+            "n": n,
+            "at": _now(),
+            "type": event.type,
+            "key": event.key,
+            "params": event.params,
+            "status": Status.QUEUED,
+            "undoing": False,
+        },
     )
 
 

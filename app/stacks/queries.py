@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, Select, select
 from app.deployments.model import DeploymentRecord
 from app.deployments.queries import DEPLOYMENTS, DeploymentRecords, newest_id, read_deployments
 from app.stacks.model import EVERYBODY, StackRecord, StackView, Whose
-from app.stacks.volumes import LAST_FIRST, OF_ALL, OF_SOME, KeptFiles, kept_of_row, of_volumes, unused
+from app.stacks.volumes import LAST_FIRST, OF_ALL, OF_SOME, KeptFiles, kept_of, kept_of_row, unused
 from app.store import schema
 from app.store.paging import Order, Page, PageRequest, every
 
@@ -84,8 +84,8 @@ class Records(DeploymentRecords):
 
     async def kept_of(self, volumes: Collection[str]) -> dict[str, KeptFiles]:
         """Which of some volumes are kept of stacks that are gone, by their names."""
-        rows = await self._rows(of_volumes(volumes))
-        return {row.volume: kept_of_row(row) for row in rows}
+        kept = await self._database.read(partial(kept_of, volumes=volumes))
+        return {each.volume: each for each in kept}
 
     async def knows_key(self, key_hash: str) -> bool:
         """Whether a fingerprint is that of the manage key of any stack, be it gone."""
@@ -125,8 +125,8 @@ class Records(DeploymentRecords):
 
     async def is_kept_volume(self, volume: str, owner: str) -> bool:
         """Whether a volume was left by a removed stack of this same owner, who asked to keep it."""
-        rows = await self._rows_patiently(of_volumes([volume]))
-        return any(row.owner == owner for row in rows)
+        kept = await self._database.read_patiently(partial(kept_of, volumes=[volume]))
+        return any(each.owner == owner for each in kept)
 
 
 def _held_to(whose: Whose) -> list[Any]:

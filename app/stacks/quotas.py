@@ -51,28 +51,37 @@ class Quotas:
         if self != Quotas():
             database.take_turns(connection, TURN)
 
-    def check_stack(self, connection: Connection, owner: str, *, is_operator: bool) -> None:
-        """Hold a new stack and its deployment, which this transaction has added, to the limits. Raises PortalError."""
-        for refusal in self.refusals(connection, owner, is_operator=is_operator, added=True):
+    def check_stack(self, connection: Connection, owner: str, *, is_operator: bool) -> int:
+        """Hold a new stack and its deployment, which this transaction has added, to the limits.
+
+        Return how many stacks there are. Raises PortalError.
+        """
+        stacks = count_stacks(connection)
+        for refusal in self._of_stack(connection, stacks, owner, is_operator=is_operator, room=0):
             raise refusal
+        return stacks
 
     def check_deployment(self, connection: Connection, owner: str, *, is_operator: bool) -> None:
         """Hold a deployment of a stack, which this transaction has added, to the limits. Raises PortalError."""
         for refusal in self._of_deployments(connection, owner, is_operator=is_operator, room=0):
             raise refusal
 
-    def refusals(self, connection: Connection, owner: str, *, is_operator: bool, added: bool) -> Iterator[PortalError]:
-        """Why a new stack is too much, if it is. owner: "" for one who has no other; added: whether it is counted."""
-        room = 0 if added else 1
-        if self.is_over(self.stacks, count_stacks(connection) + room):
-            yield PortalError("stacks_full", limit=self.stacks, seconds=_STACK_GOES)
-        yield from self._of_owner(connection, owner, is_operator=is_operator, room=room)
-        yield from self._of_deployments(connection, owner, is_operator=is_operator, room=room)
+    def refusals(self, connection: Connection, owner: str, *, is_operator: bool) -> Iterator[PortalError]:
+        """Why one more stack would be too much, if it would be. owner: "" for one who has no other."""
+        return self._of_stack(connection, count_stacks(connection), owner, is_operator=is_operator, room=1)
 
     def check_owner(self, connection: Connection, owner: str, *, is_operator: bool) -> None:
         """Hold an owner, to whom this transaction has given a stack, to the limit. Raises PortalError."""
         for refusal in self._of_owner(connection, owner, is_operator=is_operator, room=0):
             raise refusal
+
+    def _of_stack(
+        self, connection: Connection, stacks: int, owner: str, *, is_operator: bool, room: int
+    ) -> Iterator[PortalError]:
+        if self.is_over(self.stacks, stacks + room):
+            yield PortalError("stacks_full", limit=self.stacks, seconds=_STACK_GOES)
+        yield from self._of_owner(connection, owner, is_operator=is_operator, room=room)
+        yield from self._of_deployments(connection, owner, is_operator=is_operator, room=room)
 
     def _of_owner(self, connection: Connection, owner: str, *, is_operator: bool, room: int) -> Iterator[PortalError]:
         if owner and not is_operator and self.is_over(self.stacks_per_owner, count_stacks(connection, owner) + room):

@@ -62,9 +62,9 @@ class Database:
         with self._told_apart():
             return await self._backend.write_afresh(work)
 
-    def notify(self, connection: Connection, payload: str) -> None:
+    def notify(self, connection: Connection, *payloads: str) -> None:
         """Tell other processes, when this transaction commits. SQLite has none to tell."""
-        self._backend.notify(connection, payload)
+        self._backend.notify(connection, *payloads)
 
     def take_turns(self, connection: Connection, what: str) -> None:
         """Wait until no other transaction is at this; then others wait until this one is over."""

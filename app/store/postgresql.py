@@ -16,6 +16,8 @@ CHANNEL: Final = "ai_stack_deployer"
 _CONNECT_SECONDS: Final = 5.0
 _STATEMENT_SECONDS: Final = 30.0
 
+_NOTIFY: Final = text("SELECT pg_notify(:channel, payload) FROM unnest(CAST(:payloads AS text[])) AS payload")
+
 
 class Postgresql:
     """Transactions over asyncpg."""
@@ -57,9 +59,9 @@ class Postgresql:
         async with self._engine.connect() as connection:
             return await connection.run_sync(work)
 
-    def notify(self, connection: Connection, payload: str) -> None:
+    def notify(self, connection: Connection, *payloads: str) -> None:
         """Tell every listener, when this transaction commits."""
-        connection.execute(text("SELECT pg_notify(:channel, :payload)"), {"channel": CHANNEL, "payload": payload})
+        connection.execute(_NOTIFY, {"channel": CHANNEL, "payloads": list(payloads)})
 
     def take_turns(self, connection: Connection, what: str) -> None:
         """Wait for a lock that this transaction holds until it is over."""

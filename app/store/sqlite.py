@@ -46,7 +46,7 @@ class Sqlite:
         """Write over a new connection, so that the file itself is asked."""
         return await self._prober.run(work)
 
-    def notify(self, connection: Connection, payload: str) -> None:
+    def notify(self, connection: Connection, *payloads: str) -> None:
         """Tell nobody: SQLite has no messages, and other processes poll."""
 
     def take_turns(self, connection: Connection, what: str) -> None:

@@ -88,9 +88,9 @@ class Unreliable(Database):
 class Store:
     """One process's view of the store."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, database: Unreliable | None = None) -> None:
         self.settings = portal_settings("http://dokploy:3000", url)
-        self.database = Unreliable(url)
+        self.database = database or Unreliable(url)
         self.records = Records(self.database)
         self.broker = Broker(self.records.events)
         self.journal = Journal(self.database, self.broker)

@@ -1,7 +1,7 @@
 """The step in which Dokploy works: triggers the deployment once, and follows that very one to its end."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,6 +22,8 @@ _LOST_AFTER = 3.0
 # A server that drops titles shows ours under its default title; this long the proper one is waited for before guessing.
 _TITLE_AFTER = 2.0
 _SLOW_QUEUE = 120.0
+# Deadlines are looked at this often while nothing changes.
+_LOOK_AFTER = 5.0
 _LOG_AFTER, _LOG_EVERY, _LOG_LINES, _LOG_LENGTH = 2.0, 2.0, 300, 400
 
 
@@ -82,12 +84,14 @@ class Deploy(CreateStep):
             if self.context.output(self.name, "triggered_at"):
                 return  # it was asked for; whether it was lost is for following to find out
         # A new application has no deployments yet; one of an earlier run may have.
-        await self.context.note(self.name, {"baseline": [row.deployment_id for row in rows]})
-        await self._trigger()
+        await self._trigger(baseline=[row.deployment_id for row in rows])
 
-    async def _trigger(self) -> None:
-        """Put the job into the queue. Written down before: an answer that is lost leaves the rest to following."""
-        await self.context.note(self.name, {"triggered_at": datetime.now(UTC).isoformat()})
+    async def _trigger(self, **also: Any) -> None:
+        """Put the job into the queue. Written down before: an answer that is lost leaves the rest to following.
+
+        `also`: what is noted with that.
+        """
+        await self.context.note(self.name, {**also, "triggered_at": datetime.now(UTC).isoformat()})
         self._asked += 1
         self._triggered = time.monotonic()
         try:
@@ -104,14 +108,14 @@ class Deploy(CreateStep):
         """Follow our deployment to `done` or `error`; None where Dokploy lost or cancelled it in a restart."""
         self._pace.moved()
         absent_since: float | None = None
+        await self.context.clock.check_canceled()
+        queue = await self._queue()
         while True:
-            await self.context.clock.check_canceled()
-            queue = await self._queue()
             job = self._job(queue)
             if job is not None and job.state == "waiting":
                 absent_since = None
                 await self._waits(queue, job)
-                await self._rest()
+                queue = await self._next(queue, job)
                 continue
             row = await self._row(queue, job)
             if row is not None and row.status in {"done", "error"} and await self._is_sure(row):
@@ -132,7 +136,35 @@ class Deploy(CreateStep):
                 absent_since = absent_since or self.context.clock.now()
                 if self._is_lost(absent_since):
                     return None
-            await self._rest()
+            queue = await self._next(queue, job)
+
+    async def _next(self, queue: DokployQueue, job: QueueJob | None) -> DokployQueue:
+        """Return the queue at the next look: while our job is in it, once what it says of it has changed."""
+        if job is not None:
+            changed = self.context.deps.tracker.queue_observer.change(
+                self._part, queue, interval=self._interval, within=self._longest_wait()
+            )
+            try:
+                return await self.context.clock.wait_for(changed)
+            except DokployError:
+                return await self._queue()  # which waits for the end of an outage
+        await self.context.clock.pause(self._interval())
+        return await self._queue()
+
+    def _part(self, queue: DokployQueue) -> Hashable:
+        """Return what a queue says of our job."""
+        job = self._job(queue)
+        if job is None:
+            return None
+        return (job.id, job.state, queue.place(job), queue.waiting) if job.state == "waiting" else (job.id, job.state)
+
+    def _longest_wait(self) -> float:
+        """Seconds until there is something to do although the queue stays as it is: a deadline, or the log."""
+        if self._running_since is None:
+            return _LOOK_AFTER
+        long_enough = self._running_since + _LOG_AFTER - self.context.clock.now()
+        log_is_due = max(long_enough, self._log_read_at + _LOG_EVERY - time.monotonic())
+        return max(self._interval(), min(log_is_due, _LOOK_AFTER))
 
     async def _queue(self) -> DokployQueue:
         return await self.context.outages.persist(self.context.deps.tracker.queue, repeatable=True)
@@ -271,5 +303,5 @@ class Deploy(CreateStep):
             output["ran_seconds"] = round((row.finished_at - row.created_at).total_seconds(), 3)
         return output
 
-    async def _rest(self) -> None:
-        await self.context.clock.pause(self._pace.interval(watched=self.context.is_watched()))
+    def _interval(self) -> float:
+        return self._pace.interval(watched=self.context.is_watched())
