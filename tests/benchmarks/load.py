@@ -113,8 +113,10 @@ async def many_at_once(portal: Process, portal_url: str, count: int, prefix: str
         return began, time.time() - began, answer["deploymentId"]
 
     posts = await asyncio.gather(*(post(number) for number in range(count)))
-    # Asking for records costs the portal as well, so they are asked for when all of them should be over.
-    await asyncio.sleep(DEPLOY_SECONDS + 6.0)
+    # Asking for records costs the portal as well, so until all of them are over only their number is asked for.
+    await asyncio.sleep(DEPLOY_SECONDS)
+    while (await connections[0].request("GET", "/health"))[1]["runner"]["running"]:
+        await asyncio.sleep(0.5)
     used = portal.cpu_seconds() - cpu
     for connection in connections:
         connection.close()
