@@ -45,7 +45,8 @@ class Journal:
     """Writes how far runs are. Readers use `stacks.queries`; requests come in by `operations.service`.
 
     What is recorded while a transaction is under way goes together into the next: each statement and each commit is
-    paid for once, however many runs there are. A checkpoint of one run neither sees nor delays another's for longer.
+    paid for once, however many runs there are. A run whose row somebody else holds, or whose checkpoint the database
+    refuses, does not hold up the others: it is written apart.
     """
 
     def __init__(self, database: Database, broker: Broker) -> None:
@@ -53,6 +54,7 @@ class Journal:
         self._broker = broker
         self._waiting: list[_Entry] = []
         self._writer: asyncio.Task[None] | None = None
+        self._apart: set[asyncio.Task[None]] = set()
 
     async def record(
         self,
@@ -106,34 +108,49 @@ class Journal:
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
-                await self._write_batch(batch)
+                await self._write_together(batch)
         finally:
             self._writer = None
 
-    async def _write_batch(self, batch: Sequence[_Entry]) -> None:
-        """Write entries in one transaction; where that fails for what one of them holds, each in its own."""
+    async def _write_together(self, batch: Sequence[_Entry]) -> None:
+        """Write entries in one transaction, and what cannot be written with the others apart."""
+        apart: Sequence[_Entry] = ()
         try:
-            await self._database.write(partial(self._write, batch))
-        except BaseException as error:
-            if len(batch) > 1 and isinstance(error, Exception) and not isinstance(error, StoreAway):
-                for entry in batch:
-                    await self._write_batch([entry])
-                return
+            apart = await self._database.write(partial(self._write, batch, wait=False))
+        except StoreAway as error:
             for entry in batch:
-                _settle_with(entry, error if isinstance(error, Exception) else RunLost(str(error)))
-            if not isinstance(error, Exception):
-                raise
+                _answer(entry, error)
+        except Exception:  # noqa: BLE001 - which of them it is about is found out by writing each for itself
+            apart = batch
         else:
             for entry in batch:
-                _settle_with(entry, entry.refusal)
+                if entry not in apart:
+                    _answer(entry, entry.refusal)
+        for entry in apart:
+            task = asyncio.create_task(self._write_apart(entry), name="journal apart")
+            self._apart.add(task)
+            task.add_done_callback(self._apart.discard)
 
-    def _write(self, batch: Sequence[_Entry], connection: Connection) -> None:
+    async def _write_apart(self, entry: _Entry) -> None:
+        try:
+            await self._database.write(partial(self._write, [entry], wait=True))
+        except Exception as error:  # noqa: BLE001 - for whoever waits for it
+            _answer(entry, error)
+        else:
+            _answer(entry, entry.refusal)
+
+    def _write(self, batch: Sequence[_Entry], connection: Connection, *, wait: bool) -> list[_Entry]:
+        """Write what may be written, and return entries whose rows are held by others, unless they are waited for."""
         table = schema.deployment.c
-        heads = connection.execute(_SELECT_HEADS, {"ids": [entry.writing.run.id for entry in batch]})
-        found = {row.id: row for row in heads}
-        writings = []
+        ids = {"ids": [entry.writing.run.id for entry in batch]}
+        found = {row.id: row for row in connection.execute(_HEADS if wait else _FREE_HEADS, ids)}
+        writings, held = [], []
         for entry in batch:
-            entry.refusal, is_written = _judge(entry, found.get(entry.writing.run.id))
+            head = found.get(entry.writing.run.id)
+            if head is None and not wait:
+                held.append(entry)
+                continue
+            entry.refusal, is_written = _judge(entry, head)
             if entry.refusal is None and not is_written:
                 writings.append(entry.writing)
         _execute(connection, _UPDATE_HEAD, (each.head_row() for each in writings if not each.conclusion))
@@ -144,10 +161,12 @@ class Journal:
         _execute(connection, insert(schema.event), (row for each in writings for row in each.event_rows()))
         _execute(connection, _UPDATE_STEP, (row for each in writings for row in each.step_rows()))
         _execute(connection, _UPDATE_RESOURCE, (row for each in writings for row in each.resource_rows()))
-        for each in writings:
+        # In the order in which whatever else writes several stacks at once does so: none waits for each other for ever.
+        for each in sorted(writings, key=lambda each: each.run.stack_id):
             self._write_of_stack(connection, each)
         if events := [f"events {each.run.id} {each.last_event}" for each in writings if each.events]:
             self._database.notify(connection, *events)
+        return held
 
     @staticmethod
     def _write_of_stack(connection: Connection, writing: Writing) -> None:
@@ -178,7 +197,7 @@ def _judge(entry: _Entry, head: Row[*tuple[Any, ...]] | None) -> tuple[Exception
     return None, False
 
 
-def _settle_with(entry: _Entry, error: Exception | None) -> None:
+def _answer(entry: _Entry, error: Exception | None) -> None:
     if entry.written.done():  # cancelled
         return
     if error is None:
@@ -194,13 +213,13 @@ def _execute(connection: Connection, statement: Any, rows: Iterable[Mapping[str,
 
 
 _HEAD: Final = schema.deployment.c
-# The locks are taken in one order, so that two processes cannot wait for each other's.
 _SELECT_HEADS: Final = (
     select(_HEAD.id, _HEAD.owner, _HEAD.epoch, _HEAD.last_event, _HEAD.cancel_requested_at)
     .where(_HEAD.id.in_(bindparam("ids", expanding=True)))
     .order_by(_HEAD.id)
-    .with_for_update()
 )
+_HEADS: Final = _SELECT_HEADS.with_for_update()
+_FREE_HEADS: Final = _SELECT_HEADS.with_for_update(skip_locked=True)
 _UPDATE_HEAD: Final = (
     update(schema.deployment)
     .where(_HEAD.id == bindparam("of"), _HEAD.owner == bindparam("held_by"), _HEAD.epoch == bindparam("in_epoch"))
