@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
-from typing import Any, Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from typing import Final
 
 from app.deployments.events import RecordedEvent
 from app.deployments.queries import PAGE
@@ -26,7 +26,8 @@ class _Channel:
         self.last = 0
         self.stale = False
         self.looked_at = 0.0
-        self._changed = asyncio.Event()
+        self.change = asyncio.Event()
+        """Set at the next wake-up from now on."""
 
     def push(self, events: Sequence[RecordedEvent]) -> None:
         for event in events:
@@ -40,18 +41,14 @@ class _Channel:
 
     def wake(self) -> None:
         """Wake everyone who waits now; who comes later waits for the next time."""
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+        change, self.change = self.change, asyncio.Event()
+        change.set()
 
     def after(self, n: int) -> list[RecordedEvent] | None:
         """Events after number n, or None where memory does not reach back that far."""
         if not self.recent or self.recent[0].n > n + 1:
             return None
         return [event for event in self.recent if event.n > n]
-
-    def changed(self) -> Coroutine[Any, Any, Any]:
-        """Return the next wake-up from now on, not from when a task begins to await it."""
-        return self._changed.wait()
 
 
 class Broker:
@@ -101,6 +98,8 @@ class Broker:
         """
         watcher = object()
         with self._joined(deployment_id, watcher, after) as channel:
+            # Taken before looking, so that what comes meanwhile wakes us.
+            change = channel.change
             events: Sequence[RecordedEvent] = ()
             try:
                 events = await self._read(deployment_id, after)
@@ -109,22 +108,18 @@ class Broker:
             if len(events) >= PAGE:  # there may be more
                 channel.stale = True
             while True:
+                if not events:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(quiet):
+                            await change.wait()
+                    if not change.is_set() and time.monotonic() - channel.looked_at > quiet / 2:
+                        channel.stale = True  # a notification may be lost, and SQLite has none between processes
+                    events = await self._next(channel, deployment_id, after)
                 if events:
                     after = channel.places[watcher] = events[-1].n
-                    yield events
-                # Taken before looking, so that what comes meanwhile wakes us.
-                change = asyncio.ensure_future(channel.changed())
-                try:
-                    events = await self._next(channel, deployment_id, after)
-                    if not events:
-                        await asyncio.wait({change}, timeout=quiet)
-                        if not change.done() and time.monotonic() - channel.looked_at > quiet / 2:
-                            channel.stale = True  # a notification may be lost, and SQLite has none between processes
-                        events = await self._next(channel, deployment_id, after)
-                        if not events:
-                            yield ()
-                finally:
-                    change.cancel()
+                yield events
+                change = channel.change
+                events = await self._next(channel, deployment_id, after)
 
     async def _next(self, channel: _Channel, deployment_id: str, after: int) -> Sequence[RecordedEvent]:
         try:

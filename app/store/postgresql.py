@@ -15,6 +15,7 @@ CHANNEL: Final = "ai_stack_deployer"
 # A server that is not there says so at once; one behind a broken network says nothing at all.
 _CONNECT_SECONDS: Final = 5.0
 _STATEMENT_SECONDS: Final = 30.0
+_CONNECTIONS: Final = 16
 
 _NOTIFY: Final = text("SELECT pg_notify(:channel, payload) FROM unnest(CAST(:payloads AS text[])) AS payload")
 
@@ -27,8 +28,10 @@ class Postgresql:
         deadlines = {"timeout": _CONNECT_SECONDS, "command_timeout": _STATEMENT_SECONDS}
         self._engine = create_async_engine(
             url,
-            pool_size=8,
-            max_overflow=8,
+            # All of them are kept. One above a pool's size would be closed by whoever gives it back, who may be
+            # cancelled in that call to the server, and be opened again at the next burst.
+            pool_size=_CONNECTIONS,
+            max_overflow=0,
             pool_timeout=_STATEMENT_SECONDS,
             pool_pre_ping=True,
             connect_args=deadlines,

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -91,7 +92,9 @@ def stream_events(request: Request, record: DeploymentRecord, *, follow: bool, n
             _events(request, record, reading, language, named=named),
             headers=HEADERS,
             # Its own heartbeat is a comment that scripts cannot see; ours is an event, sent below.
-            ping=3600,
+            ping=0,
+            # At a stop a stream ends by itself, and says when to come back; one that does not is cut by the server.
+            shutdown_grace_period=math.inf,
             sep="\n",
         )
     )

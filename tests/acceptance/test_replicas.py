@@ -1,5 +1,6 @@
 """Several portals on one PostgreSQL, as processes: any of them serves any stream, and no run is lost with one of them."""
 
+import asyncio
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -190,6 +191,33 @@ def test_a_replica_that_is_told_to_stop_hands_over_and_ends(add_replica: StartRe
         assert reader.numbers == list(range(1, len(reader.numbers) + 1))
     assert len(dokploy.state()["projects"]) == 5
     assert "Traceback" not in leaving.process.output
+
+
+@pytest.mark.anyio
+async def test_a_stream_that_is_late_at_a_stop_still_tells_when_to_come_back(
+    add_replica: StartReplica, postgres_url: str
+):
+    replica = add_replica("--web-only").ready()
+    reader = Reader(replica.deploy("ada"), [replica.url], 0)
+    holder = await asyncpg.connect(postgres_url.replace("+asyncpg", ""))
+    with ThreadPoolExecutor(1) as pool, reading([reader]):
+        await until(lambda: replica.health()["runner"]["watchers"] == 1)
+        async with holder.transaction():
+            # At the signal a stream looks once more for what there is to send, which here takes a while.
+            await holder.execute("LOCK TABLE event")
+            stopped = pool.submit(replica.process.terminate)
+
+            async def it_looks() -> bool:
+                return bool(await holder.fetchval("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted"))
+
+            await until(it_looks)
+            # Longer than the library that sends the stream takes to see that the server is to stop.
+            await asyncio.sleep(0.7)
+        assert stopped.result() == 0
+        reader.given_up = True
+    await holder.close()
+
+    assert (reader.pauses, reader.connections) == (1, 1)
 
 
 @pytest.mark.anyio

@@ -136,6 +136,23 @@ async def test_what_is_published_during_the_first_read_is_not_lost(follow, momen
     assert await follow(broker).until(3) == [1, 2, 3]
 
 
+async def test_a_poke_of_all_during_the_first_read_is_not_lost():
+    """The process is told to stop while somebody begins to watch: he must get to leave."""
+    store = Store()
+    broker = Broker(store.read)
+    batches = broker.follow(D, 0, quiet=QUIET)
+
+    def poke_once() -> None:
+        store.after = lambda: None
+        broker.poke_all()
+
+    store.after = poke_once
+
+    async with asyncio.timeout(WAIT_SECONDS):
+        assert list(await anext(batches)) == []
+    await batches.aclose()  # type: ignore[attr-defined]
+
+
 async def test_what_is_published_between_reading_and_waiting_is_not_lost():
     store = Store(1)
     broker = Broker(store.read)
